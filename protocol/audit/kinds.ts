@@ -1,0 +1,16 @@
+/** What is worth remembering: every decision and every outcome, past tense. */
+export const AUDIT_KINDS = [
+  'session_opened',
+  'session_claimed',
+  'session_closed',
+  'call_allowed',
+  'call_denied',
+  'call_completed',
+  'call_failed',
+  'config_accepted',
+  'config_refused',
+  'upstream_started',
+  'upstream_failed',
+] as const;
+
+export type AuditKind = (typeof AUDIT_KINDS)[number];

@@ -1,0 +1,84 @@
+/** Subjects the connector service answers. A backend is reached by its queue group; a session's upstreams by the instance that holds them. */
+import { z } from 'zod';
+import { defineSubject } from './define.ts';
+import { messageMeta } from './session.ts';
+
+export const CONNECTOR_QUEUE = 'connector';
+
+/** One stateless (modern) message; any connector of the backend may serve it. */
+export const connectorCall = defineSubject({
+  pattern: 'parley.connector.call.{backend}',
+  owner: 'connector',
+  mode: 'call',
+  meta: messageMeta.extend({
+    principal: z.string(),
+    route: z.string(),
+    params: z.string().optional().describe('the Mcp-Param-* headers as received, as a JSON object'),
+  }),
+  payload: 'the JSON-RPC request or notification, with its envelope in _meta',
+  reply: 'data: notifications of the upstream for this call; end: the response, or empty for a notification',
+});
+
+/** Opens the upstreams of one session: every target of the backend, initialized with the client's own parameters. */
+export const connectorOpen = defineSubject({
+  pattern: 'parley.connector.open.{backend}',
+  owner: 'connector',
+  mode: 'call',
+  meta: z.object({
+    session: z.string(),
+    principal: z.string(),
+    route: z.string(),
+  }),
+  payload: "the client's initialize request",
+  reply: 'data: JSON of OpenedUpstreams; end: the initialize response, merged over the targets',
+});
+
+/** What an open tells the session about the upstreams it now has. */
+export const openedUpstreams = z.object({
+  connector: z.string().describe('instance that holds them'),
+  version: z.string().describe('the protocol version the session speaks'),
+  targets: z.record(z.string(), z.object({ session: z.string().nullable(), version: z.string() })),
+});
+export type OpenedUpstreams = z.infer<typeof openedUpstreams>;
+
+/** verb relay: a message of the client. listen: open the upstreams' own event streams. */
+export const connectorRelay = defineSubject({
+  pattern: 'parley.connector.relay.{instance}',
+  owner: 'connector',
+  mode: 'call',
+  meta: messageMeta.partial().extend({ verb: z.enum(['relay', 'listen']), session: z.string() }),
+  payload: 'the JSON-RPC message; empty for verb listen',
+  reply: 'data: messages of the upstream for this call; end: the response, or empty when there is none',
+});
+
+export const connectorClose = defineSubject({
+  pattern: 'parley.connector.close.{instance}',
+  owner: 'connector',
+  mode: 'one',
+  meta: z.object({ session: z.string() }),
+  payload: 'empty',
+});
+
+export const connectorStatus = defineSubject({
+  pattern: 'parley.connector.status',
+  owner: 'connector',
+  mode: 'call',
+  meta: z.object({}),
+  payload: 'empty',
+  reply: 'end: JSON of ConnectorStatus',
+});
+
+export const connectorStatusReply = z.object({
+  targets: z.array(
+    z.object({
+      backend: z.string(),
+      target: z.string(),
+      kind: z.enum(['mcp', 'stdio']),
+      state: z.enum(['starting', 'ready', 'failed']),
+      eras: z.array(z.enum(['legacy', 'modern'])),
+      tools: z.number().nullable(),
+      error: z.string().optional(),
+    }),
+  ),
+});
+export type ConnectorStatus = z.infer<typeof connectorStatusReply>;
