@@ -1,0 +1,67 @@
+/** Backends as the document writes them: MCP servers, singly or multiplexed. */
+import { z } from 'zod';
+import { count, duration, exactlyOne, flag, nonEmpty, port, section, text, textMap, word } from './section.ts';
+
+export const BACKENDS_MAX = 10_000;
+const TARGETS_MAX = 256;
+
+const TARGET_KINDS = ['mcp', 'stdio', 'sse', 'openapi'] as const;
+
+const targetName = z
+  .string()
+  .min(1, 'expected a name')
+  .max(64, 'a target name has at most 64 characters')
+  .refine((name) => !/[_+]/.test(name), 'a target name must not contain "_" or "+": they separate the target from the tool or resource it serves')
+  .refine((name) => /^[\x21-\x7e]*$/.test(name), 'a target name is written in visible ASCII, without spaces');
+
+const httpTarget = z.strictObject({ host: nonEmpty.optional(), port: port.nullish(), path: text.nullish(), backend: nonEmpty.optional() }).superRefine((value, context) => {
+  exactlyOne(['host', 'backend'])(value, context);
+  if (value.backend !== undefined && value.port != null) context.addIssue({ code: 'custom', message: 'port belongs to host; a backend brings its own' });
+});
+
+const stdioTarget = z.strictObject({
+  cmd: nonEmpty,
+  args: z.array(z.string()).optional(),
+  env: textMap.optional(),
+  clear_env: flag.optional(),
+});
+
+const targetSchema = section('target', {
+  name: targetName,
+  policies: section('targetPolicies', { http: section('targetHttp', { requestTimeout: duration.nullish() }).nullish() }).nullish(),
+  mcp: httpTarget.optional(),
+  stdio: stdioTarget.optional(),
+}).superRefine(exactlyOne(TARGET_KINDS, ['mcp', 'stdio']));
+
+export const mcpShape = {
+  targets: z.array(targetSchema).max(TARGETS_MAX, `at most ${TARGETS_MAX} targets`),
+  statefulMode: word(['stateful', 'stateless']).optional(),
+  prefixMode: word(['conditional', 'always', 'never']).nullish(),
+  failureMode: word(['failClosed', 'failOpen']).nullish(),
+  dnsRebindingProtection: flag.optional(),
+};
+
+const mcpBackend = section('mcpBackend', mcpShape);
+const backendPolicies = section('backendPolicies', {});
+
+export const backendSchema = section('backend', {
+  name: nonEmpty,
+  policies: backendPolicies.nullish(),
+  /** Reachable only as an MCP target's `backend`; a route to it is refused when the document is compiled. */
+  host: nonEmpty.optional(),
+  mcp: mcpBackend.optional(),
+}).superRefine(exactlyOne(['host', 'mcp', 'internal', 'ai', 'aws'], ['host', 'mcp']));
+
+const ROUTE_BACKEND_KINDS = ['backend', 'mcp', 'service', 'host', 'internal', 'dynamic', 'ai', 'aws', 'routeGroup', 'invalid'] as const;
+
+export const routeBackendSchema = section('routeBackend', {
+  weight: count.optional(),
+  policies: backendPolicies.nullish(),
+  backend: nonEmpty.optional(),
+  mcp: mcpBackend.optional(),
+}).superRefine(exactlyOne(ROUTE_BACKEND_KINDS, ['backend', 'mcp']));
+
+export type TargetDocument = z.infer<typeof targetSchema>;
+export type McpDocument = z.infer<typeof mcpBackend>;
+export type BackendDocument = z.infer<typeof backendSchema>;
+export type RouteBackendDocument = z.infer<typeof routeBackendSchema>;

@@ -1,0 +1,71 @@
+/** One route of a document: what it matches, under which policies, to which backends. */
+import type { RouteBackendDocument } from './backends.ts';
+import type { Backends } from './compile-backends.ts';
+import { SIMPLE_MCP_KEY } from './compile-backends.ts';
+import type { Compiling } from './compiling.ts';
+import type { PathMatch, PolicyDocuments, Route, RouteMatch, ValueMatch, WeightedBackend } from './generation.ts';
+import type { KeyMaker } from './keys.ts';
+import { pathText } from './problem.ts';
+import type { Path } from './problem.ts';
+import type { AttachedRouteDocument, MatchDocument } from './routes.ts';
+
+const EVERYTHING: RouteMatch = { path: { kind: 'pathPrefix', value: '/' }, method: undefined, headers: [], query: [] };
+const SIMPLE_MCP_PREFIXES = ['/mcp', '/sse', '/.well-known'];
+
+export interface Building {
+  readonly backends: Backends;
+  readonly compiling: Compiling;
+  readonly routeKeys: KeyMaker;
+}
+
+export function compileRoute(route: Omit<AttachedRouteDocument, 'gateways'>, path: Path, building: Building): Route {
+  const given = [route.name, route.ruleName].filter((part) => part != null).join('-');
+  const key = building.routeKeys.make(given === '' ? undefined : given, 'route', pathText(path));
+  const backends = (route.backends ?? []).flatMap((backend, index) => weighted(backend, given, [...path, 'backends', index], building));
+  if ((route.backends ?? []).length === 0) building.compiling.warn(path, 'has no backends, so every request it matches is answered with an error');
+  return {
+    key,
+    name: given === '' ? key : given,
+    hostnames: (route.hostnames ?? []).map((hostname) => hostname.toLowerCase().replace(/\.$/, '')),
+    matches: route.matches === undefined || route.matches.length === 0 ? [EVERYTHING] : route.matches.map(routeMatch),
+    policies: building.compiling.policies(route.policies, [...path, 'policies']),
+    backends,
+  };
+}
+
+/** The route that the simple `mcp:` form stands for. */
+export const simpleMcpRoute = (policies: PolicyDocuments): Route => ({
+  key: SIMPLE_MCP_KEY,
+  name: SIMPLE_MCP_KEY,
+  hostnames: [],
+  matches: SIMPLE_MCP_PREFIXES.map((value) => ({ ...EVERYTHING, path: { kind: 'pathPrefix', value } })),
+  policies,
+  backends: [{ backend: SIMPLE_MCP_KEY, weight: 1 }],
+});
+
+function weighted(backend: RouteBackendDocument, routeName: string, path: Path, { backends }: Building): WeightedBackend[] {
+  const weight = backend.weight ?? 1;
+  if (backend.mcp !== undefined) return [{ backend: backends.inline(backend.mcp, routeName, [...path, 'mcp']), weight }];
+  const key = backend.backend === undefined ? undefined : backends.named(backend.backend, [...path, 'backend']);
+  return key === undefined ? [] : [{ backend: key, weight }];
+}
+
+function routeMatch(match: MatchDocument): RouteMatch {
+  return {
+    path: pathMatch(match.path),
+    method: match.method,
+    headers: (match.headers ?? []).map((condition) => valueMatch({ ...condition, name: condition.name.toLowerCase() })),
+    query: (match.query ?? []).map(valueMatch),
+  };
+}
+
+function pathMatch(path: MatchDocument['path']): PathMatch {
+  if (path?.exact !== undefined) return { kind: 'exact', value: path.exact };
+  if (path?.regex !== undefined) return { kind: 'regex', value: path.regex };
+  return { kind: 'pathPrefix', value: path?.pathPrefix ?? '/' };
+}
+
+function valueMatch({ name, value }: { name: string; value: { exact?: string | undefined; regex?: string | undefined } }): ValueMatch {
+  if (value.exact !== undefined) return { name, exact: value.exact };
+  return { name, regex: value.regex ?? '' };
+}

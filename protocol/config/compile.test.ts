@@ -1,0 +1,311 @@
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { z } from 'zod';
+import { compileDocument } from './compile.ts';
+import type { Generation } from './generation.ts';
+
+const stdio = { name: 'a', stdio: { cmd: 'x' } };
+const good = (document: unknown, env: Record<string, string> = {}): Generation => {
+  const { generation, problems } = compileDocument(document, { env });
+  expect(problems.filter((one) => one.severity === 'error')).toEqual([]);
+  return generation!;
+};
+const errors = (document: unknown, env: Record<string, string> = {}): string[] => {
+  const { generation, problems } = compileDocument(document, { env });
+  expect(generation).toBeUndefined();
+  return problems.filter((one) => one.severity === 'error').map((one) => `${one.path}: ${one.message}${one.hint === undefined ? '' : ` (${one.hint})`}`);
+};
+const mcpRoute = (more: object = {}): object => ({ backends: [{ mcp: { targets: [stdio] } }], ...more });
+
+describe('the simple form', () => {
+  test('serves its targets on port 3000 under /mcp, /sse and /.well-known', () => {
+    expect(good({ mcp: { targets: [stdio] } })).toEqual({
+      id: expect.stringMatching(/^[0-9a-f]{16}$/),
+      binds: [
+        {
+          port: 3000,
+          listeners: [
+            {
+              name: 'mcp',
+              hostname: undefined,
+              policies: {},
+              routes: [
+                {
+                  key: 'mcp',
+                  name: 'mcp',
+                  hostnames: [],
+                  matches: ['/mcp', '/sse', '/.well-known'].map((value) => ({ path: { kind: 'pathPrefix', value }, method: undefined, headers: [], query: [] })),
+                  policies: {},
+                  backends: [{ backend: 'mcp', weight: 1 }],
+                },
+              ],
+            },
+          ],
+        },
+      ],
+      backends: new Map([
+        [
+          'mcp',
+          {
+            key: 'mcp',
+            targets: [{ kind: 'stdio', name: 'a', cmd: 'x', args: [], env: {}, clearEnv: false, timeoutMs: undefined }],
+            statefulMode: 'stateful',
+            prefixMode: 'conditional',
+            failureMode: 'failClosed',
+            dnsRebindingProtection: false,
+          },
+        ],
+      ]),
+      settings: { sessionTtlMs: 1_800_000, statsAddr: undefined, readinessAddr: undefined, logLevel: undefined, logFormat: undefined },
+      warnings: [],
+    });
+  });
+
+  test('attaches to the gateway named default when there is one and no port is said', () => {
+    const { binds } = good({ gateways: { default: { port: 80 } }, mcp: { targets: [stdio] } });
+    expect(binds.map(({ port, listeners }) => [port, listeners[0]?.routes[0]?.key])).toEqual([[80, 'mcp']]);
+  });
+
+  test('opens its own port beside a default gateway when it says one', () => {
+    expect(good({ gateways: { default: { port: 80 } }, mcp: { port: 81, targets: [stdio] } }).binds.map(({ port }) => port)).toEqual([80, 81]);
+  });
+
+  test('may not have gateways and a port', () => {
+    expect(errors({ gateways: { g: { port: 80 } }, mcp: { gateways: 'g', port: 81, targets: [stdio] } })).toEqual(['mcp.port: not allowed beside mcp.gateways: the gateway has the port']);
+  });
+
+  test('carries its settings into the generation', () => {
+    const { settings, backends } = good({
+      config: { mcp: { sessionTtl: '1h' }, statsAddr: 'off', readinessAddr: ':1', logging: { level: ['info', 'x=trace'], format: 'text' } },
+      mcp: { targets: [stdio], statefulMode: 'stateless', prefixMode: 'always', failureMode: 'failOpen', dnsRebindingProtection: true },
+    });
+    expect(settings).toEqual({ sessionTtlMs: 3_600_000, statsAddr: 'off', readinessAddr: ':1', logLevel: 'info,x=trace', logFormat: 'text' });
+    expect(backends.get('mcp')).toMatchObject({ statefulMode: 'stateless', prefixMode: 'always', failureMode: 'failOpen', dnsRebindingProtection: true });
+  });
+});
+
+describe('targets', () => {
+  test.each([
+    [{ host: 'https://h.test/p' }, 'https://h.test/p'],
+    [{ host: 'https://h.test/p?a=1' }, 'https://h.test/p?a=1'],
+    [{ host: 'https://h.test' }, 'https://h.test/mcp'],
+    [{ host: 'https://h.test/' }, 'https://h.test/'],
+    [{ host: 'h.test' }, 'http://h.test/mcp'],
+    [{ host: 'h.test:81' }, 'http://h.test:81/mcp'],
+    [{ host: 'h.test', port: 81 }, 'http://h.test:81/mcp'],
+    [{ host: 'h.test', port: 81, path: '/p' }, 'http://h.test:81/p'],
+    [{ host: 'h.test', port: 81, path: 'p?a=1' }, 'http://h.test:81/p?a=1'],
+    [{ host: 'https://h.test', path: '/p' }, 'https://h.test/p'],
+    [{ backend: 'up' }, 'https://up.test:8443/mcp'],
+    [{ backend: 'up', path: '/p' }, 'https://up.test:8443/p'],
+  ])('%j is %s', (mcp, url) => {
+    const { backends } = good({ backends: [{ name: 'up', host: 'https://up.test:8443' }], mcp: { targets: [{ name: 'a', mcp }] } });
+    expect(backends.get('mcp')?.targets).toEqual([{ kind: 'mcp', name: 'a', url, timeoutMs: undefined }]);
+  });
+
+  test.each([
+    [{ host: 'ftp://h.test' }, 'host: an MCP server is reached over http or https'],
+    [{ host: 'https://' }, 'host: not a host'],
+    [{ host: 'https://user:hunter2@h.test' }, 'host: credentials do not belong in a URL'],
+    [{ host: 'h.test:81', port: 82 }, 'port: the port is written twice'],
+    [{ host: 'https://h.test/p', path: '/q' }, 'path: the path is written twice'],
+    [{ backend: 'u' }, 'backend: there is no backend "u" (did you mean "up"?)'],
+    [{ backend: 'other' }, 'backend: the backend "other" is not a host'],
+  ])('%j is refused: %s', (mcp, expected) => {
+    const backends = [{ name: 'up', host: 'h' }, { name: 'other', mcp: { targets: [stdio] } }];
+    const [first, ...rest] = errors({ backends, mcp: { targets: [{ name: 'a', mcp }] } });
+    expect(first).toContain(`mcp.targets[0].mcp.${expected}`);
+    expect(first).not.toContain('hunter2');
+    expect(rest).toEqual([]);
+  });
+
+  test('of both kinds honour policies.http.requestTimeout', () => {
+    const policies = { http: { requestTimeout: '1m30s' } };
+    const { backends } = good({ mcp: { targets: [{ ...stdio, policies }, { name: 'b', mcp: { host: 'h' }, policies }] } });
+    expect(backends.get('mcp')?.targets.map((target) => target.timeoutMs)).toEqual([90_000, 90_000]);
+  });
+
+  test('have names of their own within a backend', () => {
+    expect(errors({ mcp: { targets: [stdio, { ...stdio }] } })).toEqual(['mcp.targets[1].name: the target name "a" is already taken by mcp.targets[0]']);
+    expect(good({ gateways: { default: { port: 1 } }, mcp: { targets: [stdio] }, routes: [mcpRoute()] }).backends.size).toBe(2);
+  });
+
+  test('may be none only when failing open', () => {
+    expect(errors({ mcp: { targets: [] } })).toHaveLength(1);
+    expect(good({ mcp: { targets: [], failureMode: 'failOpen' } }).backends.get('mcp')?.targets).toEqual([]);
+  });
+});
+
+describe('gateways', () => {
+  const gateways = { default: { port: 80 }, web: { port: 81, listeners: [{ name: 'a', hostname: 'A.test' }, { name: 'b', hostname: '*.b.test' }] } };
+  const where = (routes: object[]): string[] =>
+    good({ gateways, routes }).binds.flatMap(({ listeners }) => listeners.flatMap((listener) => listener.routes.map((route) => `${listener.name} ${route.name}`)));
+
+  test.each([
+    [undefined, ['default r']],
+    [[], ['default r']],
+    ['default', ['default r']],
+    ['web', ['web/a r', 'web/b r']],
+    ['web/b', ['web/b r']],
+    [['default', 'web/a'], ['default r', 'web/a r']],
+    [['web', 'web/a'], ['web/a r', 'web/b r']],
+  ])('routes with gateways %j attach to %j', (attach, expected) => {
+    expect(where([mcpRoute({ name: 'r', ...(attach === undefined ? {} : { gateways: attach }) })])).toEqual(expected);
+  });
+
+  test('keep the order of the document, and hostnames in lower case', () => {
+    const { binds } = good({ gateways, routes: [mcpRoute({ name: 'one' }), mcpRoute({ name: 'two' })] });
+    expect(binds[0]?.listeners[0]?.routes.map(({ name }) => name)).toEqual(['one', 'two']);
+    expect(binds[1]?.listeners.map(({ hostname }) => hostname)).toEqual(['a.test', '*.b.test']);
+  });
+
+  test.each<[object, string]>([
+    [{ gateways, routes: [mcpRoute({ gateways: 'wbe' })] }, 'routes[0].gateways: there is no gateway "wbe" (did you mean "web"?)'],
+    [{ gateways, routes: [mcpRoute({ gateways: ['web/c'] })] }, 'routes[0].gateways[0]: the gateway has no listener "c" (did you mean "a"?)'],
+    [{ gateways, routes: [mcpRoute({ gateways: ['web/listener'] })] }, 'routes[0].gateways[0]: the gateway has no listener "listener" (it has: a, b)'],
+    [{ gateways: { web: { port: 1 } }, routes: [mcpRoute()] }, 'routes[0]: says no gateways, and there is no gateway named "default" to attach to (known: web)'],
+    [{ routes: [mcpRoute()] }, 'routes[0]: says no gateways, and there is no gateway named "default" to attach to (there is no gateways section)'],
+    [{ gateways: { g: {} } }, 'gateways.g.port: required, and missing: the port to listen on'],
+    [{ gateways: { g: { port: 1, cors: {}, listeners: [{}] } } }, 'gateways.g.cors: not allowed beside listeners: write it on each listener'],
+    [{ gateways: { g: { port: 1, protocol: 'HTTP', listeners: [{}] } } }, 'gateways.g.protocol: not allowed beside listeners: write it on each listener'],
+    [{ gateways: { g: { port: 1, listeners: [{ name: 'a', hostname: 'x.test' }, { name: 'a', hostname: 'y.test' }] } } }, 'gateways.g.listeners[1].name: the listener name "a" is used twice in this gateway'],
+    [{ gateways: { g: { port: 1, listeners: [] } } }, 'gateways.g.listeners: at least one listener is needed (leave listeners out to serve every host)'],
+    [{ gateways: { 'a/b': { port: 1 } } }, 'gateways["a/b"]: the name of a gateway must not be empty or contain "/": routes attach by gateway/listener'],
+    [{ binds: [{ listeners: [] }] }, 'binds[0].port: required, and missing: the port to listen on'],
+  ])('%j is refused: %s', (document, expected) => {
+    expect(errors(document)).toEqual([expected]);
+  });
+});
+
+describe('clashes', () => {
+  test.each<[object, string]>([
+    [{ gateways: { a: { port: 80 }, b: { port: 80 } } }, 'gateways.b.port: port 80 is already taken by gateways.a'],
+    [{ binds: [{ port: 80, listeners: [] }], gateways: { a: { port: 80 } } }, 'gateways.a.port: port 80 is already taken by binds[0]'],
+    [{ binds: [{ port: 80, listeners: [] }, { port: 80, listeners: [] }] }, 'binds[1].port: port 80 is already taken by binds[0]'],
+    [{ gateways: { a: { port: 81 } }, mcp: { port: 81, targets: [stdio] } }, 'mcp.port: port 81 is already taken by gateways.a'],
+    [{ gateways: { a: { port: 3000 } }, mcp: { targets: [stdio] } }, 'mcp.port: port 3000 is already taken by gateways.a (mcp listens on 3000 unless it has a port or gateways)'],
+    [{ binds: [{ port: 80, listeners: [{}, { hostname: '*' }] }] }, 'binds[0].listeners[1]: serves the same host as binds[0].listeners[0] on the same port, so it would never be reached (give it a hostname of its own, or put its routes on the other)'],
+  ])('%j is refused: %s', (document, expected) => {
+    expect(errors(document)).toEqual([expected]);
+  });
+
+  test('are not made by port 0, which lets the system choose', () => {
+    expect(good({ gateways: { a: { port: 0 }, b: { port: 0 } } }).binds).toHaveLength(2);
+  });
+});
+
+describe('backends and routes', () => {
+  test('are found by name, and keep their name as key', () => {
+    const { binds, backends } = good({ gateways: { default: { port: 1 } }, backends: [{ name: 'docs', mcp: { targets: [stdio] } }], routes: [{ name: 'r', backends: [{ backend: 'docs', weight: 0 }] }] });
+    expect(binds[0]?.listeners[0]?.routes[0]).toMatchObject({ key: 'r', backends: [{ backend: 'docs', weight: 0 }] });
+    expect([...backends.keys()]).toEqual(['docs']);
+  });
+
+  test('written inside a route have a readable key that survives reordering', () => {
+    const first = mcpRoute({ name: 'r' });
+    const second = mcpRoute({ name: 'other' });
+    const keys = (routes: object[]) => [...good({ gateways: { default: { port: 1 } }, routes }).backends.keys()];
+    expect(keys([first])[0]).toMatch(/^r-[0-9a-f]{8}$/);
+    expect(keys([first, second]).toSorted()).toEqual(keys([second, first]).toSorted());
+  });
+
+  test('never take the key of the simple form', () => {
+    const { backends } = good({ gateways: { default: { port: 1 } }, mcp: { targets: [stdio] }, backends: [{ name: 'mcp', mcp: { targets: [stdio] } }], routes: [mcpRoute({ name: 'mcp' })] });
+    expect(backends.size).toBe(3);
+  });
+
+  test('of binds are served where they are written', () => {
+    const { binds } = good({ binds: [{ port: 1, listeners: [{ routes: [mcpRoute({ hostnames: ['X.test'], matches: [{ path: { regex: '/a+' }, headers: [{ name: 'X-A', value: { exact: '1' } }] }] })] }] }] });
+    expect(binds[0]?.listeners[0]?.routes[0]).toMatchObject({
+      hostnames: ['x.test'],
+      matches: [{ path: { kind: 'regex', value: '/a+' }, method: undefined, headers: [{ name: 'x-a', exact: '1' }], query: [] }],
+    });
+  });
+
+  test.each<[object, string]>([
+    [{ backends: [{ name: 'docs', mcp: { targets: [stdio] } }], routes: [{ backends: [{ backend: 'dcos' }] }] }, 'routes[0].backends[0].backend: there is no backend "dcos" (did you mean "docs"?)'],
+    [{ routes: [{ backends: [{ backend: 'x' }] }] }, 'routes[0].backends[0].backend: there is no backend "x" (there is no top-level backends section)'],
+    [{ backends: [{ name: 'h', host: 'x' }], routes: [{ backends: [{ backend: 'h' }] }] }, 'routes[0].backends[0].backend: the backend "h" is a plain HTTP host; Parley does not route to those yet'],
+    [{ backends: [{ name: 'a', host: 'x' }, { name: 'a', host: 'y' }] }, 'backends[1].name: the backend name "a" is already taken by backends[0]'],
+  ])('%j is refused: %s', (document, expected) => {
+    expect(errors({ gateways: { default: { port: 1 } }, ...document })).toEqual([expected]);
+  });
+
+  test('without backends, and nothing to serve at all, are warnings', () => {
+    expect(good({ gateways: { default: { port: 1 } }, routes: [{}] }).warnings).toEqual(['routes[0]: has no backends, so every request it matches is answered with an error']);
+    expect(good({}).warnings).toEqual(['nothing is served: no gateways, binds or mcp section']);
+  });
+});
+
+describe('policies', () => {
+  const policies = { cors: z.strictObject({ allowOrigins: z.array(z.string()).optional() }) };
+
+  test('are handed on as written, null ones left out', () => {
+    const cors = { allowOrigins: ['*'] };
+    const { generation } = compileDocument({ gateways: { default: { port: 1, cors } }, mcp: { targets: [stdio], policies: { cors: null } } }, { env: {}, policies });
+    const [listener] = generation?.binds[0]?.listeners ?? [];
+    expect([listener?.policies, listener?.routes[0]?.policies]).toEqual([{ cors }, {}]);
+  });
+
+  test.each([
+    [{ mcp: { targets: [stdio], policies: { cors: { allowOrigin: [] } } } }, 'mcp.policies.cors.allowOrigin', 'did you mean "allowOrigins"?'],
+    [{ mcp: { targets: [stdio], policies: { cors: { allowOrigins: [1] } } } }, 'mcp.policies.cors.allowOrigins[0]', 'put it in quotes'],
+    [{ mcp: { targets: [stdio], policies: { cors: 'x' } } }, 'mcp.policies.cors', undefined],
+    [{ gateways: { g: { port: 1, cors: { x: 1 } } } }, 'gateways.g.cors.x', 'valid here: allowOrigins'],
+  ])('%j is refused by the policy itself, at %s', (document, path, hint) => {
+    const { generation, problems } = compileDocument(document, { env: {}, policies });
+    expect(generation).toBeUndefined();
+    expect(problems.map((one) => [one.path, one.hint])).toEqual([[path, hint]]);
+  });
+});
+
+describe('the environment', () => {
+  test('fills numbers and flags too, and is no part of the id', () => {
+    const document = { mcp: { port: '$PORT', targets: [{ name: 'a', stdio: { cmd: '$CMD', clear_env: '${CLEAR}' } }] } };
+    const one = good(document, { PORT: '81', CMD: 'x', CLEAR: 'true' });
+    const other = good(document, { PORT: '82', CMD: 'y', CLEAR: 'false' });
+    expect([one.binds[0]?.port, one.backends.get('mcp')?.targets[0]]).toMatchObject([81, { cmd: 'x', clearEnv: true }]);
+    expect(other.binds[0]?.port).toBe(82);
+    expect(one.id).toBe(other.id);
+  });
+
+  test('leaves a text a text, also when it looks like a number', () => {
+    expect(good({ mcp: { targets: [{ name: 'a', stdio: { cmd: 'x', env: { PIN: '$PIN' } } }] } }, { PIN: '0123' }).backends.get('mcp')?.targets[0]).toMatchObject({ env: { PIN: '0123' } });
+  });
+
+  test('must have every variable that is named', () => {
+    expect(errors({ mcp: { targets: [{ name: 'a', stdio: { cmd: '$NOPE' } }] } })[0]).toMatch(/^mcp\.targets\[0\]\.stdio\.cmd: the environment variable NOPE is not set/);
+  });
+
+  test('never shows in a problem, whatever is wrong', () => {
+    const secret = 'hunter2';
+    const env = { S: secret };
+    const broken: unknown[] = [
+      { mcp: { port: '$S', targets: [{ name: '$S', stdio: { cmd: '$S', args: '$S' } }], prefixMode: '$S' } },
+      { mcp: { targets: [{ name: 'a', mcp: { host: 'ftp://$S' } }, { name: 'b', mcp: { backend: '$S' } }, { name: '$S', stdio: { cmd: 'x' } }, { name: '$S', stdio: { cmd: 'x' } }] } },
+      { gateways: { g: { port: 1 } }, routes: [{ gateways: '$S' }, { gateways: ['g/$S'] }, { gateways: 'g', backends: [{ backend: '$S' }] }], backends: [{ name: '$S', host: 'x' }, { name: '$S', host: 'y' }] },
+      { routes: [{ hostnames: ['http://$S'], matches: [{ path: { regex: '($S' }, headers: [{ name: 'a', value: '$S' }] }] }], config: { mcp: { sessionTtl: '$S' } } },
+      { gateways: { g: { port: 1, listeners: [{ name: '$S', hostname: '$S' }, { name: '$S', hostname: '$S' }] } }, routes: [{ gateways: 'g/x' }] },
+      { mcp: { targets: [stdio], policies: { cors: { allowOrigins: '$S' } } } },
+    ];
+    for (const document of broken) {
+      const { problems } = compileDocument(document, { env, policies: { cors: z.strictObject({ allowOrigins: z.array(z.string()) }) } });
+      expect(problems.length).toBeGreaterThan(0);
+      expect(JSON.stringify(problems)).not.toContain(secret);
+    }
+  });
+});
+
+test('whatever a document is, compiling it gives a generation or errors, and never throws', () => {
+  const keys = fc.constantFrom('mcp', 'gateways', 'routes', 'backends', 'binds', 'config', 'listeners', 'targets', 'name', 'stdio', 'cmd', 'port', 'host', 'policies', 'cors', 'matches', 'path', 'regex', '__proto__');
+  const { document } = fc.letrec((tie) => ({
+    document: fc.oneof({ maxDepth: 6 }, fc.jsonValue({ maxDepth: 1 }), fc.array(tie('document'), { maxLength: 3 }), fc.dictionary(keys, tie('document'), { maxKeys: 4 })),
+  }));
+  fc.assert(
+    fc.property(document, (value) => {
+      const { generation, problems } = compileDocument(value, { env: {} });
+      expect(generation === undefined).toBe(problems.some((one) => one.severity === 'error'));
+    }),
+    { numRuns: 300 },
+  );
+});

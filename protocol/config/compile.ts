@@ -1,0 +1,100 @@
+/**
+ * A document becomes a generation, or a list of reasons why not. Four steps, each usable alone:
+ *
+ *   expand (expand.ts) → validate (validate.ts) → backends (compile-backends.ts) → binds (compile-binds.ts)
+ *
+ * C1 The same document gives the same generation id in every process, whatever its environment.
+ * C2 Messages quote the document as written, never what a variable held.
+ * C3 Any error means no generation: there is no half-accepted configuration.
+ */
+import type { z } from 'zod';
+import { compileBackends } from './compile-backends.ts';
+import { compileBinds } from './compile-binds.ts';
+import type { Compiling } from './compiling.ts';
+import type { GatewayDocument } from './document.ts';
+import { parseDuration } from './duration.ts';
+import { expandVariables } from './expand.ts';
+import type { Environment } from './expand.ts';
+import type { Generation, Settings } from './generation.ts';
+import { issueProblems } from './issues.ts';
+import { generationId } from './keys.ts';
+import { hasErrors, problem, valueAt } from './problem.ts';
+import type { Path, ProblemWithoutPosition } from './problem.ts';
+import { validateDocument } from './validate.ts';
+
+const SESSION_TTL_MS = 30 * 60 * 1000;
+
+/** Each policy's own schema, by config key. A policy without one here is handed on as it is and checked where its chain is compiled. */
+export type PolicySchemas = Readonly<Record<string, z.ZodType>>;
+
+export interface CompileOptions {
+  readonly env: Environment;
+  readonly policies?: PolicySchemas;
+}
+
+export interface Compilation {
+  readonly generation?: Generation;
+  readonly problems: ProblemWithoutPosition[];
+}
+
+export function compileDocument(document: unknown, options: CompileOptions): Compilation {
+  const { document: expandedDocument, problems, expanded } = expandVariables(document, options.env);
+  const validation = validateDocument(expandedDocument, { written: document, expanded });
+  problems.push(...validation.problems);
+  if (validation.document === undefined || hasErrors(problems)) return { problems };
+
+  const compiling = newCompiling(document, options.policies ?? {}, problems);
+  const backends = compileBackends(validation.document, compiling);
+  const binds = compileBinds(validation.document, backends, compiling);
+  if (binds.length === 0) compiling.warn([], 'nothing is served: no gateways, binds or mcp section');
+  if (hasErrors(problems)) return { problems };
+  return {
+    generation: {
+      id: generationId(document),
+      binds,
+      backends: backends.byKey,
+      settings: settingsOf(validation.document),
+      warnings: problems.map((one) => (one.path === '' ? one.message : `${one.path}: ${one.message}`)),
+    },
+    problems,
+  };
+}
+
+function newCompiling(written: unknown, schemas: PolicySchemas, problems: ProblemWithoutPosition[]): Compiling {
+  return {
+    error: (path, message, hint) => void problems.push(problem('error', path, message, hint)),
+    warn: (path, message) => void problems.push(problem('warning', path, message)),
+    quote: (path) => String(valueAt(written, path) ?? ''),
+    policies(value, path) {
+      const given = Object.entries(value ?? {}).filter(([, config]) => config !== undefined && config !== null);
+      for (const [id, config] of given) {
+        const schema = Object.hasOwn(schemas, id) ? schemas[id] : undefined;
+        const result = schema?.safeParse(config);
+        if (schema !== undefined && result?.success === false) {
+          problems.push(...issueProblems(result.error.issues, schema, valueAt(written, [...path, id]), []).map((one) => inside([...path, id], one)));
+        }
+      }
+      return Object.fromEntries(given);
+    },
+  };
+}
+
+/** A policy's schema speaks of paths from its own root; here they get the place of the policy in front. */
+function inside(base: Path, one: ProblemWithoutPosition): ProblemWithoutPosition {
+  const prefix = problem(one.severity, base, one.message, one.hint);
+  if (one.path === '') return prefix;
+  return { ...prefix, path: one.path.startsWith('[') ? `${prefix.path}${one.path}` : `${prefix.path}.${one.path}` };
+}
+
+function settingsOf(document: GatewayDocument): Settings {
+  const config = document.config ?? {};
+  const ttl = config.mcp?.sessionTtl;
+  const level = config.logging?.level;
+  return {
+    sessionTtlMs: (ttl == null ? undefined : parseDuration(ttl)) ?? SESSION_TTL_MS,
+    statsAddr: config.statsAddr ?? undefined,
+    readinessAddr: config.readinessAddr ?? undefined,
+    logLevel: Array.isArray(level) ? level.join(',') : (level ?? undefined),
+    logFormat: config.logging?.format ?? undefined,
+  };
+}

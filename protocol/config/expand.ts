@@ -1,0 +1,50 @@
+/**
+ * `$VAR`, `${VAR}` and `${VAR:-default}` in string values; `$$` is a dollar. A dollar before anything else stays, so
+ * regular expressions need no escaping. Keys are not expanded.
+ *
+ * What the environment held never appears in a problem: messages name the variable and the path.
+ */
+import { problem } from './problem.ts';
+import type { Path, ProblemWithoutPosition } from './problem.ts';
+import { pathText } from './problem.ts';
+
+export type Environment = Readonly<Record<string, string | undefined>>;
+
+export interface Expansion {
+  readonly document: unknown;
+  readonly problems: ProblemWithoutPosition[];
+  /** Paths whose value came out different from what is written. */
+  readonly expanded: ReadonlySet<string>;
+}
+
+const VARIABLE = /\$(?:\$|([A-Za-z_]\w*)|\{([A-Za-z_]\w*)(?::-([^}]*))?\})/g;
+
+export function expandVariables(document: unknown, env: Environment): Expansion {
+  const problems: ProblemWithoutPosition[] = [];
+  const expanded = new Set<string>();
+  const expandText = (text: string, path: Path): string => {
+    if (!text.includes('$')) return text;
+    const result = text.replace(VARIABLE, (whole, bare: string | undefined, braced: string | undefined, otherwise: string | undefined) => {
+      if (whole === '$$') return '$';
+      const name = bare ?? braced ?? '';
+      const value = Object.hasOwn(env, name) ? env[name] : undefined;
+      if (value !== undefined) return value;
+      if (otherwise !== undefined) return otherwise;
+      problems.push(problem('error', path, `the environment variable ${name} is not set`, `set ${name}, give a default as \${${name}:-value}, or write $$ for a plain dollar`));
+      return whole;
+    });
+    if (result !== text) expanded.add(pathText(path));
+    return result;
+  };
+  const walk = (value: unknown, path: Path): unknown => {
+    if (typeof value === 'string') return expandText(value, path);
+    if (Array.isArray(value)) return value.map((item, index) => walk(item, [...path, index]));
+    if (typeof value === 'object' && value !== null) return mapObject(value, (inner, key) => walk(inner, [...path, key]));
+    return value;
+  };
+  return { document: walk(document, []), problems, expanded };
+}
+
+function mapObject(object: object, map: (value: unknown, key: string) => unknown): Record<string, unknown> {
+  return Object.fromEntries(Object.entries(object).map(([key, value]) => [key, map(value, key)]));
+}

@@ -1,0 +1,103 @@
+/**
+ * A generation: one accepted configuration, whole, in the shape every process enforces. It is derived from the gateway
+ * document (document.ts) by `compileDocument`; nothing here is written by hand and nothing changes after it is made.
+ */
+
+export interface Generation {
+  /** First 16 hex digits of the SHA-256 of the document: the same document gives the same generation. */
+  readonly id: string;
+  readonly binds: readonly Bind[];
+  /** MCP backends by key. A key is a subject token: it names the connector's queue group. */
+  readonly backends: ReadonlyMap<string, McpBackend>;
+  readonly settings: Settings;
+  /** Keys that were understood and are not acted on, as `path: why`. */
+  readonly warnings: readonly string[];
+}
+
+export interface Settings {
+  readonly sessionTtlMs: number;
+  /** Where /metrics is served; undefined = the built-in default, 'off' = nowhere. */
+  readonly statsAddr: string | undefined;
+  readonly readinessAddr: string | undefined;
+  readonly logLevel: string | undefined;
+  readonly logFormat: 'text' | 'json' | undefined;
+}
+
+export interface Bind {
+  readonly port: number;
+  readonly listeners: readonly Listener[];
+}
+
+export interface Listener {
+  readonly name: string;
+  /** Exact or `*.wild`; undefined = every host. */
+  readonly hostname: string | undefined;
+  /** Gateway-phase policies by config key, already checked by each policy's own schema. */
+  readonly policies: PolicyDocuments;
+  readonly routes: readonly Route[];
+}
+
+export type PolicyDocuments = Readonly<Record<string, unknown>>;
+
+export interface Route {
+  /** Unique in the generation; a subject token, used as metric label and in audit subjects. */
+  readonly key: string;
+  readonly name: string;
+  readonly hostnames: readonly string[];
+  readonly matches: readonly RouteMatch[];
+  readonly policies: PolicyDocuments;
+  readonly backends: readonly WeightedBackend[];
+}
+
+export interface WeightedBackend {
+  readonly backend: string;
+  readonly weight: number;
+}
+
+export type PathMatch =
+  | { readonly kind: 'exact'; readonly value: string }
+  | { readonly kind: 'pathPrefix'; readonly value: string }
+  | { readonly kind: 'regex'; readonly value: string };
+
+export interface ValueMatch {
+  readonly name: string;
+  readonly exact?: string;
+  readonly regex?: string;
+}
+
+export interface RouteMatch {
+  readonly path: PathMatch;
+  readonly method: string | undefined;
+  readonly headers: readonly ValueMatch[];
+  readonly query: readonly ValueMatch[];
+}
+
+export interface McpBackend {
+  readonly key: string;
+  readonly targets: readonly McpTarget[];
+  readonly statefulMode: 'stateful' | 'stateless';
+  readonly prefixMode: 'conditional' | 'always' | 'never';
+  readonly failureMode: 'failClosed' | 'failOpen';
+  readonly dnsRebindingProtection: boolean;
+}
+
+export type McpTarget = McpHttpTarget | McpStdioTarget;
+
+export interface McpHttpTarget {
+  readonly kind: 'mcp';
+  readonly name: string;
+  /** Absolute http(s) URL with its path (default `/mcp`). */
+  readonly url: string;
+  /** From the target's `policies.http.requestTimeout`; undefined = the connector's default. */
+  readonly timeoutMs: number | undefined;
+}
+
+export interface McpStdioTarget {
+  readonly kind: 'stdio';
+  readonly name: string;
+  readonly cmd: string;
+  readonly args: readonly string[];
+  readonly env: Readonly<Record<string, string>>;
+  readonly clearEnv: boolean;
+  readonly timeoutMs: number | undefined;
+}

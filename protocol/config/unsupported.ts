@@ -1,0 +1,64 @@
+/**
+ * What the reference format has and Parley does not do yet, as data, in one place. A name listed here is refused by
+ * name, never skipped: a gateway that quietly drops `jwtAuth` is a hole. To support one, delete it here and add it to
+ * the section's schema (or, for a policy, to policies/order.ts).
+ */
+
+const GATEWAY_POLICIES = ['oidc', 'jwtAuth', 'authorization', 'extAuthz', 'extProc', 'transformations', 'basicAuth', 'apiKey'] as const;
+
+const ROUTE_POLICIES = [
+  'requestHeaderModifier', 'responseHeaderModifier', 'requestRedirect', 'urlRewrite', 'requestMirror', 'directResponse',
+  'mcpAuthorization', 'mcpGuardrails', 'authorization', 'mcpAuthentication', 'a2a', 'ai', 'backendTLS', 'backendTunnel',
+  'backendAuth', 'localRateLimit', 'remoteRateLimit', 'jwtAuth', 'oidc', 'basicAuth', 'apiKey', 'extAuthz', 'extProc',
+  'transformations', 'csrf', 'buffer', 'timeout', 'retry', 'delay',
+] as const;
+
+const BACKEND_POLICIES = [
+  'requestHeaderModifier', 'transformations', 'backendTLS', 'backendAuth', 'http', 'tcp', 'backendTunnel',
+  'responseHeaderModifier', 'requestRedirect', 'health', 'extAuthz', 'authorization', 'mcpAuthorization', 'mcpGuardrails',
+  'a2a', 'inferenceRouting', 'sessionAffinity', 'ai',
+] as const;
+
+/** Keys by section of the document. */
+export const UNSUPPORTED_KEYS = {
+  root: ['frontendPolicies', 'policies', 'workloads', 'services', 'routeGroups', 'tcpRoutes', 'llm', 'ui'],
+  bind: [],
+  listener: ['tls', 'tcpRoutes'],
+  gateway: ['tls', ...GATEWAY_POLICIES],
+  gatewayListener: ['tls', ...GATEWAY_POLICIES],
+  gatewayPolicies: GATEWAY_POLICIES,
+  route: [],
+  routePolicies: ROUTE_POLICIES,
+  match: [],
+  routeBackend: ['service', 'host', 'internal', 'dynamic', 'ai', 'aws', 'routeGroup', 'invalid'],
+  backend: ['internal', 'ai', 'aws'],
+  backendPolicies: BACKEND_POLICIES,
+  mcpBackend: [],
+  target: ['sse', 'openapi'],
+  targetPolicies: ['requestHeaderModifier', 'transformations', 'backendTLS', 'backendAuth', 'tcp', 'backendTunnel'],
+  targetHttp: ['version'],
+} as const satisfies Record<string, readonly string[]>;
+
+export type SectionName = keyof typeof UNSUPPORTED_KEYS;
+
+/** Sections whose keys are enforced on traffic: the refusal says so. */
+export const ENFORCING: ReadonlySet<SectionName> = new Set<SectionName>([
+  'gateway', 'gatewayListener', 'gatewayPolicies', 'routePolicies', 'backendPolicies', 'targetPolicies',
+]);
+
+/** Values the reference knows for a key, beyond the ones Parley serves. */
+export const UNSUPPORTED_VALUES = {
+  bindMode: ['internal'],
+  tunnelProtocol: ['hboneWaypoint', 'hboneGateway', 'proxy', 'connect'],
+  listenerProtocol: ['HTTPS', 'TLS', 'TCP', 'HBONE'],
+  gatewayProtocol: ['HTTPS', 'TCP', 'TLS'],
+} as const satisfies Record<string, readonly string[]>;
+
+/** Keys under `config:` that change nothing yet. They tune or observe, so a warning is enough. */
+export const NOT_ACTED_ON: readonly string[] = [
+  'enableIpv6', 'dns', 'localXdsPath', 'modelCatalog', 'database', 'storage', 'caAddress', 'caAuthToken', 'xdsAddress',
+  'xdsAuthToken', 'spiffe', 'namespace', 'gateway', 'trustDomain', 'additionalTrustDomains', 'skipValidateTrustDomain',
+  'serviceAccount', 'clusterId', 'network', 'adminAddr', 'standardAttributes', 'histograms', 'session', 'sensitiveHeaders',
+  'customFunctions', 'connectionTerminationDeadline', 'connectionMinTerminationDeadline', 'workerThreads', 'tracing',
+  'logging.filter', 'logging.fields', 'logging.database', 'metrics', 'backend', 'hbone',
+];
