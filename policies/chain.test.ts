@@ -1,0 +1,66 @@
+import { describe, expect, test } from 'vitest';
+import { compileChain, composeChain, emptyChain } from './chain.ts';
+import { addHeaders, deny, pass } from './policy.ts';
+import type { CompiledPolicy, HeaderList, PolicyCall, Verdict } from './policy.ts';
+
+const deps = { now: () => 0 };
+const call: PolicyCall = { method: 'POST', path: '/', query: '', host: 'gw.test', headers: {} };
+const always = (verdict: Verdict): CompiledPolicy => ({ apply: () => verdict });
+const adds = (...responseHeaders: HeaderList): CompiledPolicy => always({ kind: 'rewrite', responseHeaders });
+const answers = always({ kind: 'answer', status: 200, headers: [['b', '2']] });
+
+describe('a chain of policies', () => {
+  test('of none is the one empty chain, which passes and trusts no origin', () => {
+    expect(composeChain([])).toBe(emptyChain);
+    expect(compileChain({}, 'route', deps)).toBe(emptyChain);
+    expect(emptyChain.apply(call)).toBe(pass);
+    expect(emptyChain.trustsOrigin('https://a.test')).toBe(false);
+  });
+
+  test('passes with the constant when nobody objects', () => {
+    expect(composeChain([always(pass), always(pass)]).apply(call)).toBe(pass);
+  });
+
+  test('gathers the headers of all, in order', () => {
+    expect(composeChain([adds(['a', '1']), always(pass), adds(['b', '2'])]).apply(call)).toEqual({ kind: 'rewrite', responseHeaders: [['a', '1'], ['b', '2']] });
+  });
+
+  test('stops at the first no, which carries the headers asked for before it', () => {
+    let asked = 0;
+    const later: CompiledPolicy = { apply: () => (asked++, pass) };
+    const verdict = composeChain([adds(['a', '1']), always(deny(403, 'x/no', 'no')), later]).apply(call);
+    expect(verdict).toEqual({ kind: 'deny', status: 403, reason: 'x/no', message: 'no', responseHeaders: [['a', '1']] });
+    expect(asked).toBe(0);
+  });
+
+  test('stops at the first answer, which carries the headers asked for before it', () => {
+    expect(composeChain([adds(['a', '1']), answers, always(deny(403, 'x/no', 'no'))]).apply(call)).toEqual({ kind: 'answer', status: 200, headers: [['a', '1'], ['b', '2']] });
+  });
+
+  test('trusts an origin when any of its policies does', () => {
+    const chain = composeChain([always(pass), { apply: () => pass, trustsOrigin: (origin) => origin === 'https://a.test' }]);
+    expect([chain.trustsOrigin('https://a.test'), chain.trustsOrigin('https://b.test')]).toEqual([true, false]);
+  });
+
+  test('refuses a policy that is known and not enforced', () => {
+    expect(() => compileChain({ jwtAuth: {} }, 'route', deps)).toThrow(/jwtAuth.*not enforced yet/);
+  });
+
+  test.each(['nonsense', 'toString', 'mcpAuthorization'])('refuses %s, which is no policy of the gateway phase', (id) => {
+    expect(() => compileChain({ [id]: {} }, 'gateway', deps)).toThrow(/not a policy of the gateway phase/);
+  });
+
+  test('refuses a configuration that the policy does not accept', () => {
+    expect(() => compileChain({ cors: { allowOrigins: 'x' } }, 'route', deps)).toThrow(/cors: allowOrigins/);
+  });
+
+  test('takes a policy that is written and empty as not there', () => {
+    expect(compileChain({ cors: null }, 'route', deps)).toBe(emptyChain);
+  });
+});
+
+test('headers are set on a response, and vary is added to', () => {
+  const response: Record<string, string | string[] | number | undefined> = { vary: 'Accept', 'x-a': 'old' };
+  addHeaders(response, [['vary', 'Origin'], ['x-a', 'new'], ['x-b', '1']]);
+  expect(response).toEqual({ vary: 'Accept, Origin', 'x-a': 'new', 'x-b': '1' });
+});

@@ -1,0 +1,80 @@
+/**
+ * Every policy of the reference format, the order in which each phase runs them, and the traffic each is for: in this
+ * file and nowhere else. A policy without `policy` is known by name and not enforced; the configuration refuses it
+ * (protocol/config/unsupported.ts), so that an entry here promises nothing.
+ */
+import type { z } from 'zod';
+import type { Phase, Policy } from './policy.ts';
+import { cors } from './cors/policy.ts';
+
+export type Traffic = 'http' | 'mcp' | 'a2a' | 'llm';
+
+export interface Entry {
+  readonly traffic: readonly Traffic[];
+  readonly policy?: Policy;
+}
+
+const all: readonly Traffic[] = ['http', 'mcp', 'a2a', 'llm'];
+const EVERYWHERE: Entry = { traffic: all };
+
+export const POLICIES = {
+  a2a: { traffic: ['a2a'] },
+  ai: { traffic: ['llm'] },
+  apiKey: EVERYWHERE,
+  authorization: EVERYWHERE,
+  backendAuth: EVERYWHERE,
+  backendTLS: EVERYWHERE,
+  backendTunnel: EVERYWHERE,
+  basicAuth: EVERYWHERE,
+  buffer: EVERYWHERE,
+  cors: { traffic: all, policy: cors },
+  csrf: EVERYWHERE,
+  delay: EVERYWHERE,
+  directResponse: EVERYWHERE,
+  extAuthz: EVERYWHERE,
+  extProc: EVERYWHERE,
+  health: EVERYWHERE,
+  http: EVERYWHERE,
+  inferenceRouting: { traffic: ['llm'] },
+  jwtAuth: EVERYWHERE,
+  localRateLimit: EVERYWHERE,
+  mcpAuthentication: { traffic: ['mcp'] },
+  mcpAuthorization: { traffic: ['mcp'] },
+  mcpGuardrails: { traffic: ['mcp'] },
+  oidc: EVERYWHERE,
+  remoteRateLimit: EVERYWHERE,
+  requestHeaderModifier: EVERYWHERE,
+  requestMirror: EVERYWHERE,
+  requestRedirect: EVERYWHERE,
+  responseHeaderModifier: EVERYWHERE,
+  retry: EVERYWHERE,
+  sessionAffinity: EVERYWHERE,
+  tcp: EVERYWHERE,
+  timeout: EVERYWHERE,
+  transformations: EVERYWHERE,
+  urlRewrite: EVERYWHERE,
+} as const satisfies Record<string, Entry>;
+
+export type PolicyId = keyof typeof POLICIES;
+
+/** Gateway: before a route is chosen. Route: after, before a backend is. Backend: on the way to it. Responses pass in reverse. */
+export const ORDER: Readonly<Record<Phase, readonly PolicyId[]>> = {
+  gateway: ['cors', 'oidc', 'jwtAuth', 'basicAuth', 'apiKey', 'extAuthz', 'authorization', 'extProc', 'transformations'],
+  route: [
+    'timeout', 'cors', 'oidc', 'jwtAuth', 'mcpAuthentication', 'basicAuth', 'apiKey', 'extAuthz', 'authorization', 'retry',
+    'localRateLimit', 'remoteRateLimit', 'buffer', 'extProc', 'transformations', 'csrf', 'responseHeaderModifier',
+    'requestHeaderModifier', 'urlRewrite', 'requestRedirect', 'delay', 'directResponse', 'requestMirror',
+  ],
+  backend: [
+    'health', 'sessionAffinity', 'inferenceRouting', 'http', 'tcp', 'backendTLS', 'backendTunnel', 'authorization', 'extAuthz', 'backendAuth', 'transformations', 'requestHeaderModifier',
+    'responseHeaderModifier', 'requestRedirect', 'a2a', 'ai', 'mcpGuardrails', 'mcpAuthorization',
+  ],
+};
+
+/** The policies that exist, by id. */
+export const implemented: Readonly<Record<string, Policy>> = Object.fromEntries(
+  Object.entries<Entry>(POLICIES).flatMap(([id, { policy }]) => (policy === undefined ? [] : [[id, policy]])),
+);
+
+/** For `compileDocument({policies})`: what each policy's part of the configuration must look like. */
+export const policySchemas: Readonly<Record<string, z.ZodType>> = Object.fromEntries(Object.entries(implemented).map(([id, policy]) => [id, policy.schema]));

@@ -1,0 +1,91 @@
+/**
+ * What a policy is: a schema for its part of the configuration, and a way to turn that part, once per generation, into a
+ * plain function that is called many times.
+ *
+ * P1 `apply` decides and does nothing else. The call is read, never changed; clock and counters come in as `deps`.
+ * P2 A policy's no is a verdict. An exception from `apply` is a bug, never a decision.
+ * P3 Messages of a schema do not quote the value they complain about: it may have come from the environment.
+ */
+import type { z } from 'zod';
+
+export type Phase = 'gateway' | 'route' | 'backend';
+
+/** The request as policies see it. */
+export interface PolicyCall {
+  readonly method: string;
+  /** Without the query. */
+  readonly path: string;
+  /** Without the question mark. */
+  readonly query: string;
+  /** The Host header or `:authority` as it came. */
+  readonly host: string;
+  /** Names in lower case, as node gives them. */
+  readonly headers: Readonly<Record<string, string | readonly string[] | undefined>>;
+}
+
+/** Name (lower case) and value. A header is set, replacing what was there; `vary` is added to instead. */
+export type HeaderList = readonly (readonly [name: string, value: string])[];
+
+export type Verdict = Pass | Deny | Answer | Rewrite;
+
+export interface Pass {
+  readonly kind: 'pass';
+}
+
+/** The call ends here with an error. */
+export interface Deny {
+  readonly kind: 'deny';
+  readonly status: number;
+  /** For the caller. */
+  readonly message: string;
+  /** For audit and metrics: low cardinality, `<policy id>/<why>`. */
+  readonly reason: string;
+  readonly responseHeaders: HeaderList;
+}
+
+/** The call ends here with an answer that is not an error (a preflight). There is no body. */
+export interface Answer {
+  readonly kind: 'answer';
+  readonly status: number;
+  readonly headers: HeaderList;
+}
+
+/** The call goes on; whatever response is sent, errors included, carries these headers. */
+export interface Rewrite {
+  readonly kind: 'rewrite';
+  readonly responseHeaders: HeaderList;
+}
+
+export const pass: Pass = Object.freeze({ kind: 'pass' });
+
+export const deny = (status: number, reason: string, message: string): Deny => ({ kind: 'deny', status, reason, message, responseHeaders: [] });
+
+export interface CompiledPolicy {
+  apply(call: PolicyCall): Verdict;
+  /** Whether the operator named this origin as one that browsers may call from. Absent: the policy has no opinion. */
+  readonly trustsOrigin?: (origin: string) => boolean;
+}
+
+/** What compiled policies may use of the outside world. */
+export interface PolicyDeps {
+  /** Milliseconds since the epoch. */
+  readonly now: () => number;
+}
+
+export interface Policy<S extends z.ZodType = z.ZodType> {
+  /** Folder, configuration key and metric label at once. */
+  readonly id: string;
+  readonly schema: S;
+  compile(config: z.output<S>, deps: PolicyDeps): CompiledPolicy;
+}
+
+/** Keeps a policy's own types inside it: the chain knows only that what the schema let through may be compiled. */
+export const definePolicy = <S extends z.ZodType>(policy: Policy<S>): Policy => policy as unknown as Policy;
+
+/** Writes a verdict's headers onto a response's, by the rule of HeaderList. `into` has names in lower case. */
+export function addHeaders(into: Record<string, string | string[] | number | undefined>, headers: HeaderList): void {
+  for (const [name, value] of headers) {
+    const before = into[name];
+    into[name] = name === 'vary' && before !== undefined ? `${String(before)}, ${value}` : value;
+  }
+}

@@ -1,0 +1,77 @@
+import { readFileSync, readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, test } from 'vitest';
+import { compileDocument } from '#protocol/config/compile.ts';
+import { readDocument } from '#protocol/config/read.ts';
+import { UNSUPPORTED_KEYS } from '#protocol/config/unsupported.ts';
+import { compileChain } from './chain.ts';
+import { ORDER, POLICIES, implemented, policySchemas } from './order.ts';
+import type { Entry } from './order.ts';
+
+const root = import.meta.dirname;
+const folders = readdirSync(root, { withFileTypes: true }).filter((entry) => entry.isDirectory()).map((entry) => entry.name).toSorted();
+const SECTIONS = ['Name', 'Description', 'Configuration', 'Examples', 'Verdicts'];
+const readme = (folder: string): string => readFileSync(join(root, folder, 'README.md'), 'utf8');
+const examples = (text: string): string[] => [...text.matchAll(/^```ya?ml\n(.*?)^```/gms)].map((found) => found[1] ?? '');
+
+test('there are policies to look at', () => {
+  expect(folders.length).toBeGreaterThanOrEqual(1);
+});
+
+test('the folders are the policies that are implemented', () => {
+  expect(folders).toEqual(Object.keys(implemented).toSorted());
+});
+
+describe.each(folders)('the policy %s', (folder) => {
+  test('has a README, a policy and a test, and nothing else', () => {
+    expect(readdirSync(join(root, folder)).toSorted()).toEqual(['README.md', 'policy.test.ts', 'policy.ts']);
+  });
+
+  test('has its folder as id and its id as key in the order', () => {
+    expect(implemented[folder]?.id).toBe(folder);
+    expect(Object.values(ORDER).flat()).toContain(folder);
+  });
+
+  test('has a README with its name on top and the sections in order', () => {
+    const headings = [...readme(folder).matchAll(/^(#{1,2}) (.+)$/gm)].map((found) => `${found[1]} ${found[2]}`);
+    expect(headings).toEqual([`# ${folder}`, ...SECTIONS.map((section) => `## ${section}`)]);
+  });
+
+  test('has examples in its README that compile as written, and use it', () => {
+    const texts = examples(readme(folder));
+    expect(texts.length).toBeGreaterThanOrEqual(1);
+    for (const text of texts) {
+      const reading = readDocument(text, { file: `${folder}/README.md` });
+      expect(reading.problems).toEqual([]);
+      const { generation, problems } = compileDocument(reading.document, { env: {}, policies: policySchemas });
+      expect(problems).toEqual([]);
+      const listeners = generation?.binds.flatMap((bind) => bind.listeners) ?? [];
+      const used = [
+        ...listeners.map((listener) => ({ phase: 'gateway' as const, policies: listener.policies })),
+        ...listeners.flatMap((listener) => listener.routes).map((route) => ({ phase: 'route' as const, policies: route.policies })),
+      ].filter(({ policies }) => folder in policies);
+      expect(used.length).toBeGreaterThanOrEqual(1);
+      for (const { phase, policies } of used) expect(compileChain(policies, phase, { now: () => 0 }).empty).toBe(false);
+    }
+  });
+});
+
+describe('the order', () => {
+  test('has each policy at most once in a phase, and in at least one', () => {
+    for (const ids of Object.values(ORDER)) expect(new Set(ids).size).toBe(ids.length);
+    expect([...new Set(Object.values(ORDER).flat())].toSorted()).toEqual(Object.keys(POLICIES).toSorted());
+  });
+
+  test('knows every policy that the configuration refuses, and implements none of them', () => {
+    const { gatewayPolicies, routePolicies, backendPolicies } = UNSUPPORTED_KEYS;
+    for (const id of new Set<string>([...gatewayPolicies, ...routePolicies, ...backendPolicies])) {
+      expect(Object.keys(POLICIES)).toContain(id);
+      expect((POLICIES as Record<string, Entry>)[id]?.policy).toBeUndefined();
+    }
+  });
+
+  test('leaves no policy that is neither implemented nor refused', () => {
+    const refused = new Set<string>(Object.values(UNSUPPORTED_KEYS).flat());
+    expect(Object.keys(POLICIES).filter((id) => !(id in implemented) && !refused.has(id))).toEqual([]);
+  });
+});
