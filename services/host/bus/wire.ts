@@ -1,0 +1,71 @@
+/** How messages look on NATS: metadata as headers, payload untouched. */
+import { headers as newHeaders, type Msg, type MsgHdrs } from '@nats-io/nats-core';
+import { Fault, isFaultCode } from '#protocol/faults/fault.ts';
+import type { FrameKind, StreamFacts } from '#protocol/subjects/frames.ts';
+import type { Incoming, Meta, Question } from './bus.ts';
+
+const DEADLINE = 'deadline';
+const TRACEPARENT = 'traceparent';
+
+/** A header value is printable ASCII without spaces at its ends; anything else travels percent-encoded behind a `~`. */
+const PLAIN = /^[\x21-\x7d](?:[\x20-\x7e]*[\x21-\x7e])?$/;
+const encodeValue = (value: string): string => (PLAIN.test(value) ? value : `~${encodeURIComponent(value.toWellFormed())}`);
+const decodeValue = (value: string): string => (value.startsWith('~') ? decodeURIComponent(value.slice(1)) : value);
+
+export function questionHeaders(question: Omit<Question<Meta>, 'payload'>): MsgHdrs {
+  const out = metaHeaders(question.meta);
+  if (question.deadline !== Number.MAX_SAFE_INTEGER) out.set(DEADLINE, String(question.deadline));
+  if (question.traceparent !== undefined) out.set(TRACEPARENT, question.traceparent);
+  return out;
+}
+
+export function metaHeaders(meta: Meta): MsgHdrs {
+  const out = newHeaders();
+  for (const key in meta) {
+    const value = meta[key];
+    if (value !== undefined) out.set(key, encodeValue(value));
+  }
+  return out;
+}
+
+export function readMeta(message: Msg): Record<string, string> {
+  const meta: Record<string, string> = {};
+  for (const [key, values] of message.headers ?? []) meta[key] = decodeValue(values[0] ?? '');
+  return meta;
+}
+
+export function readQuestion(message: Msg): Incoming<Meta> {
+  const { [DEADLINE]: deadline, [TRACEPARENT]: traceparent, ...meta } = readMeta(message);
+  const at = Number(deadline ?? Number.MAX_SAFE_INTEGER);
+  return { subject: message.subject, payload: message.data, meta, deadline: Number.isNaN(at) ? Date.now() : at, traceparent };
+}
+
+export interface Frame {
+  readonly kind: FrameKind;
+  readonly seq: number;
+  readonly control: string | undefined;
+  readonly facts: StreamFacts | undefined;
+  readonly payload: Uint8Array;
+  readonly fault: Fault | undefined;
+}
+
+export function readFrame(message: Msg): Frame {
+  const { frame, seq, control, stream, retry, code, facts } = readMeta(message);
+  const kind: FrameKind = frame === 'head' || frame === 'data' || frame === 'end' ? frame : 'fault';
+  const fault = kind === 'fault' ? readFault(message.string(), code, facts) : undefined;
+  const about = stream === 'sse' || stream === 'suspended' ? ({ stream, retry } as const) : undefined;
+  return { kind, seq: Number(seq), control, facts: about, payload: message.data, fault };
+}
+
+export function frameHeaders(kind: FrameKind, seq: number, more: Meta = {}): MsgHdrs {
+  return metaHeaders({ frame: kind, seq: String(seq), ...more });
+}
+
+export function faultHeaders(fault: Fault, seq: number): MsgHdrs {
+  return frameHeaders('fault', seq, { code: fault.code, facts: JSON.stringify(fault.facts) });
+}
+
+function readFault(text: string, code: string | undefined, facts: string | undefined): Fault {
+  if (code === undefined || !isFaultCode(code)) return new Fault('bug', 'a frame without a known fault code');
+  return new Fault(code, text, facts === undefined ? {} : (JSON.parse(facts) as Record<string, string>));
+}
