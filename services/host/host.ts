@@ -1,0 +1,42 @@
+/** What every service is handed: the parts of the outside world, ready to use. Made once per process by `openHost`. */
+import type { KV } from '@nats-io/kv';
+import type { JetStreamClient, JetStreamManager } from '@nats-io/jetstream';
+import type { NatsConnection } from '@nats-io/nats-core';
+import type { Effect, Scope } from 'effect';
+import type { Generation } from '#protocol/config/generation.ts';
+import type { Audit } from './audit/audit.ts';
+import type { Bus } from './bus/bus.ts';
+import type { Logger } from './telemetry/log.ts';
+import type { Telemetry } from './telemetry/telemetry.ts';
+
+export interface NatsHandle {
+  readonly connection: NatsConnection;
+  readonly js: JetStreamClient;
+  readonly jsm: JetStreamManager;
+  kv(bucket: string): Promise<KV>;
+}
+
+/** The generation in force, swapped as one pointer. A call holds the one it started with. */
+export interface Generations {
+  readonly current: Generation | undefined;
+  /** Called with each accepted generation, and at once when there is one already. */
+  onChange(listen: (generation: Generation) => void): () => void;
+}
+
+export interface Host {
+  readonly bus: Bus;
+  readonly nats: NatsHandle;
+  readonly generations: Generations;
+  readonly audit: Audit;
+  readonly telemetry: Telemetry;
+  readonly log: Logger;
+  /** Address listeners bind when the configuration names only a port. */
+  readonly bindAddresses: readonly string[];
+  readonly now: () => number;
+}
+
+/** A service is a name and a way to start it; what it acquires is released, in reverse, when the scope closes. */
+export interface Service {
+  readonly name: 'ingress' | 'policy' | 'session' | 'connector';
+  start(host: Host): Effect.Effect<void, unknown, Scope.Scope>;
+}

@@ -1,0 +1,156 @@
+/**
+ * Opens the outside world for one process, in this order, and lets go of it in the reverse one:
+ *
+ *   telemetry → NATS → layout → bus → generations → audit → metrics and health
+ *
+ * H1 Draining comes first of all: it is registered last, so that whatever an open answer needs is still there.
+ * H2 While it drains, the process says so on /healthz/ready.
+ */
+import { randomBytes } from 'node:crypto';
+import type { NatsConnection } from '@nats-io/nats-core';
+import { Effect, Schedule, type Scope } from 'effect';
+import { applyLayout, type Applied } from '#deploy/nats/apply.ts';
+import { compileDocument, type PolicySchemas } from '#protocol/config/compile.ts';
+import { Fault } from '#protocol/faults/fault.ts';
+import { openAudit } from './audit/audit.ts';
+import type { Bus } from './bus/bus.ts';
+import { createNatsBus } from './bus/nats.ts';
+import { openGenerations, type OpenGenerations } from './generations.ts';
+import type { Host } from './host.ts';
+import { connectNats } from './nats/connect.ts';
+import { natsHandle } from './nats/handle.ts';
+import { parseAddress, STATS_ADDR_DEFAULT, type Address, type HostSettings } from './settings.ts';
+import { startAdmin } from './telemetry/admin.ts';
+import { createLog, LOG_LEVELS, type Logger, type LogLevel } from './telemetry/log.ts';
+import { openTelemetry, type OpenTelemetry } from './telemetry/telemetry.ts';
+
+const CLOSE_MS = 2_000;
+/** A cluster that has just come up refuses or times out until it has elected its leaders: about 12 s in all. */
+const ELECTION = { schedule: Schedule.exponential('100 millis'), times: 6, while: (fault: Fault) => fault.retryable };
+
+export interface OpenHostOptions {
+  /** A subject token: `up`, or the services that run here. Part of the instance and the connection's name. */
+  readonly role: string;
+  readonly settings: HostSettings;
+  readonly natsUrl: string;
+  /** What `$VAR` in the gateway document stands for in this process. */
+  readonly env: Readonly<Record<string, string | undefined>>;
+  /** Each policy's own schema, by config key. */
+  readonly policies?: PolicySchemas;
+  /** False = this process is ready without a configuration. */
+  readonly needsGeneration?: boolean;
+  /** Why a service is not ready yet; undefined = it is. */
+  readonly notReady?: () => string | undefined;
+}
+
+export interface OpenedHost extends Host {
+  readonly bus: Bus;
+  readonly applied: readonly Applied[];
+  /** Base URL of /metrics and /healthz; undefined = off. */
+  readonly statsUrl: string | undefined;
+}
+
+export const openHost = Effect.fnUntraced(function* (options: OpenHostOptions): Effect.fn.Return<OpenedHost, Fault, Scope.Scope> {
+  const { role, settings, natsUrl } = options;
+  const instance = `${role}-${randomBytes(6).toString('hex')}`;
+  const log = createLog({ ...settings.log, base: { service: role, instance } });
+  const telemetry = yield* acquire(
+    'telemetry',
+    () => openTelemetry({ service: `parley-${role}`, instance, traces: settings.traces, log }),
+    (open) => open.shutdown(),
+  );
+  const { waitMs, credsFile, caFile, replicas } = settings.nats;
+  const connection = yield* acquire(
+    'the connection to NATS',
+    (signal) => connectNats({ url: natsUrl, name: `parley-${instance}`, log, waitMs, signal, credsFile, caFile }),
+    closeConnection,
+  );
+  const nats = yield* attempt('JetStream', () => natsHandle(connection));
+  const applied = yield* attempt('the streams and buckets', () => applyLayout(nats.jsm, { replicas })).pipe(Effect.retry(ELECTION));
+  for (const { name, outcome, changes } of applied) if (outcome !== 'unchanged') log.info({ name, changes }, `stream layout ${outcome}`);
+
+  const bus = openBus(connection, instance, log, telemetry);
+  const compileOptions = { env: options.env, ...(options.policies === undefined ? {} : { policies: options.policies }) };
+  const generations = yield* acquire(
+    'the configuration bucket',
+    () => openGenerations({ nats, log, compile: (document) => compileDocument(document, compileOptions) }),
+    async (open) => open.stop(),
+  );
+  followDocument(generations, settings, log);
+  const audit = openAudit({ connection, connected: () => bus.connected, instance, log, metrics: telemetry });
+  telemetry.gauge('parley_nats_connected', '1 while the connection to NATS stands', () => (bus.connected ? 1 : 0));
+
+  let draining = false;
+  const notReady = (): string | undefined => {
+    if (draining) return 'draining';
+    if (!bus.connected) return 'the connection to NATS is lost';
+    if (options.needsGeneration !== false && generations.current === undefined) return 'no configuration was accepted yet';
+    return options.notReady?.();
+  };
+  const address = statsAddress(settings, generations);
+  const admin =
+    address === 'off'
+      ? undefined
+      : yield* acquire(
+          'metrics and health',
+          () => startAdmin({ address, log, notReady, serveMetrics: telemetry.serveMetrics }),
+          (open) => open.stop(),
+        );
+  yield* Effect.addFinalizer(() => {
+    draining = true;
+    return Effect.promise(() => bus.drain(Date.now() + settings.drainMs).catch((error: unknown) => log.warn({ err: error }, 'the bus did not drain cleanly')));
+  });
+  return { bus, nats, generations, audit, telemetry, log, bindAddresses: settings.bindAddresses, now: Date.now, applied, statsUrl: admin?.url };
+});
+
+/** What is not a Fault here came from NATS or the operating system, and at a start it may go away by trying again. */
+const attempt = <A>(what: string, work: (signal: AbortSignal) => A | Promise<A>): Effect.Effect<A, Fault> =>
+  Effect.tryPromise({
+    try: async (signal) => work(signal),
+    catch: (error) => {
+      if (error instanceof Fault) return error;
+      return new Fault('overloaded', `${what} could not be opened: ${error instanceof Error ? error.message : String(error)}`, {}, { cause: error });
+    },
+  });
+
+/** Interruptible, since a start may wait a minute for NATS; each of these either opens whole or leaves nothing behind. */
+const acquire = <A>(
+  what: string,
+  open: (signal: AbortSignal) => A | Promise<A>,
+  release: (opened: A) => Promise<void>,
+): Effect.Effect<A, Fault, Scope.Scope> =>
+  Effect.acquireRelease(attempt(what, open), (opened) => Effect.promise(() => release(opened).catch(() => {})), { interruptible: true });
+
+function openBus(connection: NatsConnection, instance: string, log: Logger, telemetry: OpenTelemetry): Bus {
+  const dropped = telemetry.counter('parley_bus_dropped', 'messages not sent because NATS was away');
+  return createNatsBus({
+    connection,
+    instance,
+    onBug: (error, subject) => log.error({ err: error, subject }, 'a handler failed'),
+    onDropped: () => dropped.add(1),
+  });
+}
+
+/** What was published is flushed, if there is somebody to flush it to. */
+async function closeConnection(connection: NatsConnection): Promise<void> {
+  const late = AbortSignal.timeout(CLOSE_MS);
+  const drained = connection.isClosed() ? Promise.resolve() : connection.drain().catch(() => {});
+  await Promise.race([drained, new Promise((resolve) => late.addEventListener('abort', resolve, { once: true }))]);
+  await connection.close();
+}
+
+/** The environment wins over the gateway document: whoever starts a process decides how much it says. */
+function followDocument(generations: OpenGenerations, settings: HostSettings, log: Logger): void {
+  if (settings.log.levelIsSet) return;
+  generations.onChange(({ settings: { logLevel } }) => {
+    const level = LOG_LEVELS.find((one): one is LogLevel => one === logLevel);
+    if (level !== undefined) log.level = level;
+  });
+}
+
+function statsAddress(settings: HostSettings, generations: OpenGenerations): Address | 'off' {
+  const fallback = parseAddress(STATS_ADDR_DEFAULT) ?? 'off';
+  if (settings.statsAddr !== undefined) return settings.statsAddr;
+  const written = generations.current?.settings.statsAddr;
+  return (written === undefined ? undefined : parseAddress(written)) ?? fallback;
+}

@@ -1,0 +1,165 @@
+/** Environment → typed settings, once, at the start of a process: nothing else in the host reads process.env. */
+import { homedir } from 'node:os';
+import { isAbsolute, join, resolve } from 'node:path';
+import { z } from 'zod';
+import { Fault } from '#protocol/faults/fault.ts';
+import { SYNC_INTERVAL_DEFAULT } from './nats/server-config.ts';
+import { LOG_FORMATS, LOG_LEVELS, type LogFormat, type LogLevel } from './telemetry/log.ts';
+
+const NATS_WAIT_MS_DEFAULT = 60_000;
+/** The reference system's metrics port, so dashboards keep working; on loopback until told otherwise. */
+export const STATS_ADDR_DEFAULT = '127.0.0.1:15020';
+const DRAIN_MS_DEFAULT = 15_000;
+const WAIT_MS_MAX = 24 * 3600_000;
+
+export interface Address {
+  readonly host: string;
+  readonly port: number;
+}
+
+export interface NatsSettings {
+  /** Undefined = `parley up` starts a server of its own; `parley run` needs one. May hold a password: never print it. */
+  readonly url: string | undefined;
+  readonly credsFile: string | undefined;
+  readonly caFile: string | undefined;
+  readonly waitMs: number;
+  /** Undefined = one replica for what is created, and what exists keeps its own. */
+  readonly replicas: number | undefined;
+  /** Of the server we start ourselves. */
+  readonly syncInterval: string;
+}
+
+export interface TraceSettings {
+  /** The full URL spans are posted to. */
+  readonly url: string;
+  /** Share of the traces begun here that is recorded, 0 to 1; a trace begun elsewhere keeps its own decision. */
+  readonly ratio: number;
+}
+
+export interface LogSettings {
+  readonly level: LogLevel;
+  /** True = the environment says so, and the gateway document does not change it. */
+  readonly levelIsSet: boolean;
+  readonly format: LogFormat;
+  readonly colour: boolean;
+}
+
+export interface HostSettings {
+  readonly nats: NatsSettings;
+  readonly dataDir: string;
+  readonly log: LogSettings;
+  /** How long open answers may take to finish when the process is asked to stop. */
+  readonly drainMs: number;
+  readonly bindAddresses: readonly string[];
+  /** Undefined = not set: the gateway document may choose, else STATS_ADDR_DEFAULT. */
+  readonly statsAddr: Address | 'off' | undefined;
+  /** Undefined = traces are off, and cost nothing. */
+  readonly traces: TraceSettings | undefined;
+}
+
+const text = z.string().trim().optional();
+const bareUrl = z.url({ protocol: /^https?$/, error: 'must be an http or https URL' });
+
+const environment = z.object({
+  NATS_URL: text.refine(
+    (urls) => urls === undefined || urls.split(',').every(isNatsUrl),
+    'must be nats://host:port or tls://host:port, several separated by commas',
+  ),
+  NATS_CREDS: text,
+  NATS_CA: text,
+  PARLEY_NATS_WAIT: duration(WAIT_MS_MAX),
+  PARLEY_DRAIN: duration(WAIT_MS_MAX),
+  PARLEY_NATS_SYNC: z.string().regex(/^(always|\d+(ms|s|m|h))$/, 'must be `always` or a duration like 5s').optional(),
+  PARLEY_REPLICAS: z.coerce.number('must be 1, 3 or 5').refine((n) => [1, 3, 5].includes(n), 'must be 1, 3 or 5').optional(),
+  PARLEY_DATA: text,
+  PARLEY_LOG_LEVEL: z.enum(LOG_LEVELS, `must be one of ${LOG_LEVELS.join(', ')}`).optional(),
+  PARLEY_LOG_FORMAT: z.enum(LOG_FORMATS, `must be one of ${LOG_FORMATS.join(', ')}`).optional(),
+  PARLEY_BIND: text.refine((hosts) => hosts === undefined || hosts.split(',').every((host) => host.trim() !== ''), 'must be addresses separated by commas'),
+  PARLEY_STATS_ADDR: text.transform((value, context) => (value === undefined ? undefined : addressOr(context, value))),
+  OTEL_SDK_DISABLED: text,
+  OTEL_EXPORTER_OTLP_ENDPOINT: bareUrl.optional(),
+  OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: bareUrl.optional(),
+  OTEL_TRACES_SAMPLER_ARG: z.coerce.number('must be a number from 0 to 1').min(0, 'must be a number from 0 to 1').max(1, 'must be a number from 0 to 1').optional(),
+});
+
+/** @throws Fault invalid, one line for each variable that is wrong; values are not repeated, they may be secrets. */
+export function readSettings(env: Readonly<Record<string, string | undefined>>): HostSettings {
+  const given = Object.fromEntries(Object.keys(environment.shape).map((name) => [name, env[name] === '' ? undefined : env[name]]));
+  const read = environment.safeParse(given);
+  if (!read.success) {
+    const lines = read.error.issues.map((issue) => `${issue.path.join('.')} ${issue.message}`);
+    throw new Fault('invalid', lines.join('\n'), { reason: 'settings' });
+  }
+  const set = read.data;
+  const terminal = process.stderr.isTTY === true;
+  return {
+    nats: {
+      url: set.NATS_URL,
+      credsFile: set.NATS_CREDS,
+      caFile: set.NATS_CA,
+      waitMs: set.PARLEY_NATS_WAIT ?? NATS_WAIT_MS_DEFAULT,
+      replicas: set.PARLEY_REPLICAS,
+      syncInterval: set.PARLEY_NATS_SYNC ?? SYNC_INTERVAL_DEFAULT,
+    },
+    dataDir: set.PARLEY_DATA === undefined ? defaultDataDir(env) : resolve(set.PARLEY_DATA),
+    log: {
+      level: set.PARLEY_LOG_LEVEL ?? 'info',
+      levelIsSet: set.PARLEY_LOG_LEVEL !== undefined,
+      format: set.PARLEY_LOG_FORMAT ?? (terminal ? 'pretty' : 'json'),
+      colour: terminal && !env['NO_COLOR'],
+    },
+    drainMs: set.PARLEY_DRAIN ?? DRAIN_MS_DEFAULT,
+    bindAddresses: set.PARLEY_BIND?.split(',').map((host) => host.trim()) ?? ['127.0.0.1'],
+    statsAddr: set.PARLEY_STATS_ADDR,
+    traces: traces(set),
+  };
+}
+
+/** `ip:port`, `[ip6]:port`, `:port` (every interface) or `off`; undefined = none of these. */
+export function parseAddress(value: string): Address | 'off' | undefined {
+  if (value === 'off') return 'off';
+  const [, bracketed, plain = '', digits] = /^(?:\[([^\]]+)\]|([^:]*)):(\d{1,5})$/.exec(value) ?? [];
+  const port = Number(digits);
+  if (digits === undefined || port > 65_535) return undefined;
+  return { host: bracketed ?? (plain === '' ? '0.0.0.0' : plain), port };
+}
+
+function addressOr(context: z.RefinementCtx, value: string): Address | 'off' {
+  const address = parseAddress(value);
+  if (address !== undefined) return address;
+  context.addIssue('must be ip:port, or `off`');
+  return z.NEVER;
+}
+
+function traces(set: z.infer<typeof environment>): TraceSettings | undefined {
+  const base = set.OTEL_EXPORTER_OTLP_ENDPOINT;
+  const url = set.OTEL_EXPORTER_OTLP_TRACES_ENDPOINT ?? (base === undefined ? undefined : `${base.replace(/\/+$/, '')}/v1/traces`);
+  if (url === undefined || set.OTEL_SDK_DISABLED?.toLowerCase() === 'true') return undefined;
+  return { url, ratio: set.OTEL_TRACES_SAMPLER_ARG ?? 1 };
+}
+
+function defaultDataDir(env: Readonly<Record<string, string | undefined>>): string {
+  const xdg = env['XDG_STATE_HOME'];
+  const base = xdg && isAbsolute(xdg) ? xdg : join(env['HOME'] || homedir(), '.local', 'state');
+  return join(base, 'parley');
+}
+
+function isNatsUrl(url: string): boolean {
+  const parsed = URL.parse(url.includes('://') ? url.trim() : `nats://${url.trim()}`);
+  return parsed !== null && ['nats:', 'tls:'].includes(parsed.protocol) && parsed.hostname !== '';
+}
+
+const UNIT_MS: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3600_000 };
+
+function duration(maxMs: number): z.ZodType<number | undefined> {
+  return z
+    .string()
+    .trim()
+    .regex(/^\d+(ms|s|m|h)$/, 'must be a duration like 500ms, 60s or 2m')
+    .transform((value) => {
+      const [, digits, unit = 'ms'] = /^(\d+)(\D+)$/.exec(value) ?? [];
+      return Number(digits) * (UNIT_MS[unit] ?? 1);
+    })
+    .refine((ms) => ms <= maxMs, `must be at most ${maxMs / 3600_000}h`)
+    .optional();
+}
