@@ -1,0 +1,76 @@
+/** What the connector tells the world: one function per fact, feeding counter, audit and log. */
+import { Fault } from '#protocol/faults/fault.ts';
+import type { Response } from '#protocol/mcp/message.ts';
+import type { Host } from '#host/host.ts';
+import { SECONDS_BUCKETS } from '#host/telemetry/metrics.ts';
+import type { StdioEvents } from './runtime/legacy-stdio.ts';
+
+/** The methods that run something on behalf of a caller: these are calls to the audit stream; the rest is housekeeping. */
+const CALLS: ReadonlySet<string> = new Set(['tools/call', 'prompts/get', 'resources/read', 'completion/complete']);
+
+export interface CallFacts {
+  readonly route: string;
+  readonly principal: string;
+  readonly session?: string | undefined;
+  readonly target: string;
+  readonly method: string | undefined;
+  readonly name: string | undefined;
+  readonly traceparent: string | undefined;
+  readonly startedAt: number;
+}
+
+export interface ConnectorEvents extends StdioEvents {
+  callEnded(facts: CallFacts, outcome: Response | Fault): void;
+}
+
+export function connectorEvents({ telemetry, audit, log }: Host): ConnectorEvents {
+  const calls = telemetry.counter('parley_upstream_calls', 'requests sent to upstreams, by target, method and outcome');
+  const seconds = telemetry.histogram('parley_upstream_call_seconds', 'time an upstream took to answer, in seconds', SECONDS_BUCKETS);
+  const garbage = telemetry.counter('parley_upstream_garbage', 'messages of upstreams that were no JSON-RPC');
+  const starts = telemetry.counter('parley_upstream_starts', 'child processes started, by target');
+  const exits = telemetry.counter('parley_upstream_exits', 'child processes that exited by themselves, by target');
+  return {
+    callEnded(facts, outcome) {
+      const { target, method = 'unknown', startedAt } = facts;
+      const ms = performance.now() - startedAt;
+      const reason = reasonOf(outcome);
+      const labels = { target, method: KNOWN_METHODS.has(method) ? method : 'other' };
+      calls.add(1, { ...labels, outcome: reason ?? 'ok' });
+      seconds.record(ms / 1000, labels);
+      if (!CALLS.has(method)) return;
+      const { route, principal, session, name: tool, traceparent } = facts;
+      audit.record({ kind: reason === undefined ? 'call_completed' : 'call_failed', route, principal, session, target, method, tool, traceparent, latencyMs: ms, reason });
+    },
+    stderr: (target, line) => log.debug({ target }, line),
+    garbage: (target) => garbage.add(1, { target }),
+    started(target) {
+      starts.add(1, { target });
+      audit.record({ kind: 'upstream_started', target });
+    },
+    exited(target, fault) {
+      exits.add(1, { target });
+      audit.record({ kind: 'upstream_failed', target, reason: fault.message });
+      log.warn({ target }, fault.message);
+    },
+  };
+}
+
+/** Labels come from a closed set: a client may invent methods. */
+const KNOWN_METHODS: ReadonlySet<string> = new Set([
+  ...CALLS,
+  'server/discover',
+  'tools/list',
+  'prompts/list',
+  'resources/list',
+  'resources/templates/list',
+  'resources/subscribe',
+  'resources/unsubscribe',
+  'subscriptions/listen',
+  'logging/setLevel',
+]);
+
+function reasonOf(outcome: Response | Fault): string | undefined {
+  if (outcome instanceof Fault) return outcome.code;
+  if (outcome.error) return `rpc ${outcome.error.code}`;
+  return outcome.result?.['isError'] === true ? 'tool' : undefined;
+}

@@ -1,0 +1,53 @@
+/** One MCP backend of the generation in force, with its targets. A backend that left the configuration lives on until its last session is gone. */
+import type { McpBackend } from '#protocol/config/generation.ts';
+import type { StdioEvents } from './legacy-stdio.ts';
+import { type Ended, ModernBackend } from './modern-backend.ts';
+import type { SessionUpstreams } from './session-upstreams.ts';
+import { Target } from './target.ts';
+import type { SessionUpstream, UpstreamCall } from './upstream.ts';
+
+export class Backend {
+  readonly config: McpBackend;
+  readonly targets: ReadonlyMap<string, Target>;
+  readonly modern: ModernBackend;
+  #sessions = 0;
+  #retired = false;
+
+  constructor(config: McpBackend, events: StdioEvents, ended: Ended) {
+    this.config = config;
+    this.targets = new Map(config.targets.map((target) => [target.name, new Target(config.key, target, events)]));
+    this.modern = new ModernBackend(config, this.targets, ended);
+  }
+
+  /** How a session reaches one of the targets. */
+  readonly connect = (target: McpBackend['targets'][number], initialize: UpstreamCall, owner: SessionUpstreams): SessionUpstream => {
+    const upstream: SessionUpstream = (this.targets.get(target.name) as Target).session(
+      initialize,
+      (message) => owner.unsolicited(upstream, message),
+      (revived) => owner.revived(revived),
+    );
+    return upstream;
+  };
+
+  enter(): void {
+    this.#sessions += 1;
+  }
+
+  leave(): void {
+    this.#sessions -= 1;
+    this.#closeIfDone();
+  }
+
+  retire(): void {
+    this.#retired = true;
+    this.#closeIfDone();
+  }
+
+  async close(): Promise<void> {
+    await Promise.allSettled([...this.targets.values()].map((target) => target.close()));
+  }
+
+  #closeIfDone(): void {
+    if (this.#retired && this.#sessions === 0) void this.close();
+  }
+}

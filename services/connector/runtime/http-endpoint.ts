@@ -1,0 +1,134 @@
+/** One MCP endpoint over HTTP, era apart: post a message, read JSON or an event stream, within limits. */
+import { EventEmitter } from 'node:events';
+import { createParser, type EventSourceMessage } from 'eventsource-parser';
+import { type Dispatcher, Pool } from 'undici';
+import { Fault } from '#protocol/faults/fault.ts';
+import { MESSAGE_BYTES_MAX } from './upstream.ts';
+
+const CONNECTIONS_MAX = 256;
+const CONNECT_MS = 10_000;
+const KEEP_ALIVE_MS = 30_000;
+const REFUSAL_BYTES_MAX = 64 * 1024;
+/** undici's timers are coarse; the precise deadline is the bus's, this one only frees the socket. */
+const TIMEOUT_SLACK_MS = 1_000;
+
+export type HttpAnswer =
+  | { readonly kind: 'json'; readonly bytes: Uint8Array; readonly headers: Headers }
+  | { readonly kind: 'accepted'; readonly headers: Headers }
+  | { readonly kind: 'stream'; readonly body: Dispatcher.ResponseData['body']; readonly headers: Headers }
+  | { readonly kind: 'refused'; readonly status: number; readonly bytes: Uint8Array };
+
+type Headers = Dispatcher.ResponseData['headers'];
+
+export interface EventHandlers {
+  event(event: EventSourceMessage): void | Promise<void>;
+  retry(ms: number): void;
+}
+
+/** Stops a request wherever it stands. An emitter costs a tenth of an AbortController. */
+export class Stop {
+  readonly signal = new EventEmitter();
+  stopped = false;
+
+  stop(): void {
+    if (this.stopped) return;
+    this.stopped = true;
+    this.signal.emit('abort');
+  }
+}
+
+export class HttpEndpoint {
+  readonly url: URL;
+  readonly #pool: Pool;
+  readonly #path: string;
+  readonly #target: string;
+
+  constructor(target: string, url: string) {
+    this.#target = target;
+    this.url = new URL(url);
+    this.#path = this.url.pathname + this.url.search;
+    this.#pool = new Pool(this.url.origin, {
+      connections: CONNECTIONS_MAX,
+      connect: { timeout: CONNECT_MS },
+      keepAliveTimeout: KEEP_ALIVE_MS,
+    });
+  }
+
+  async send(method: 'POST' | 'GET' | 'DELETE', headers: Record<string, string>, body: Uint8Array | null, stop: Stop, deadline: number): Promise<HttpAnswer> {
+    const left = deadline === Number.MAX_SAFE_INTEGER ? 0 : Math.max(1, deadline - Date.now() + TIMEOUT_SLACK_MS);
+    try {
+      const { path, signal } = { path: this.#path, signal: stop.signal };
+      const response = await this.#pool.request({ method, path, headers, body, signal, headersTimeout: left, bodyTimeout: left });
+      return await classify(response);
+    } catch (error) {
+      throw this.fault(error);
+    }
+  }
+
+  /** Reads events to the end of the stream; a handler's promise holds the stream back. */
+  async readEvents(body: Dispatcher.ResponseData['body'], handlers: EventHandlers): Promise<void> {
+    const waiting: EventSourceMessage[] = [];
+    const parser = createParser({
+      maxBufferSize: MESSAGE_BYTES_MAX,
+      onEvent: (event) => waiting.push(event),
+      onRetry: (ms) => handlers.retry(ms),
+      onError: (error) => {
+        if (error.type === 'max-buffer-size-exceeded') throw new Fault('upstream', `an event is larger than ${MESSAGE_BYTES_MAX} bytes`);
+      },
+    });
+    const decoder = new TextDecoder();
+    try {
+      for await (const chunk of body) {
+        parser.feed(decoder.decode(chunk as Uint8Array, { stream: true }));
+        for (const event of waiting.splice(0)) {
+          const held = handlers.event(event);
+          if (held !== undefined) await held;
+        }
+      }
+    } catch (error) {
+      throw this.fault(error);
+    }
+  }
+
+  close(): Promise<void> {
+    return this.#pool.destroy();
+  }
+
+  fault(error: unknown): Fault {
+    if (error instanceof Fault) return error;
+    const { code, message } = error as { code?: string; message?: string };
+    const timeout = code === 'UND_ERR_HEADERS_TIMEOUT' || code === 'UND_ERR_BODY_TIMEOUT';
+    const facts = { target: this.#target, ...(code === undefined ? {} : { reason: code }) };
+    if (timeout) return new Fault('timeout', `${this.#target} did not answer in time`, facts, { cause: error });
+    return new Fault('upstream', `${this.#target} at ${this.url.origin} cannot be used: ${code ?? message ?? 'unknown error'}`, facts, { cause: error });
+  }
+}
+
+async function classify(response: Dispatcher.ResponseData): Promise<HttpAnswer> {
+  const { statusCode: status, headers, body } = response;
+  const type = String(headers['content-type'] ?? '');
+  if (status >= 400) return { kind: 'refused', status, bytes: await readBody(response, REFUSAL_BYTES_MAX) };
+  if (status === 202 || status === 204) {
+    await body.dump();
+    return { kind: 'accepted', headers };
+  }
+  if (type.startsWith('text/event-stream')) return { kind: 'stream', body, headers };
+  if (status !== 200 || !type.startsWith('application/json')) {
+    await body.dump();
+    throw new Fault('upstream', `answered HTTP ${status} with ${type === '' ? 'no content type' : type}`, { status: String(status) });
+  }
+  return { kind: 'json', bytes: await readBody(response, MESSAGE_BYTES_MAX), headers };
+}
+
+async function readBody({ headers, body }: Dispatcher.ResponseData, max: number): Promise<Uint8Array> {
+  const length = Number(headers['content-length'] ?? Number.NaN);
+  if (length <= max) return new Uint8Array(await body.arrayBuffer());
+  const chunks: Uint8Array[] = [];
+  let size = 0;
+  for await (const chunk of body) {
+    size += (chunk as Uint8Array).length;
+    if (size > max) throw new Fault('upstream', `the answer is larger than ${max} bytes`);
+    chunks.push(chunk as Uint8Array);
+  }
+  return Buffer.concat(chunks);
+}

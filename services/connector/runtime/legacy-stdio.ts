@@ -1,0 +1,158 @@
+/**
+ * One session with one stdio server of the legacy era: a child process of its own, as nothing else keeps sessions apart.
+ *
+ * L1 A message of the server belongs to the call its progress token names, else to the call begun last, else to nobody.
+ * L2 A child that died is started and initialized again by the next request.
+ */
+import type { McpStdioTarget } from '#protocol/config/generation.ts';
+import { Fault } from '#protocol/faults/fault.ts';
+import { type Notification, type Request, idKey } from '#protocol/mcp/message.ts';
+import type { FromUpstream } from './responses.ts';
+import { StdioProcess } from './stdio-process.ts';
+import { type SessionUpstream, type Unsolicited, UpstreamCall, type UpstreamReceiver, ask } from './upstream.ts';
+
+const OPEN_MS = 60_000;
+
+export interface StdioEvents {
+  stderr(target: string, line: string): void;
+  garbage(target: string): void;
+  started(target: string): void;
+  exited(target: string, fault: Fault): void;
+}
+
+export interface LegacyStdioOptions {
+  readonly target: McpStdioTarget;
+  readonly initialize: UpstreamCall;
+  readonly unsolicited: Unsolicited;
+  readonly events: StdioEvents;
+  readonly revived: (upstream: SessionUpstream) => Promise<void>;
+}
+
+interface Open {
+  readonly receiver: UpstreamReceiver;
+  readonly progress: string | undefined;
+}
+
+export class LegacyStdio implements SessionUpstream {
+  readonly target: string;
+  readonly session = null;
+  version = '';
+  capabilities: Readonly<Record<string, unknown>> = {};
+  readonly #options: LegacyStdioOptions;
+  readonly #open = new Map<string, Open>();
+  #process: StdioProcess | undefined;
+  #reviving: Promise<void> | undefined;
+  #closed = false;
+
+  constructor(options: LegacyStdioOptions) {
+    this.target = options.target.name;
+    this.#options = options;
+  }
+
+  async open(): Promise<Record<string, unknown>> {
+    const { initialize } = this.#options;
+    this.#start();
+    const response = await ask(
+      { target: this.target, request: (call, receiver) => this.#send(call, receiver) },
+      new UpstreamCall({ ...initialize, payload: initialize.payload, deadline: Date.now() + OPEN_MS }),
+    );
+    if (response.error) throw new Fault('upstream', `${this.target} refused to initialize: ${response.error.message}`, { target: this.target, code: String(response.error.code) });
+    const result = response.result ?? {};
+    this.version = String(result['protocolVersion']);
+    this.capabilities = (result['capabilities'] ?? {}) as Record<string, unknown>;
+    return result;
+  }
+
+  request(call: UpstreamCall, receiver: UpstreamReceiver): () => void {
+    if (this.#process?.alive) return this.#send(call, receiver);
+    this.#revive().then(
+      () => this.#send(call, receiver),
+      (error: Fault) => receiver.fail(error),
+    );
+    return () => this.#open.delete(idKey(call.id));
+  }
+
+  async tell(payload: Uint8Array): Promise<void> {
+    if (!this.#process?.alive) await this.#revive();
+    this.#process?.write(payload);
+  }
+
+  listen(): void {
+    // A pipe is always open.
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    await this.#process?.close();
+  }
+
+  #start(): void {
+    if (this.#closed) throw new Fault('gone', `the session with ${this.target} is closed`);
+    const { target, events } = this.#options;
+    this.#process = new StdioProcess(target, {
+      message: (from, bytes) => this.#onMessage(from, bytes),
+      stderr: (line) => events.stderr(target.name, line),
+      garbage: () => events.garbage(target.name),
+      exited: (fault) => this.#onExit(fault),
+    });
+    events.started(target.name);
+  }
+
+  #send(call: UpstreamCall, receiver: UpstreamReceiver): () => void {
+    const key = idKey(call.id);
+    try {
+      const token = call.request.params?._meta?.['progressToken'];
+      this.#open.set(key, { receiver, progress: token === undefined ? undefined : JSON.stringify(token) });
+      this.#process?.write(call.payload);
+    } catch (error) {
+      this.#open.delete(key);
+      receiver.fail(error as Fault);
+    }
+    return () => this.#open.delete(key);
+  }
+
+  #onMessage(from: FromUpstream, bytes: Uint8Array): void {
+    if (from.kind !== 'response') return this.#onOwnMessage(from.message, bytes);
+    const { id } = from.message;
+    if (id === undefined || id === null) return;
+    const open = this.#open.get(idKey(id));
+    this.#open.delete(idKey(id));
+    open?.receiver.end(bytes, from.message, false);
+  }
+
+  #onOwnMessage(message: Request | Notification, bytes: Uint8Array): void {
+    const call = this.#callOf(message);
+    if (call) void call.receiver.message(message, bytes);
+    else this.#options.unsolicited(message);
+  }
+
+  #callOf(message: Request | Notification): Open | undefined {
+    const calls = [...this.#open.values()];
+    if (message.method !== 'notifications/progress') return OF_NO_CALL.has(message.method) ? undefined : calls.at(-1);
+    const token = JSON.stringify(message.params?.['progressToken']);
+    return calls.find((call) => call.progress === token);
+  }
+
+  #onExit(fault: Fault): void {
+    const open = [...this.#open.values()];
+    this.#open.clear();
+    for (const { receiver } of open) receiver.fail(fault);
+    if (!this.#closed) this.#options.events.exited(this.target, fault);
+  }
+
+  #revive(): Promise<void> {
+    if (this.#closed) return Promise.reject(new Fault('gone', `the session with ${this.target} is closed`));
+    this.#reviving ??= this.open()
+      .then(() => this.#options.revived(this))
+      .finally(() => (this.#reviving = undefined));
+    return this.#reviving;
+  }
+}
+
+/** Facts about the server, not about a call. */
+const OF_NO_CALL: ReadonlySet<string> = new Set([
+  'notifications/tools/list_changed',
+  'notifications/prompts/list_changed',
+  'notifications/resources/list_changed',
+  'notifications/resources/updated',
+]);

@@ -1,0 +1,133 @@
+/**
+ * One `subscriptions/listen` of a client over several targets (MCP 2026-07-28 "Subscriptions").
+ *
+ * Every target gets the request under the client's own id, so what it sends is stamped right already. The client gets one
+ * acknowledgement, first, once each target has acknowledged or failed; the stream ends when the last target's did.
+ */
+import { Fault } from '#protocol/faults/fault.ts';
+import { type Notification, type Request, encode } from '#protocol/mcp/message.ts';
+import { META_SUBSCRIPTION } from '#protocol/mcp/modern.ts';
+import type { Naming } from '../core/naming.ts';
+import { rewriteFromTarget } from '../core/rewrite.ts';
+import type { ModernAsked } from './modern-backend.ts';
+import type { Member } from './multiplexer.ts';
+import { UpstreamCall } from './upstream.ts';
+
+type Filter = Record<string, unknown>;
+
+const ACKNOWLEDGED = 'notifications/subscriptions/acknowledged';
+
+export interface ListenOptions {
+  readonly call: UpstreamCall;
+  readonly asked: ModernAsked;
+  readonly naming: Naming;
+  readonly onListChanged: () => void;
+}
+
+export class Listen {
+  readonly #options: ListenOptions;
+  readonly #stops: (() => void)[] = [];
+  readonly #held: Uint8Array[] = [];
+  readonly #honoured: Filter[] = [];
+  #waiting = 0;
+  #open = 0;
+  #failed: Fault | undefined;
+
+  constructor(options: ListenOptions) {
+    this.#options = options;
+  }
+
+  open(members: ReadonlyMap<string, Member>): void {
+    const asked = [...members].map(([target, member]) => [target, member, this.#filterFor(target)] as const);
+    const wanted = asked.filter(([, , filter]) => Object.keys(filter).length > 0);
+    this.#waiting = wanted.length;
+    this.#open = wanted.length;
+    if (wanted.length === 0) this.#acknowledge();
+    for (const [target, member, filter] of wanted) this.#stops.push(this.#listen(target, member, filter));
+    this.#options.asked.answer.onCancel(() => this.#stops.forEach((stop) => stop()));
+  }
+
+  #listen(target: string, member: Member, filter: Filter): () => void {
+    const { call, naming, asked } = this.#options;
+    const request: Request = { ...call.request, params: { ...call.request.params, notifications: filter } };
+    let acknowledged = false;
+    const acknowledge = (): void => {
+      if (acknowledged) return;
+      acknowledged = true;
+      if (--this.#waiting === 0) this.#acknowledge();
+    };
+    return member.upstream.request(new UpstreamCall({ ...call, payload: encode(request), request }), {
+      message: (message) => {
+        if (message.method === ACKNOWLEDGED) {
+          this.#honoured.push(this.#named(target, (message.params?.['notifications'] ?? {}) as Filter));
+          return acknowledge();
+        }
+        if (message.method.endsWith('/list_changed')) this.#options.onListChanged();
+        return this.#pass(encode(rewriteFromTarget(message, target, naming)));
+      },
+      suspended: () => undefined,
+      end: (_bytes, response) => {
+        if (response.error) this.#failed ??= new Fault('upstream', `${target}: ${response.error.message}`, { target, rpc: String(response.error.code) });
+        acknowledge();
+        this.#ended();
+      },
+      fail: (fault) => {
+        this.#failed ??= fault;
+        acknowledge();
+        if (asked.answer.open) this.#ended();
+      },
+    });
+  }
+
+  /** Nothing goes out before the acknowledgement. */
+  #pass(payload: Uint8Array): void | Promise<void> {
+    if (this.#waiting > 0) return void this.#held.push(payload);
+    const { answer } = this.#options.asked;
+    return answer.data(payload) ? undefined : answer.drained();
+  }
+
+  #acknowledge(): void {
+    const { asked } = this.#options;
+    if (this.#honoured.length === 0 && this.#failed) return;
+    const params = { notifications: mergeFilters(this.#honoured), _meta: this.#stamp() };
+    const acknowledgement: Notification = { jsonrpc: '2.0', method: ACKNOWLEDGED, params };
+    asked.answer.data(encode(acknowledgement));
+    for (const payload of this.#held.splice(0)) asked.answer.data(payload);
+  }
+
+  #ended(): void {
+    if (--this.#open > 0) return;
+    const { call, asked } = this.#options;
+    if (this.#honoured.length === 0 && this.#failed) return asked.answer.fail(this.#failed);
+    asked.answer.end(encode({ jsonrpc: '2.0', id: call.id, result: { resultType: 'complete', _meta: this.#stamp() } }));
+  }
+
+  #stamp(): Record<string, unknown> {
+    return { [META_SUBSCRIPTION]: this.#options.call.id };
+  }
+
+  /** The client's filter with only this target's resources, under the target's own URIs. */
+  #filterFor(target: string): Filter {
+    const filter = (this.#options.call.request.params?.['notifications'] ?? {}) as Filter;
+    const { resourceSubscriptions, ...rest } = filter;
+    if (!Array.isArray(resourceSubscriptions)) return rest;
+    const own = resourceSubscriptions.map((uri) => this.#options.naming.splitUri(String(uri))).filter((named) => named?.target === target);
+    return own.length === 0 ? rest : { ...rest, resourceSubscriptions: own.map((named) => named?.name) };
+  }
+
+  #named(target: string, filter: Filter): Filter {
+    const uris = filter['resourceSubscriptions'];
+    return Array.isArray(uris) ? { ...filter, resourceSubscriptions: uris.map((uri) => this.#options.naming.uri(target, String(uri))) } : filter;
+  }
+}
+
+function mergeFilters(filters: readonly Filter[]): Filter {
+  const merged: Filter = {};
+  for (const filter of filters) {
+    for (const [key, value] of Object.entries(filter)) {
+      const earlier = merged[key];
+      merged[key] = Array.isArray(value) && Array.isArray(earlier) ? [...earlier, ...value] : earlier || value;
+    }
+  }
+  return merged;
+}

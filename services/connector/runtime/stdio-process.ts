@@ -1,0 +1,122 @@
+/**
+ * A server as a child process, speaking newline-delimited JSON-RPC (MCP "stdio" transport).
+ *
+ * S1 The child leads its own process group, so that what it started dies with it; nothing of it outlives `close`.
+ * S2 Lines on stdout that are no JSON-RPC are counted and skipped: many servers print a greeting.
+ * S3 When the child exits, every open request fails at once.
+ */
+import { spawn, type ChildProcess } from 'node:child_process';
+import { StringDecoder } from 'node:string_decoder';
+import type { McpStdioTarget } from '#protocol/config/generation.ts';
+import { Fault } from '#protocol/faults/fault.ts';
+import { type FromUpstream, readMessage } from './responses.ts';
+import { MESSAGE_BYTES_MAX } from './upstream.ts';
+
+const STDIN_BYTES_MAX = 16 * 1024 * 1024;
+const STDERR_LINE_CHARS_MAX = 4_096;
+const STOP_MS = 2_000;
+
+export interface StdioHandlers {
+  message(from: FromUpstream, bytes: Uint8Array): void;
+  /** A line of stderr, cut to STDERR_LINE_CHARS_MAX. */
+  stderr(line: string): void;
+  garbage(): void;
+  exited(fault: Fault): void;
+}
+
+export class StdioProcess {
+  readonly #child: ChildProcess;
+  readonly #target: string;
+  readonly #handlers: StdioHandlers;
+  #exit: Fault | undefined;
+  readonly exited: Promise<void>;
+
+  constructor(target: McpStdioTarget, handlers: StdioHandlers) {
+    this.#target = target.name;
+    this.#handlers = handlers;
+    const env = target.clearEnv ? { ...target.env } : { ...process.env, ...target.env };
+    this.#child = spawn(target.cmd, [...target.args], { env, stdio: ['pipe', 'pipe', 'pipe'], detached: process.platform !== 'win32' });
+    this.exited = new Promise((resolve) => {
+      this.#child.once('error', (error) => resolve(this.#gone(`cannot be started: ${error.message}`)));
+      this.#child.once('close', (code, signal) => resolve(this.#gone(`exited with ${signal ?? `code ${code}`}`)));
+    });
+    this.#child.stdin?.on('error', () => undefined);
+    this.#readLines(this.#child.stdout, MESSAGE_BYTES_MAX, (line) => this.#onLine(line));
+    this.#readLines(this.#child.stderr, STDERR_LINE_CHARS_MAX, (line) => handlers.stderr(line));
+  }
+
+  get alive(): boolean {
+    return this.#exit === undefined;
+  }
+
+  /** @throws Fault when the process is gone or does not read what it is sent. */
+  write(payload: Uint8Array): void {
+    if (this.#exit) throw this.#exit;
+    const { stdin } = this.#child;
+    if (stdin === null || stdin.writableLength > STDIN_BYTES_MAX) throw new Fault('overloaded', `${this.#target} does not read its input`, { target: this.#target });
+    stdin.write(oneLine(payload));
+    stdin.write('\n');
+  }
+
+  /** Stdin closed, then SIGTERM, then SIGKILL, each to the whole group (MCP "stdio", shutdown). */
+  async close(): Promise<void> {
+    if (this.#exit) return;
+    this.#child.stdin?.end();
+    const terminate = setTimeout(() => this.#signal('SIGTERM'), STOP_MS / 4);
+    const kill = setTimeout(() => this.#signal('SIGKILL'), STOP_MS);
+    await this.exited;
+    clearTimeout(terminate);
+    clearTimeout(kill);
+    this.#signal('SIGKILL');
+  }
+
+  #signal(signal: NodeJS.Signals): void {
+    const { pid } = this.#child;
+    if (pid === undefined) return;
+    try {
+      process.kill(process.platform === 'win32' ? pid : -pid, signal);
+    } catch {
+      // The group is empty already.
+    }
+  }
+
+  #onLine(line: string): void {
+    if (line.trim() === '') return;
+    const bytes = Buffer.from(line, 'utf8');
+    let from: FromUpstream;
+    try {
+      from = readMessage(bytes, this.#target);
+    } catch {
+      this.#handlers.garbage();
+      return;
+    }
+    this.#handlers.message(from, bytes);
+  }
+
+  #readLines(stream: NodeJS.ReadableStream | null, max: number, onLine: (line: string) => void): void {
+    const decoder = new StringDecoder('utf8');
+    let held = '';
+    stream?.on('data', (chunk: Buffer) => {
+      const lines = (held + decoder.write(chunk)).split('\n');
+      held = lines.pop() ?? '';
+      for (const line of lines) onLine(line.length > max ? line.slice(0, max) : line);
+      if (held.length > max) {
+        onLine(held.slice(0, max));
+        held = '';
+      }
+    });
+  }
+
+  #gone(why: string): void {
+    if (this.#exit) return;
+    this.#exit = new Fault('upstream', `${this.#target} ${why}`, { target: this.#target, reason: 'exited' });
+    this.#handlers.exited(this.#exit);
+  }
+}
+
+const NEWLINE = 0x0a;
+
+/** JSON may be pretty-printed on HTTP; on stdio a newline ends a message. */
+function oneLine(payload: Uint8Array): Uint8Array {
+  return payload.includes(NEWLINE) ? Buffer.from(JSON.stringify(JSON.parse(Buffer.from(payload).toString('utf8')))) : payload;
+}

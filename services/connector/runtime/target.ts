@@ -1,0 +1,150 @@
+/** One configured target: how to reach it, which eras it speaks, and how it is. Era is a property of the server, so it is asked once and remembered for a while. */
+import type { McpTarget } from '#protocol/config/generation.ts';
+import { Fault } from '#protocol/faults/fault.ts';
+import { type Request, type Response, encode } from '#protocol/mcp/message.ts';
+import { META_CAPABILITIES, META_CLIENT_INFO, META_VERSION } from '#protocol/mcp/modern.ts';
+import { type Era, LATEST_LEGACY, LATEST_MODERN } from '#protocol/mcp/versions.ts';
+import type { ConnectorStatus } from '#protocol/subjects/connector.ts';
+import { HttpEndpoint } from './http-endpoint.ts';
+import { LegacyHttp } from './legacy-http.ts';
+import { LegacyStdio, type StdioEvents } from './legacy-stdio.ts';
+import { ModernHttp } from './modern-http.ts';
+import { ModernStdio } from './modern-stdio.ts';
+import { type SessionUpstream, type Unsolicited, type Upstream, UpstreamCall, ask } from './upstream.ts';
+
+/** A server may be upgraded behind our back: a verdict does not live for ever. */
+const VERDICT_MS = 5 * 60_000;
+const PROBE_HTTP_MS = 10_000;
+const PROBE_STDIO_MS = 10_000;
+
+const CLIENT_INFO = { name: 'parley', version: '0.1.0' };
+
+interface Verdict {
+  readonly at: number;
+  /** The discover result; undefined = it does not speak the modern era. */
+  readonly discover: Promise<Record<string, unknown> | undefined>;
+}
+
+export type TargetStatus = ConnectorStatus['targets'][number];
+
+export class Target {
+  readonly config: McpTarget;
+  readonly #events: StdioEvents;
+  readonly #endpoint: HttpEndpoint | undefined;
+  readonly #modern: Upstream & { close?(): Promise<void> };
+  #verdict: Verdict | undefined;
+  status: TargetStatus;
+
+  constructor(backend: string, config: McpTarget, events: StdioEvents) {
+    this.config = config;
+    this.#events = events;
+    this.#endpoint = config.kind === 'mcp' ? new HttpEndpoint(config.name, config.url) : undefined;
+    this.#modern = config.kind === 'mcp' ? new ModernHttp(config.name, this.#endpoint as HttpEndpoint) : new ModernStdio(config, events);
+    this.status = { backend, target: config.name, kind: config.kind, state: 'starting', eras: [], tools: null };
+  }
+
+  /** One session's own connection; nothing is sent before its `open`. */
+  session(initialize: UpstreamCall, unsolicited: Unsolicited, revived: (upstream: SessionUpstream) => Promise<void>): SessionUpstream {
+    const { config } = this;
+    if (config.kind === 'stdio') return new LegacyStdio({ target: config, initialize, unsolicited, events: this.#events, revived });
+    return new LegacyHttp({ target: config.name, endpoint: this.#endpoint as HttpEndpoint, initialize, unsolicited, revived });
+  }
+
+  get modern(): Upstream {
+    return this.#modern;
+  }
+
+  /** @throws Fault when the target cannot be reached: then nothing is known, and nothing remembered. */
+  discover(): Promise<Record<string, unknown> | undefined> {
+    if (this.#verdict === undefined || Date.now() - this.#verdict.at > VERDICT_MS) {
+      const verdict = { at: Date.now(), discover: this.#probeModern() };
+      verdict.discover.catch(() => (this.#verdict = this.#verdict === verdict ? undefined : this.#verdict));
+      this.#verdict = verdict;
+    }
+    return this.#verdict.discover;
+  }
+
+  /** Looks the target over as a client of either era would, for the status table. */
+  async inspect(): Promise<void> {
+    this.status = { ...this.status, state: 'starting' };
+    try {
+      const modern = await this.discover();
+      const legacy = await this.#probeLegacy().catch((error: unknown) => {
+        if (modern === undefined) throw error;
+        return undefined;
+      });
+      const tools = legacy?.tools ?? (modern === undefined ? null : await this.#countModern(modern));
+      const eras: Era[] = [...(legacy ? (['legacy'] as const) : []), ...(modern ? (['modern'] as const) : [])];
+      const { error: _earlier, ...status } = this.status;
+      this.status = { ...status, state: 'ready', eras, tools };
+    } catch (error) {
+      this.status = { ...this.status, state: 'failed', error: (error as Error).message };
+    }
+  }
+
+  async close(): Promise<void> {
+    await this.#modern.close?.();
+    await this.#endpoint?.close();
+  }
+
+  async #probeModern(): Promise<Record<string, unknown> | undefined> {
+    const probe = this.config.kind === 'stdio' ? new ModernStdio(this.config, this.#events) : this.#modern;
+    try {
+      const response = await ask(probe, modernCall('server/discover', this.#probeDeadline()));
+      const versions = response.result?.['supportedVersions'];
+      return Array.isArray(versions) && versions.includes(LATEST_MODERN) ? response.result : undefined;
+    } catch (error) {
+      if (isSilence(error, this.config.kind)) return undefined;
+      throw error;
+    } finally {
+      if (probe instanceof ModernStdio && probe !== this.#modern) await probe.close();
+    }
+  }
+
+  async #probeLegacy(): Promise<{ tools: number | null }> {
+    const params = { protocolVersion: LATEST_LEGACY, capabilities: {}, clientInfo: CLIENT_INFO };
+    const request: Request = { jsonrpc: '2.0', id: 'parley-probe', method: 'initialize', params };
+    const call = new UpstreamCall({ id: request.id, method: request.method, payload: encode(request), request, deadline: this.#probeDeadline() });
+    const upstream = this.session(call, () => undefined, () => Promise.resolve());
+    try {
+      const { capabilities = {} } = await upstream.open();
+      await upstream.tell(encode({ jsonrpc: '2.0', method: 'notifications/initialized' }));
+      if (!('tools' in (capabilities as object))) return { tools: null };
+      const list: Request = { jsonrpc: '2.0', id: 'parley-probe-tools', method: 'tools/list', params: {} };
+      return { tools: countTools(await ask(upstream, new UpstreamCall({ id: list.id, method: list.method, payload: encode(list), request: list, deadline: this.#probeDeadline() }))) };
+    } finally {
+      await upstream.close();
+    }
+  }
+
+  async #countModern(discover: Record<string, unknown>): Promise<number | null> {
+    if (!('tools' in ((discover['capabilities'] ?? {}) as object))) return null;
+    return countTools(await ask(this.#modern, modernCall('tools/list', this.#probeDeadline())));
+  }
+
+  #probeDeadline(): number {
+    return Date.now() + (this.config.timeoutMs ?? (this.config.kind === 'mcp' ? PROBE_HTTP_MS : PROBE_STDIO_MS));
+  }
+}
+
+const countTools = (response: Response): number | null => {
+  const tools = response.result?.['tools'];
+  return Array.isArray(tools) ? tools.length : null;
+};
+
+function modernCall(method: string, deadline: number): UpstreamCall {
+  const _meta = { [META_VERSION]: LATEST_MODERN, [META_CLIENT_INFO]: CLIENT_INFO, [META_CAPABILITIES]: {} };
+  const request: Request = { jsonrpc: '2.0', id: `parley-${method}`, method, params: { _meta } };
+  return new UpstreamCall({ id: request.id, method, payload: encode(request), request, deadline });
+}
+
+/**
+ * What a probe may take for "legacy" (MCP 2026-07-28 "Compatibility"): on HTTP a refusal in the 4xx that is no wall of
+ * authorization; on stdio any silence or exit, since servers may stop at a first message that is not initialize.
+ */
+function isSilence(error: unknown, kind: McpTarget['kind']): boolean {
+  if (!(error instanceof Fault)) return false;
+  if (kind === 'stdio') return error.code === 'timeout' || error.facts['reason'] === 'exited';
+  const status = Number(error.facts['status']);
+  return status >= 400 && status < 500 && status !== 401 && status !== 403;
+}

@@ -1,0 +1,98 @@
+/** What the rest of the connector knows about a target, whatever its transport and era. */
+import { Fault } from '#protocol/faults/fault.ts';
+import { type Id, type Notification, type Request, type Response, parseJson } from '#protocol/mcp/message.ts';
+
+/** Bytes of one JSON-RPC message an upstream may send. */
+export const MESSAGE_BYTES_MAX = 8 * 1024 * 1024;
+
+/** One request on its way to an upstream: the bytes as they go out, and the little that routing needs of them. */
+export class UpstreamCall {
+  readonly id: Id;
+  readonly method: string;
+  readonly name: string | undefined;
+  readonly payload: Uint8Array;
+  readonly deadline: number;
+  /** HTTP headers beyond the protocol's own. */
+  readonly headers: Readonly<Record<string, string>>;
+  #request: Request | undefined;
+
+  constructor(call: {
+    id: Id;
+    method: string;
+    name?: string | undefined;
+    payload: Uint8Array;
+    deadline: number;
+    headers?: Readonly<Record<string, string>>;
+    request?: Request;
+  }) {
+    this.id = call.id;
+    this.method = call.method;
+    this.name = call.name;
+    this.payload = call.payload;
+    this.deadline = call.deadline;
+    this.headers = call.headers ?? {};
+    this.#request = call.request;
+  }
+
+  /** Parsed when first asked for: a call that passes through unchanged never is. */
+  get request(): Request {
+    this.#request ??= parseJson(this.payload) as Request;
+    return this.#request;
+  }
+}
+
+/** What an upstream says in the course of one call. Exactly one of `end` and `fail` comes, last. */
+export interface UpstreamReceiver {
+  /** A notification, or a request of the server to the client. A promise slows the upstream down. */
+  message(message: Request | Notification, bytes: Uint8Array): void | Promise<void>;
+  /** The upstream paused its stream on purpose; we resume it by ourselves. */
+  suspended(retryMs: number): void;
+  end(bytes: Uint8Array, response: Response, streamed: boolean): void;
+  fail(fault: Fault): void;
+}
+
+export interface Upstream {
+  readonly target: string;
+  /** Returns how to stop: what that means to the upstream depends on its era. */
+  request(call: UpstreamCall, receiver: UpstreamReceiver): () => void;
+}
+
+/** One session's own connection to one target of the legacy era. */
+export interface SessionUpstream extends Upstream {
+  readonly version: string;
+  readonly session: string | null;
+  readonly capabilities: Readonly<Record<string, unknown>>;
+  /** Initializes; a second call after a loss initializes again with the same words. */
+  open(): Promise<Record<string, unknown>>;
+  /** A notification or a response. */
+  tell(payload: Uint8Array): Promise<void>;
+  /** Opens the upstream's own event stream, where it has one. */
+  listen(): void;
+  close(): Promise<void>;
+}
+
+/** What an upstream says outside of any call. */
+export type Unsolicited = (message: Request | Notification) => void;
+
+/** Asks one thing and waits for the response until the call's deadline; what else comes on the way is dropped. */
+export function ask(upstream: Upstream, call: UpstreamCall): Promise<Response> {
+  return new Promise((resolve, reject) => {
+    let timer: NodeJS.Timeout | undefined;
+    const stop = upstream.request(call, {
+      message: () => undefined,
+      suspended: () => undefined,
+      end: (_bytes, response) => {
+        clearTimeout(timer);
+        resolve(response);
+      },
+      fail: (fault) => {
+        clearTimeout(timer);
+        reject(fault);
+      },
+    });
+    timer = setTimeout(() => {
+      stop();
+      reject(new Fault('timeout', `${upstream.target} did not answer ${call.method} in time`, { target: upstream.target }));
+    }, Math.max(0, call.deadline - Date.now()));
+  });
+}
