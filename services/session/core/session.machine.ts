@@ -1,0 +1,93 @@
+/**
+ * One legacy MCP session.
+ *
+ *   ready ──upstreamsLost──▶ reopening ──upstreamsOpened──▶ ready
+ *     └──────closeAsked, or ticked when idle too long──────▶ closed
+ *
+ * M1 No `after`, `invoke` or `spawn`: time and I/O arrive as events, so a stored record is the whole machine.
+ * M2 Every event carries `at`; there is no clock in here.
+ * M3 What is to be done is emitted as a name and data; the actor does it, in the order it was emitted.
+ */
+import { type ActorRefFrom, assign, emit, setup } from 'xstate';
+import type { CloseReason, OpenRecord } from '#protocol/records/session.ts';
+import type { OpenedUpstreams } from '#protocol/subjects/connector.ts';
+
+/** What a session remembers between messages, as far as the machine changes it. */
+export type SessionContext = Pick<OpenRecord, 'initialized' | 'logLevel' | 'subscriptions' | 'upstreams' | 'seenAt'>;
+
+export type SessionEvent =
+  | { readonly type: 'called'; readonly at: number }
+  | { readonly type: 'touched'; readonly at: number }
+  | { readonly type: 'initialized'; readonly at: number }
+  | { readonly type: 'levelSet'; readonly at: number; readonly level: string }
+  | { readonly type: 'subscribed'; readonly at: number; readonly uri: string }
+  | { readonly type: 'unsubscribed'; readonly at: number; readonly uri: string }
+  | { readonly type: 'upstreamsLost'; readonly at: number; readonly connector: string }
+  | { readonly type: 'upstreamsOpened'; readonly at: number; readonly upstreams: OpenedUpstreams }
+  | { readonly type: 'ticked'; readonly at: number; readonly ttlMs: number }
+  | { readonly type: 'closeAsked'; readonly at: number; readonly reason: CloseReason };
+
+/** save: the record changed in a way another worker must know before anything else happens. */
+export type SessionEffect =
+  | { readonly type: 'relay' }
+  | { readonly type: 'save' }
+  | { readonly type: 'reopen' }
+  | { readonly type: 'close'; readonly reason: CloseReason };
+
+/** Resources one session may be subscribed to. */
+export const SUBSCRIPTIONS_MAX = 1_000;
+
+const machine = setup({
+  types: {} as { context: SessionContext; input: SessionContext; events: SessionEvent; emitted: SessionEffect },
+  guards: {
+    isIdle: ({ context, event }) => event.type === 'ticked' && event.at - context.seenAt > event.ttlMs,
+    isOurs: ({ context, event }) => event.type === 'upstreamsLost' && event.connector === context.upstreams.connector,
+    isNewSubscription: ({ context, event }) =>
+      event.type === 'subscribed' && !context.subscriptions.includes(event.uri) && context.subscriptions.length < SUBSCRIPTIONS_MAX,
+  },
+  actions: {
+    see: assign({ seenAt: ({ event }) => event.at }),
+    relay: emit({ type: 'relay' }),
+    save: emit({ type: 'save' }),
+    reopen: emit({ type: 'reopen' }),
+    expire: emit({ type: 'close', reason: 'expired' }),
+    close: emit(({ event }) => ({ type: 'close' as const, reason: event.type === 'closeAsked' ? event.reason : 'failed' })),
+    initialize: assign({ initialized: true }),
+    setLevel: assign({ logLevel: ({ event, context }) => (event.type === 'levelSet' ? event.level : context.logLevel) }),
+    subscribe: assign({ subscriptions: ({ event, context }) => (event.type === 'subscribed' ? [...context.subscriptions, event.uri] : context.subscriptions) }),
+    unsubscribe: assign({
+      subscriptions: ({ event, context }) => (event.type === 'unsubscribed' ? context.subscriptions.filter((uri) => uri !== event.uri) : context.subscriptions),
+    }),
+    adopt: assign({ upstreams: ({ event, context }) => (event.type === 'upstreamsOpened' ? event.upstreams : context.upstreams) }),
+  },
+});
+
+export const sessionMachine = machine.createMachine({
+  id: 'session',
+  context: ({ input }) => input,
+  initial: 'ready',
+  states: {
+    ready: {
+      on: {
+        called: { actions: ['see', 'relay'] },
+        touched: { actions: 'see' },
+        initialized: { actions: ['see', 'initialize', 'save', 'relay'] },
+        levelSet: { actions: ['see', 'setLevel', 'save', 'relay'] },
+        subscribed: [{ guard: 'isNewSubscription', actions: ['see', 'subscribe', 'save', 'relay'] }, { actions: ['see', 'relay'] }],
+        unsubscribed: { actions: ['see', 'unsubscribe', 'save', 'relay'] },
+        upstreamsLost: { guard: 'isOurs', target: 'reopening', actions: 'reopen' },
+        ticked: { guard: 'isIdle', target: 'closed', actions: 'expire' },
+        closeAsked: { target: 'closed', actions: 'close' },
+      },
+    },
+    reopening: {
+      on: {
+        upstreamsOpened: { target: 'ready', actions: ['adopt', 'save'] },
+        closeAsked: { target: 'closed', actions: 'close' },
+      },
+    },
+    closed: { type: 'final' },
+  },
+});
+
+export type SessionMachineActor = ActorRefFrom<typeof sessionMachine>;
