@@ -1,0 +1,49 @@
+/** What ingress tells the world: one function per fact, feeding counter, audit and log. */
+import { Fault } from '#protocol/faults/fault.ts';
+import type { Host } from '#host/host.ts';
+import { SECONDS_BUCKETS } from '#host/telemetry/metrics.ts';
+
+/** The methods that run something on behalf of a caller; decisions about these are audited one by one. */
+const CALLS: ReadonlySet<string> = new Set(['tools/call', 'prompts/get', 'resources/read', 'completion/complete']);
+
+export interface RequestFacts {
+  readonly route: string;
+  readonly principal: string;
+  readonly session?: string | undefined;
+  readonly method?: string | undefined;
+  readonly name?: string | undefined;
+  readonly traceparent?: string | undefined;
+}
+
+export interface IngressEvents {
+  allowed(facts: RequestFacts): void;
+  denied(facts: RequestFacts, reason: string): void;
+  /** A request that broke a rule of the protocol, by what it was. */
+  refused(route: string, why: string): void;
+  answered(route: string, outcome: number | Fault, startedAt: number): void;
+  failed(what: string, error: unknown): void;
+}
+
+export function ingressEvents({ telemetry, audit, log }: Host): IngressEvents {
+  const requests = telemetry.counter('parley_requests', 'requests answered, by route and status');
+  const seconds = telemetry.histogram('parley_request_seconds', 'time from request to the end of its answer, in seconds', SECONDS_BUCKETS);
+  const refusals = telemetry.counter('parley_requests_refused', 'requests that broke a rule of the protocol, by route and reason');
+  const denials = telemetry.counter('parley_requests_denied', 'requests a policy denied, by route and reason');
+  return {
+    allowed(facts) {
+      if (facts.method === undefined || !CALLS.has(facts.method)) return;
+      const { route, principal, session, method, name, traceparent } = facts;
+      audit.record({ kind: 'call_allowed', route, principal, session, method, tool: name, traceparent });
+    },
+    denied({ route, principal, session, method, name, traceparent }, reason) {
+      denials.add(1, { route, reason });
+      audit.record({ kind: 'call_denied', route, principal, session, method, tool: name, traceparent, reason });
+    },
+    refused: (route, why) => refusals.add(1, { route, why }),
+    answered(route, outcome, startedAt) {
+      requests.add(1, { route, status: outcome instanceof Fault ? outcome.code : outcome });
+      seconds.record((performance.now() - startedAt) / 1000, { route });
+    },
+    failed: (what, error) => log.error({ err: error }, what),
+  };
+}

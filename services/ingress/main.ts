@@ -1,0 +1,60 @@
+/** The ingress service: sockets, routes, policies, and the faces of MCP. */
+import { Effect } from 'effect';
+import type { Host, Service } from '#host/host.ts';
+import { ingressEvents } from './events.ts';
+import type { IngressDeps } from './runtime/exchange.ts';
+import { Gateway } from './runtime/gateway.ts';
+import { KEEP_ALIVE_MS, KeepAlive } from './runtime/keep-alive.ts';
+import { Listeners } from './runtime/listeners.ts';
+import { Replay } from './runtime/replay.ts';
+import { buildWorld } from './runtime/world.ts';
+
+/** A request's body (MCP SDKs cut at the same size). */
+export const BODY_BYTES_MAX = 4 * 1024 * 1024;
+const SESSION_TTL_MS = 30 * 60_000;
+
+export interface IngressOptions {
+  readonly bodyBytesMax?: number;
+  readonly keepAliveMs?: number;
+}
+
+export const ingressService = (options: IngressOptions = {}): Service => ({
+  name: 'ingress',
+  start: (host) =>
+    Effect.acquireRelease(
+      Effect.promise(() => openIngress(host, options)),
+      (close) => Effect.promise(close),
+    ).pipe(Effect.asVoid),
+});
+
+async function openIngress(host: Host, options: IngressOptions): Promise<() => Promise<void>> {
+  const events = ingressEvents(host);
+  const keepAlive = new KeepAlive(options.keepAliveMs ?? KEEP_ALIVE_MS);
+  const deps: IngressDeps = {
+    bus: host.bus,
+    events,
+    keepAlive,
+    replay: new Replay(host.nats, (error) => events.failed('a frame a client missed could not be kept', error)),
+    sessionTtlMs: () => host.generations.current?.settings.sessionTtlMs ?? SESSION_TTL_MS,
+    bodyBytesMax: options.bodyBytesMax ?? BODY_BYTES_MAX,
+  };
+  const gateway = new Gateway(host, deps);
+  const listeners = new Listeners({
+    addresses: host.bindAddresses,
+    log: host.log,
+    handler: (port, loopback) => (request, response) => gateway.handle(port, loopback, request, response),
+  });
+  host.telemetry.gauge('parley_streams_open', 'event streams open to clients', () => keepAlive.open);
+  let opening = Promise.resolve();
+  const unwatch = host.generations.onChange((generation) => {
+    gateway.enter(buildWorld(generation, { now: host.now }));
+    opening = opening.then(() => listeners.follow([...new Set(generation.binds.map(({ port }) => port))]));
+  });
+  await opening;
+  return async () => {
+    unwatch();
+    await opening;
+    await listeners.close();
+    keepAlive.stop();
+  };
+}

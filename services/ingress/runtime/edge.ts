@@ -1,0 +1,43 @@
+/**
+ * The HTTP edge, as the rest of ingress sees it: a request to read and a response to write. node:http is the first thing
+ * behind it (http-edge.ts); a faster server may take its place without a line changing here or above.
+ */
+export interface EdgeRequest {
+  readonly method: string;
+  /** Without the query. */
+  readonly path: string;
+  /** Without the question mark; '' when there is none. */
+  readonly query: string;
+  /** The Host header or `:authority`. */
+  readonly host: string;
+  /** Names in lower case. */
+  readonly headers: Readonly<Record<string, string | readonly string[] | undefined>>;
+  /** The value, the first one when there are several. */
+  header(name: string): string | undefined;
+  /** @throws Fault `invalid` with fact `status: 413` when the body is larger than `max` bytes. */
+  body(max: number): Promise<Uint8Array>;
+}
+
+export interface EdgeResponse {
+  send(status: number, headers: Readonly<Record<string, string>>, body?: Uint8Array | string): void;
+  /** Begins a response whose end is not known yet. */
+  open(status: number, headers: Readonly<Record<string, string>>): EdgeStream;
+  /** Headers every response to this request carries, whatever it turns out to be. */
+  carry(headers: readonly (readonly [name: string, value: string])[]): void;
+  /** Called once when the client goes away before the response ended. */
+  onClose(gone: () => void): void;
+  /** Called once when the response is over, however it ended. */
+  onEnd(over: () => void): void;
+}
+
+export interface EdgeStream {
+  /** False = the client reads slower than we write: await `drained()`. */
+  write(chunk: string | Uint8Array): boolean;
+  drained(): Promise<void>;
+  end(): void;
+  readonly open: boolean;
+  /** Bytes written and not yet taken by the client's side. */
+  readonly pendingBytes: number;
+}
+
+export type EdgeHandler = (request: EdgeRequest, response: EdgeResponse) => void;

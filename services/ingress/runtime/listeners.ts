@@ -1,0 +1,98 @@
+/** The sockets of a generation: opened when a bind appears, closed when it leaves. A bind that cannot open is reported and tried again; the others serve. */
+import type { Server } from 'node:http';
+import type { Logger } from '#host/telemetry/log.ts';
+import type { EdgeHandler } from './edge.ts';
+import { createHttpServer } from './http-edge.ts';
+
+const RETRY_MS = 2_000;
+const DRAIN_MS = 10_000;
+/** A host without IPv6 has no ::1 to bind; the IPv4 address serves. */
+const ABSENT: ReadonlySet<string> = new Set(['EADDRNOTAVAIL', 'EAFNOSUPPORT']);
+const LOOPBACK = /^(?:127\.|::1$|localhost$)/;
+
+export type BindHandler = (port: number, loopback: boolean) => EdgeHandler;
+
+interface Bound {
+  readonly servers: Server[];
+  retry: NodeJS.Timeout | undefined;
+}
+
+export class Listeners {
+  readonly #addresses: readonly string[];
+  readonly #handler: BindHandler;
+  readonly #log: Logger;
+  readonly #bound = new Map<number, Bound>();
+
+  constructor(options: { addresses: readonly string[]; handler: BindHandler; log: Logger }) {
+    this.#addresses = options.addresses;
+    this.#handler = options.handler;
+    this.#log = options.log;
+  }
+
+  /** True when every port is open. */
+  get ready(): boolean {
+    return [...this.#bound.values()].every((bound) => bound.servers.length > 0);
+  }
+
+  async follow(ports: readonly number[]): Promise<void> {
+    const gone = [...this.#bound.keys()].filter((port) => !ports.includes(port));
+    const fresh = ports.filter((port) => !this.#bound.has(port));
+    await Promise.all([...gone.map((port) => this.#close(port)), ...fresh.map((port) => this.#open(port))]);
+  }
+
+  async close(): Promise<void> {
+    await Promise.all([...this.#bound.keys()].map((port) => this.#close(port)));
+  }
+
+  async #open(port: number): Promise<void> {
+    const bound: Bound = { servers: [], retry: undefined };
+    this.#bound.set(port, bound);
+    for (const address of this.#addresses) {
+      const server = createHttpServer(this.#handler(port, LOOPBACK.test(address)));
+      try {
+        await listen(server, port, address);
+        bound.servers.push(server);
+      } catch (error) {
+        const { code, message } = error as NodeJS.ErrnoException;
+        if (ABSENT.has(code ?? '') && this.#addresses.length > 1) continue;
+        this.#log.error({ port, address }, `cannot listen on ${address} port ${port}: ${message}; trying again`);
+        bound.retry = setTimeout(() => void this.#reopen(port), RETRY_MS);
+        return;
+      }
+    }
+  }
+
+  async #reopen(port: number): Promise<void> {
+    if (!this.#bound.has(port)) return;
+    await this.#close(port);
+    await this.#open(port);
+  }
+
+  async #close(port: number): Promise<void> {
+    const bound = this.#bound.get(port);
+    this.#bound.delete(port);
+    clearTimeout(bound?.retry);
+    await Promise.all((bound?.servers ?? []).map(stop));
+  }
+}
+
+const listen = (server: Server, port: number, address: string): Promise<void> =>
+  new Promise((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(port, address, () => {
+      server.removeListener('error', reject);
+      resolve();
+    });
+  });
+
+/** Answers under way are finished; event streams, which have no end, are cut when the time is over. */
+function stop(server: Server): Promise<void> {
+  return new Promise((resolve) => {
+    const limit = setTimeout(() => server.closeAllConnections(), DRAIN_MS);
+    server.close(() => {
+      clearTimeout(limit);
+      resolve();
+    });
+    server.closeIdleConnections();
+  });
+}

@@ -1,0 +1,56 @@
+/** The modern face (MCP 2026-07-28): every POST stands alone, goes to a connector, and is cancelled when its connection closes. */
+import { Fault } from '#protocol/faults/fault.ts';
+import { type Request, errorResponse, idKey, nameOf } from '#protocol/mcp/message.ts';
+import { PARAM_HEADER_PREFIX, refuseModern } from '#protocol/mcp/modern.ts';
+import { connectorCall } from '#protocol/subjects/connector.ts';
+import { JSON_TYPE } from '../core/media.ts';
+import { McpAnswer } from './answer.ts';
+import { CALL_MS, type Exchange, refuse } from './exchange.ts';
+import type { ParsedMessage } from './streamable.ts';
+
+/** A subscription lasts until one side closes it. */
+const LISTEN = 'subscriptions/listen';
+
+export function modernPost(exchange: Exchange, { kind, message, payload }: ParsedMessage): void {
+  const { request, response, world, deps, principal, traceparent } = exchange;
+  const header = (name: string): string | undefined => request.header(name);
+  const asked = message as Request;
+  const refusal = refuseModern(message, kind, header);
+  if (refusal !== undefined) {
+    deps.events.refused(world.route.key, `rpc ${refusal.error.code}`);
+    response.send(refusal.status, { 'content-type': JSON_TYPE }, errorResponse(kind === 'request' ? asked.id : undefined, refusal.error));
+    return exchange.done(refusal.status);
+  }
+  const backend = world.pick(Math.random());
+  if (backend === undefined) return refuse(exchange, new Fault('overloaded', 'no backend of this route may be used'), asked.id, 'modern');
+  const { method, params } = asked;
+  const name = nameOf(method, params);
+  const answer = new McpAnswer({ response, id: asked.id, era: 'modern', keepAlive: deps.keepAlive, done: exchange.done });
+  deps.events.allowed({ route: world.route.key, principal, method, name, traceparent });
+  const call = deps.bus.call(
+    connectorCall.to({ backend: backend.key }),
+    {
+      payload,
+      meta: { kind, method, name, principal, route: world.route.key, id: kind === 'request' ? idKey(asked.id) : undefined, params: paramHeaders(exchange) },
+      deadline: method === LISTEN ? Number.MAX_SAFE_INTEGER : Date.now() + CALL_MS,
+      traceparent,
+    },
+    answer,
+  );
+  response.onClose(() => {
+    answer.gone();
+    call.cancel();
+    exchange.done(499);
+  });
+}
+
+/** Forwarded as they came: they mirror the body, and the server that asked for them checks that they do. */
+function paramHeaders({ request }: Exchange): string | undefined {
+  let found: Record<string, string> | undefined;
+  for (const name in request.headers) {
+    if (!name.startsWith(PARAM_HEADER_PREFIX)) continue;
+    const value = request.header(name);
+    if (value !== undefined) (found ??= {})[name] = value;
+  }
+  return found && JSON.stringify(found);
+}

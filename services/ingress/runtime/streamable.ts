@@ -1,0 +1,57 @@
+/** MCP over Streamable HTTP: one path, both eras. What every message must be before an era is asked about it. */
+import { Fault } from '#protocol/faults/fault.ts';
+import { CODE, type Message, type MessageKind, kindOf, parseJson } from '#protocol/mcp/message.ts';
+import { VERSION_HEADER, eraOf } from '#protocol/mcp/modern.ts';
+import { isModernVersion } from '#protocol/mcp/versions.ts';
+import { EVENTS_TYPE, JSON_TYPE, accepts, isJson } from '../core/media.ts';
+import { type Exchange, invalid, refuse } from './exchange.ts';
+import { legacyDelete, legacyGet, legacyPost } from './legacy-face.ts';
+import { modernPost } from './modern-face.ts';
+
+export interface ParsedMessage {
+  readonly kind: MessageKind;
+  readonly message: Message;
+  readonly payload: Uint8Array;
+}
+
+export async function serveStreamable(exchange: Exchange): Promise<void> {
+  const { request } = exchange;
+  const version = request.header(VERSION_HEADER);
+  const modern = version !== undefined && isModernVersion(version);
+  if (request.method === 'POST') return post(exchange);
+  if (request.method === 'GET' && !modern) return legacyGet(exchange);
+  if (request.method === 'DELETE' && !modern) return legacyDelete(exchange);
+  exchange.response.send(405, { allow: modern ? 'POST' : 'GET, POST, DELETE' });
+  exchange.done(405);
+}
+
+async function post(exchange: Exchange): Promise<void> {
+  const { request } = exchange;
+  if (!accepts(request.header('accept'), [JSON_TYPE, EVENTS_TYPE])) {
+    return refuse(exchange, invalid(406, `Not Acceptable: Accept must list ${JSON_TYPE} and ${EVENTS_TYPE}`));
+  }
+  const parsed = await readMessage(exchange);
+  if (parsed instanceof Fault) return refuse(exchange, parsed);
+  const era = eraOf(parsed.message, parsed.kind, (name) => request.header(name));
+  return era === 'modern' ? modernPost(exchange, parsed) : legacyPost(exchange, parsed);
+}
+
+/** The message in the body, or why there is none. */
+export async function readMessage({ request, deps }: Exchange): Promise<ParsedMessage | Fault> {
+  if (!isJson(request.header('content-type'))) return invalid(415, `Unsupported Media Type: Content-Type must be ${JSON_TYPE}`);
+  let payload: Uint8Array;
+  try {
+    payload = await request.body(deps.bodyBytesMax);
+  } catch (error) {
+    return error instanceof Fault ? error : invalid(400, 'the body cannot be read');
+  }
+  let value: unknown;
+  try {
+    value = parseJson(payload);
+  } catch {
+    return invalid(400, 'Parse error: the body is not valid JSON', CODE.parse);
+  }
+  const kind = kindOf(value);
+  if (kind === undefined) return invalid(400, 'Invalid Request: the body must be one JSON-RPC 2.0 message', CODE.invalidRequest);
+  return { kind, message: value as Message, payload };
+}
