@@ -1,0 +1,32 @@
+/**
+ * The policy service: owns the configuration. It reads and watches one file and publishes what it accepts; every process,
+ * this one too, takes its generation from there. Without a file it publishes nothing: another replica has one.
+ */
+import { Effect } from 'effect';
+import type { Scope } from 'effect';
+import type { Host, Service } from '#host/host.ts';
+import type { Environment } from '#protocol/config/expand.ts';
+import { policyEvents } from './events.ts';
+import { followFile } from './runtime/follow.ts';
+
+export interface PolicyServiceOptions {
+  readonly file?: string;
+  /** What `$VAR` in the file stands for; needed to judge it, never published. */
+  readonly env?: Environment;
+}
+
+export const policyService = (options: PolicyServiceOptions = {}): Service => ({
+  name: 'policy',
+  start: (host) => start(host, options),
+});
+
+const start = Effect.fnUntraced(function* (host: Host, { file, env = {} }: PolicyServiceOptions): Effect.fn.Return<void, never, Scope.Scope> {
+  if (file === undefined) {
+    host.log.info('no configuration file was given: the configuration in NATS is served as it is');
+    return;
+  }
+  yield* Effect.acquireRelease(
+    Effect.promise(() => followFile({ file, env, host, events: policyEvents(host) })),
+    (following) => Effect.promise(() => following.stop()),
+  );
+});

@@ -1,0 +1,54 @@
+/** From a file to a generation, or to everything that is wrong with it: what the policy service and `parley check` share. */
+import { readFile, stat } from 'node:fs/promises';
+import { policySchemas } from '#policies/order.ts';
+import { compileDocument } from '#protocol/config/compile.ts';
+import type { Environment } from '#protocol/config/expand.ts';
+import type { Generation } from '#protocol/config/generation.ts';
+import { byLine } from '#protocol/config/problem.ts';
+import type { Problem } from '#protocol/config/problem.ts';
+import { DOCUMENT_BYTES_MAX, readDocument } from '#protocol/config/read.ts';
+
+export interface Loaded {
+  /** As written, variables unexpanded; undefined when it could not be read. */
+  readonly document: unknown;
+  /** Undefined when there are errors. */
+  readonly generation: Generation | undefined;
+  /** Warnings too, in the order of the file. */
+  readonly problems: readonly Problem[];
+}
+
+/** Never throws: a file that cannot be read is a problem like any other. */
+export async function loadDocument(file: string, env: Environment): Promise<Loaded> {
+  const read = await readText(file);
+  return 'problem' in read ? { document: undefined, generation: undefined, problems: [read.problem] } : compileText(read.text, file, env);
+}
+
+/** @see loadDocument, for a text that was read already */
+export function compileText(text: string, file: string, env: Environment): Loaded {
+  const reading = readDocument(text, { file });
+  if (reading.problems.length > 0) return { document: undefined, generation: undefined, problems: reading.problems.toSorted(byLine) };
+  const { generation, problems } = compileDocument(reading.document, { env, policies: policySchemas });
+  const placed = problems.map((one): Problem => ({ ...one, file, ...reading.locate(one.path) }));
+  return { document: reading.document, generation, problems: placed.toSorted(byLine) };
+}
+
+export async function readText(file: string): Promise<{ text: string } | { problem: Problem }> {
+  try {
+    const { size } = await stat(file);
+    if (size > DOCUMENT_BYTES_MAX) return unreadable(file, `the document is ${size} bytes; at most ${DOCUMENT_BYTES_MAX} are read`);
+    return { text: await readFile(file, 'utf8') };
+  } catch (error) {
+    return unreadable(file, `cannot be read: ${whyUnreadable(error)}`, 'check the path given with -f, and that this user may read it');
+  }
+}
+
+function unreadable(file: string, message: string, hint?: string): { problem: Problem } {
+  return { problem: { severity: 'error', file, line: 1, column: 1, path: '', message, ...(hint === undefined ? {} : { hint }) } };
+}
+
+const REASONS: Readonly<Record<string, string>> = { ENOENT: 'there is no such file', EACCES: 'permission denied', EISDIR: 'it is a directory' };
+
+function whyUnreadable(error: unknown): string {
+  const code = (error as NodeJS.ErrnoException).code ?? '';
+  return REASONS[code] ?? (code === '' ? 'unknown error' : code);
+}
