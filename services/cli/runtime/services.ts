@@ -1,0 +1,23 @@
+/** The services this program can run. Each is loaded only where it runs: a session worker needs no HTTP server in memory. */
+import type { Service } from '#host/host.ts';
+import type { ServiceName } from '../arguments.ts';
+
+export type Environment = Readonly<Record<string, string | undefined>>;
+
+export interface PolicySource {
+  readonly file: string;
+  readonly env: Environment;
+}
+
+export async function loadService(name: ServiceName, policy: PolicySource | undefined): Promise<Service> {
+  switch (name) {
+    case 'ingress':
+      return (await import('../../ingress/main.ts')).ingressService();
+    case 'policy':
+      return (await import('../../policy/main.ts')).policyService(policy);
+    case 'session':
+      return (await import('../../session/main.ts')).sessionService();
+    case 'connector':
+      return (await import('../../connector/main.ts')).connectorService();
+  }
+}
