@@ -1,0 +1,92 @@
+/** Runs the official suite against a URL and reads back what it found, from the files it writes rather than from its prose. */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtemp, readFile, readdir, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { parse } from 'yaml';
+import { z } from 'zod';
+
+export const REVISIONS = ['2025-11-25', '2026-07-28'] as const;
+export type Revision = (typeof REVISIONS)[number];
+
+/** The whole of one requirement set takes 5 s; a server that hangs costs 30 s a scenario. */
+const SUITE_MAX_MS = 900_000;
+const OUTPUT_TAIL_CHARS = 4_000;
+
+const CHECK = z.object({
+  id: z.string(),
+  name: z.string(),
+  status: z.enum(['SUCCESS', 'FAILURE', 'WARNING', 'INFO', 'SKIPPED']),
+  errorMessage: z.string().optional(),
+});
+export type Check = z.infer<typeof CHECK>;
+export type Status = Check['status'];
+
+const REQUIREMENTS = z.object({
+  server: z.array(z.string()),
+  not_scored: z.array(z.object({ scenario: z.string(), leg: z.string(), reason: z.string() })),
+});
+
+/** What a revision asks of servers: every scenario that runs, in order, and why some are not scored. */
+export interface Requirements {
+  readonly scored: readonly string[];
+  readonly notScored: ReadonlyMap<string, string>;
+}
+
+/** A scenario that never wrote a result is absent here, which counts as failed when it is scored. */
+export type Results = ReadonlyMap<string, readonly Check[]>;
+
+const installed = (file: string) => fileURLToPath(import.meta.resolve(`@modelcontextprotocol/conformance/${file}`));
+
+export async function readRequirements(revision: Revision): Promise<Requirements> {
+  const set = REQUIREMENTS.parse(parse(await readFile(installed(`requirements/${revision}.yaml`), 'utf8')));
+  const notScored = set.not_scored.filter(({ leg }) => leg === 'server').map(({ scenario, reason }) => [scenario, reason] as const);
+  return { scored: set.server, notScored: new Map(notScored) };
+}
+
+export async function runSuite(url: string, revision: Revision, signal: AbortSignal): Promise<Results> {
+  const directory = await mkdtemp(join(tmpdir(), 'parley-conformance-'));
+  try {
+    const output = await runCli(['server', '--url', url, '--requirements', revision, '-o', directory], signal);
+    const results = await readResults(directory);
+    if (results.size === 0) throw new Error(`the conformance suite wrote no results for ${revision}; it said:\n${output}`);
+    return results;
+  } finally {
+    await rm(directory, { recursive: true, force: true });
+  }
+}
+
+/** The exit code is left aside: it tells of scored failures, which the results tell with names. */
+async function runCli(args: readonly string[], signal: AbortSignal): Promise<string> {
+  const tooLong = AbortSignal.timeout(SUITE_MAX_MS);
+  const limit = AbortSignal.any([signal, tooLong]);
+  const child = spawn(process.execPath, [installed('dist/index.js'), ...args], { stdio: ['ignore', 'pipe', 'pipe'], signal: limit });
+  let tail = '';
+  const keep = (chunk: Buffer) => (tail = (tail + chunk.toString()).slice(-OUTPUT_TAIL_CHARS));
+  child.stdout.on('data', keep);
+  child.stderr.on('data', keep);
+  try {
+    await once(child, 'close');
+  } catch (error) {
+    signal.throwIfAborted();
+    if (tooLong.aborted) throw new Error(`the conformance suite did not end within ${SUITE_MAX_MS} ms; it last said:\n${tail}`, { cause: error });
+    throw error;
+  }
+  return tail;
+}
+
+/** The suite names each directory `server-<scenario>-<time>`. */
+const RESULT_DIRECTORY = /^server-(?<scenario>.+)-\d{4}-\d{2}-\d{2}T[\d-]+Z$/;
+
+async function readResults(directory: string): Promise<Results> {
+  const results = new Map<string, readonly Check[]>();
+  for (const entry of await readdir(directory)) {
+    const scenario = RESULT_DIRECTORY.exec(entry)?.groups?.['scenario'];
+    if (scenario === undefined) continue;
+    const file = await readFile(join(directory, entry, 'checks.json'), 'utf8').catch(() => undefined);
+    if (file !== undefined) results.set(scenario, z.array(CHECK).parse(JSON.parse(file)));
+  }
+  return results;
+}
