@@ -98,7 +98,10 @@ export const openHost = Effect.fnUntraced(function* (options: OpenHostOptions): 
         );
   yield* Effect.addFinalizer(() => {
     draining = true;
-    return Effect.promise(() => bus.drain(Date.now() + settings.drainMs).catch((error: unknown) => log.warn({ err: error }, 'the bus did not drain cleanly')));
+    return Effect.promise(async () => {
+      await bus.drain(Date.now() + settings.drainMs).catch((error: unknown) => log.warn({ err: error }, 'the bus did not drain cleanly'));
+      audit.flush();
+    });
   });
   return { bus, nats, generations, audit, telemetry, log, bindAddresses: settings.bindAddresses, now: Date.now, applied, statsUrl: admin?.url };
 });
