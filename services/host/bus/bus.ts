@@ -47,6 +47,8 @@ export interface Answer {
   fail(fault: Fault): void;
   /** Called once if the asker gives up (cancel or deadline). */
   onCancel(stop: () => void): void;
+  /** Called once when nothing more can follow, however it ended; at once when it already has. */
+  whenClosed(release: () => void): void;
   readonly open: boolean;
 }
 

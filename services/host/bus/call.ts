@@ -2,9 +2,7 @@
 import { CREDIT_FRAMES, type StreamFacts } from '#protocol/subjects/frames.ts';
 import { Fault } from '#protocol/faults/fault.ts';
 import type { Call, Receiver } from './bus.ts';
-
-/** Timers hold 31 bits; a call that may last longer (a listen stream) has no timer. */
-const TIMER_MS_MAX = 2 ** 31 - 1;
+import { forgetDeadline, watchDeadline } from './deadlines.ts';
 
 /** How the asker reaches the producer, once it is known. */
 export interface ProducerLink {
@@ -15,18 +13,16 @@ export interface ProducerLink {
 export class OpenCall implements Call {
   #receiver: Receiver | undefined;
   #producer: ProducerLink | undefined;
-  readonly #timer: NodeJS.Timeout | undefined;
   #next = 0;
   #drained = 0;
   #onClose: () => void;
+  readonly deadline: number;
 
   constructor(receiver: Receiver, deadline: number, onClose: () => void) {
     this.#receiver = receiver;
     this.#onClose = onClose;
-    const left = deadline - Date.now();
-    if (left <= TIMER_MS_MAX) {
-      this.#timer = setTimeout(() => this.#expire(), Math.max(0, left));
-    }
+    this.deadline = deadline;
+    if (deadline !== Number.MAX_SAFE_INTEGER) watchDeadline(this);
   }
 
   get open(): boolean {
@@ -73,7 +69,7 @@ export class OpenCall implements Call {
     if (this.#close() !== undefined) this.#producer?.cancel();
   }
 
-  #expire(): void {
+  expire(): void {
     const receiver = this.#close();
     this.#producer?.cancel();
     receiver?.fail(new Fault('timeout', 'the deadline of the call has passed'));
@@ -99,7 +95,7 @@ export class OpenCall implements Call {
     const receiver = this.#receiver;
     if (receiver === undefined) return undefined;
     this.#receiver = undefined;
-    clearTimeout(this.#timer);
+    forgetDeadline(this);
     this.#onClose();
     return receiver;
   }

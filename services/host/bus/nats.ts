@@ -10,13 +10,15 @@
 import type { Msg, NatsConnection, Subscription } from '@nats-io/nats-core';
 import { Fault } from '#protocol/faults/fault.ts';
 import type { Subject } from '#protocol/subjects/define.ts';
-import { type FrameKind, type StreamFacts, callCancelled, control, inbox } from '#protocol/subjects/frames.ts';
-import { LocalProducer, Producer } from './answer.ts';
+import { callCancelled, control, inbox } from '#protocol/subjects/frames.ts';
+import { LocalProducer, type Producer } from './answer.ts';
 import type { Asked, Bus, Call, Incoming, Meta, Outgoing, Question, Receiver, ServeOptions, Serving } from './bus.ts';
-import { OpenCall, type ProducerLink } from './call.ts';
-import { NOTHING, firstFrame, incoming, within } from './local.ts';
+import { OpenCall } from './call.ts';
+import { firstFrame, incoming, within } from './local.ts';
+import { Outbox } from './outbox.ts';
 import { type Handler, type Listener, Registry, noResponders } from './registry.ts';
-import { faultHeaders, frameHeaders, metaHeaders, questionHeaders, readFrame, readMeta, readQuestion } from './wire.ts';
+import { HEADER_BYTES_MAX, RemoteLink, RemoteProducer, tooLarge } from './remote.ts';
+import { faultHeaders, foldReply, questionHeaders, readFrame, readMeta, readQuestion, unfoldReply } from './wire.ts';
 
 export interface NatsBusOptions {
   readonly connection: NatsConnection;
@@ -32,11 +34,14 @@ const busDown = (): Fault => new Fault('overloaded', 'the connection to NATS is 
 export class NatsBus implements Bus {
   readonly instance: string;
   readonly #nc: NatsConnection;
+  readonly #outbox: Outbox;
   readonly #registry: Registry;
   readonly #calls = new Map<string, OpenCall>();
   readonly #producers = new Map<string, RemoteProducer>();
   readonly #listening = new Set<(connected: boolean) => void>();
   readonly #subscriptions = new Set<Subscription>();
+  /** Those that bring questions from other processes: the first to go in a drain; what is asked in here is still answered. */
+  readonly #taking = new Set<Subscription>();
   readonly #onDropped: (subject: string) => void;
   readonly #inboxPrefix: string;
   #connected = true;
@@ -45,6 +50,7 @@ export class NatsBus implements Bus {
   constructor(options: NatsBusOptions) {
     this.instance = options.instance;
     this.#nc = options.connection;
+    this.#outbox = new Outbox(options.connection);
     this.#registry = new Registry(options.onBug);
     this.#onDropped = options.onDropped ?? (() => undefined);
     this.#inboxPrefix = inbox.to({ instance: this.instance, call: '0' }).slice(0, -1);
@@ -69,7 +75,9 @@ export class NatsBus implements Bus {
       if (message.reply === undefined || message.reply === '') return;
       served.dispatch(readQuestion(message), this.#producer(message.reply));
     };
-    return this.#serving(this.#subscribe(subject, dispatch, options?.queue), remove);
+    const subscription = this.#subscribe(subject, dispatch, options?.queue);
+    this.#taking.add(subscription);
+    return this.#serving(subscription, remove);
   }
 
   listen<M extends Meta>(subject: Subject<M>, handler: (message: Incoming<M>) => void, options?: { queue?: string }): Serving {
@@ -102,38 +110,39 @@ export class NatsBus implements Bus {
     const served = this.#registry.pick(subject);
     if (served) return served.dispatch(onward, producer);
     if (!producer.open) return;
-    const reply = producer instanceof RemoteProducer ? producer.reply : this.#expectLocal(producer as LocalProducer);
+    const reply = producer instanceof RemoteProducer ? foldReply(producer.reply, this.instance) : this.#expectLocal(producer as LocalProducer);
     if (!this.#connected) return producer.fail(busDown());
+    if (payload.length + HEADER_BYTES_MAX > this.#outbox.bytesMax) return producer.fail(tooLarge(payload.length, this.#outbox.bytesMax));
     producer.handOff();
-    this.#nc.publish(subject, payload, { headers: questionHeaders(onward), reply });
+    this.#outbox.post({ subject, payload, headers: questionHeaders(onward), reply });
   }
 
   send<M extends Meta>(subject: Subject<M>, outgoing: Outgoing<M>): void {
     const question = { ...outgoing, deadline: Number.MAX_SAFE_INTEGER };
     const queued = this.#registry.pickQueued(subject);
     if (queued) this.#registry.hear(queued, incoming(subject, question));
-    else if (this.#connected) this.#nc.publish(subject, outgoing.payload, { headers: questionHeaders(question) });
+    else if (this.#connected) this.#outbox.post({ subject, payload: outgoing.payload, headers: questionHeaders(question) });
     else this.#onDropped(subject);
   }
 
   flush(): Promise<void> {
+    this.#outbox.flush();
     return this.#nc.flush();
   }
 
   async drain(deadline: number): Promise<void> {
+    for (const subscription of this.#taking) subscription.unsubscribe();
     await within(this.#registry.idle(), deadline);
     for (const call of this.#calls.values()) call.cancel();
+    this.#outbox.flush();
     for (const subscription of this.#subscriptions) subscription.unsubscribe();
     if (!this.#nc.isClosed() && this.#connected) await within(this.#nc.flush(), deadline);
   }
 
   #post(subject: string, payload: Uint8Array, question: Question<Meta>, reply: string): void {
     if (!this.#connected) return this.#callOf(reply)?.fail(busDown());
-    try {
-      this.#nc.publish(subject, payload, { headers: questionHeaders(question), reply });
-    } catch (error) {
-      this.#callOf(reply)?.fail(new Fault('invalid', `cannot be sent: ${(error as Error).message}`, { reason: 'payload' }, { cause: error }));
-    }
+    if (payload.length + HEADER_BYTES_MAX > this.#outbox.bytesMax) return this.#callOf(reply)?.fail(tooLarge(payload.length, this.#outbox.bytesMax));
+    this.#outbox.post({ subject, payload, headers: questionHeaders(question), reply });
   }
 
   #token(): string {
@@ -143,7 +152,7 @@ export class NatsBus implements Bus {
   #expect(token: string, call: OpenCall): string {
     const reply = `${this.#inboxPrefix}${token}`;
     this.#calls.set(token, call);
-    call.attach(new RemoteLink(this.#nc, reply));
+    call.attach(new RemoteLink(this.#outbox, reply));
     return reply;
   }
 
@@ -158,8 +167,9 @@ export class NatsBus implements Bus {
     return this.#calls.get(reply.slice(this.#inboxPrefix.length));
   }
 
-  #producer(reply: string): RemoteProducer {
-    const producer = new RemoteProducer(this.#nc, reply, this.instance);
+  #producer(folded: string): RemoteProducer {
+    const reply = unfoldReply(folded);
+    const producer = new RemoteProducer(this.#outbox, reply, this.instance);
     this.#producers.set(reply, producer);
     producer.whenClosed(() => this.#producers.delete(reply));
     return producer;
@@ -167,16 +177,21 @@ export class NatsBus implements Bus {
 
   #onFrame(message: Msg): void {
     const call = this.#callOf(message.subject);
+    if (message.headers?.code === NO_RESPONDERS) return this.#nobody(message.subject, call, noResponders(message.headers.get('Nats-Subject') || 'the subject'));
     if (call === undefined) return;
-    if (message.headers?.code === NO_RESPONDERS) {
-      return call.fail(noResponders(message.headers.get('Nats-Subject') || 'the subject'));
-    }
     const frame = readFrame(message);
     if (frame.fault) return call.fail(frame.fault);
     if (frame.control !== undefined) (call.producer as RemoteLink).control = frame.control;
     if (frame.kind === 'end') call.end(frame.payload, frame.seq, frame.facts);
     else if (frame.kind === 'head') call.head(frame.facts ?? {}, frame.seq);
     else call.data(frame.payload, frame.seq);
+  }
+
+  /** Of a question asked here, or of one passed on for an asker elsewhere, who is then told from here. */
+  #nobody(reply: string, call: OpenCall | undefined, fault: Fault): void {
+    if (call !== undefined) return call.fail(fault);
+    const asker = unfoldReply(reply);
+    if (asker !== reply) this.#outbox.post({ subject: asker, payload: fault.message, headers: faultHeaders(fault, 0) });
   }
 
   #onControl(message: Msg): void {
@@ -202,6 +217,7 @@ export class NatsBus implements Bus {
       stop: () => {
         remove();
         this.#subscriptions.delete(subscription);
+        this.#taking.delete(subscription);
         if (!subscription.isClosed()) subscription.unsubscribe();
       },
     };
@@ -217,75 +233,8 @@ export class NatsBus implements Bus {
   #turn(connected: boolean): void {
     if (connected === this.#connected) return;
     this.#connected = connected;
-    if (!connected) for (const call of [...this.#calls.values()]) call.fail(busDown());
+    if (!connected) for (const call of this.#calls.values()) call.fail(busDown());
     for (const listen of this.#listening) listen(connected);
-  }
-}
-
-/** How an asker reaches a producer in another process: by its control subject once a frame has named it. */
-class RemoteLink implements ProducerLink {
-  control: string | undefined;
-  readonly #nc: NatsConnection;
-  readonly #reply: string;
-
-  constructor(nc: NatsConnection, reply: string) {
-    this.#nc = nc;
-    this.#reply = reply;
-  }
-
-  credit(frames: number): void {
-    this.#tell({ call: this.#reply, credit: String(frames) });
-  }
-
-  cancel(): void {
-    this.#tell({ call: this.#reply });
-  }
-
-  #tell(meta: Meta): void {
-    if (this.#nc.isClosed()) return;
-    const subject = this.control === undefined ? callCancelled.to({}) : control.to({ instance: this.control });
-    this.#nc.publish(subject, NOTHING, { headers: metaHeaders(meta) });
-  }
-}
-
-/** The asker is in another process: frames are messages to its inbox. */
-class RemoteProducer extends Producer {
-  readonly reply: string;
-  readonly #nc: NatsConnection;
-  readonly #instance: string;
-
-  constructor(nc: NatsConnection, reply: string, instance: string) {
-    super();
-    this.#nc = nc;
-    this.reply = reply;
-    this.#instance = instance;
-  }
-
-  protected emitHead(facts: StreamFacts, seq: number): void {
-    this.#publish('head', NOTHING, seq, { control: this.#instance, ...facts });
-  }
-
-  protected emitData(payload: Uint8Array, seq: number): void {
-    this.#publish('data', payload, seq, { control: this.#instance });
-  }
-
-  protected emitEnd(payload: Uint8Array, seq: number, facts: StreamFacts | undefined): void {
-    this.#publish('end', payload, seq, facts ?? {});
-  }
-
-  protected emitFault(fault: Fault, seq: number): void {
-    if (this.#nc.isClosed()) return;
-    this.#nc.publish(this.reply, fault.message, { headers: faultHeaders(fault, seq) });
-  }
-
-  #publish(kind: FrameKind, payload: Uint8Array, seq: number, more: Meta): void {
-    if (this.#nc.isClosed()) return;
-    try {
-      this.#nc.publish(this.reply, payload, { headers: frameHeaders(kind, seq, more) });
-    } catch (error) {
-      const fault = new Fault('upstream', `an answer of ${payload.length} bytes is larger than NATS carries`, {}, { cause: error });
-      this.#nc.publish(this.reply, fault.message, { headers: faultHeaders(fault, seq) });
-    }
   }
 }
 

@@ -1,7 +1,7 @@
 /** How messages look on NATS: metadata as headers, payload untouched. */
 import { headers as newHeaders, type Msg, type MsgHdrs } from '@nats-io/nats-core';
 import { Fault, isFaultCode } from '#protocol/faults/fault.ts';
-import type { FrameKind, StreamFacts } from '#protocol/subjects/frames.ts';
+import { type FrameKind, type StreamFacts, inbox } from '#protocol/subjects/frames.ts';
 import type { Incoming, Meta, Question } from './bus.ts';
 
 const DEADLINE = 'deadline';
@@ -38,6 +38,26 @@ export function readQuestion(message: Msg): Incoming<Meta> {
   const { [DEADLINE]: deadline, [TRACEPARENT]: traceparent, ...meta } = readMeta(message);
   const at = Number(deadline ?? Number.MAX_SAFE_INTEGER);
   return { subject: message.subject, payload: message.data, meta, deadline: Number.isNaN(at) ? Date.now() : at, traceparent };
+}
+
+const FOLDED = 'via-';
+
+/**
+ * NATS tells "no responders" to the connection that published, and to no other. So a forward names a place in the
+ * forwarder's own inbox, with the asker's folded into it: whoever answers unfolds it and answers the asker; the forwarder
+ * hears of it only when nobody does.
+ */
+export function foldReply(reply: string, via: string): string {
+  const asker = inbox.parse(reply);
+  return asker === undefined ? reply : inbox.to({ instance: via, call: `${FOLDED}${asker.call}-${asker.instance}` });
+}
+
+/** The asker's own inbox subject; any other reply subject as it is. */
+export function unfoldReply(reply: string): string {
+  const at = reply.indexOf(`.${FOLDED}`);
+  if (at < 0) return reply;
+  const [call = '', ...instance] = reply.slice(at + 1 + FOLDED.length).split('-');
+  return inbox.to({ instance: instance.join('-'), call });
 }
 
 export interface Frame {
