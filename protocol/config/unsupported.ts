@@ -60,5 +60,5 @@ export const NOT_ACTED_ON: readonly string[] = [
   'xdsAuthToken', 'spiffe', 'namespace', 'gateway', 'trustDomain', 'additionalTrustDomains', 'skipValidateTrustDomain',
   'serviceAccount', 'clusterId', 'network', 'adminAddr', 'standardAttributes', 'histograms', 'session', 'sensitiveHeaders',
   'customFunctions', 'connectionTerminationDeadline', 'connectionMinTerminationDeadline', 'workerThreads', 'tracing',
-  'logging.filter', 'logging.fields', 'logging.database', 'metrics', 'backend', 'hbone',
+  'logging.filter', 'logging.fields', 'logging.format', 'logging.database', 'readinessAddr', 'metrics', 'backend', 'hbone',
 ];

@@ -194,11 +194,13 @@ describe('what the reference has and Parley does not do yet', () => {
   });
 
   test('a setting that tunes or observes is a warning', () => {
-    const { document, problems } = validateDocument({ config: { adminAddr: 'off', logging: { filter: 'x', level: 'info' }, tracing: null } });
+    const { document, problems } = validateDocument({ config: { adminAddr: 'off', logging: { filter: 'x', level: 'info', format: 'json' }, readinessAddr: ':1', tracing: null } });
     expect(document).toBeDefined();
     expect(problems).toEqual([
       { severity: 'warning', path: 'config.adminAddr', message: 'understood, not acted on yet' },
       { severity: 'warning', path: 'config.logging.filter', message: 'understood, not acted on yet' },
+      { severity: 'warning', path: 'config.logging.format', message: 'understood, not acted on yet' },
+      { severity: 'warning', path: 'config.readinessAddr', message: 'understood, not acted on yet' },
     ]);
     expect(NOT_ACTED_ON).not.toContain('statsAddr');
   });

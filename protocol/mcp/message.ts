@@ -87,11 +87,14 @@ export const encode = (value: unknown): Uint8Array => encoder.encode(JSON.string
 export const errorResponse = (id: Id | null | undefined, error: RpcError): Uint8Array =>
   encode(id === null || id === undefined ? { jsonrpc: '2.0', error } : { jsonrpc: '2.0', id, error });
 
+/** A name travels in headers, of HTTP and of NATS; a longer one is treated as none and stays in the body. */
+export const NAME_CHARS_MAX = 4_096;
+
 /** What names the thing a request is about: the value `Mcp-Name` mirrors (MCP 2026-07-28, "Standard headers"). */
 export function nameOf(method: string, params: Params | undefined): string | undefined {
   const key = NAME_PARAM[method];
   const value = key === undefined ? undefined : params?.[key];
-  return typeof value === 'string' ? value : undefined;
+  return typeof value === 'string' && value.length <= NAME_CHARS_MAX ? value : undefined;
 }
 
 const NAME_PARAM: Readonly<Record<string, string>> = {

@@ -19,6 +19,20 @@ export const connectorCall = defineSubject({
   reply: 'data: notifications of the upstream for this call; end: the response, or empty for a notification',
 });
 
+/** One legacy request in a session of its own, opened before it and closed after it: statefulMode `stateless`. */
+export const connectorOnce = defineSubject({
+  pattern: 'parley.connector.once.{backend}',
+  owner: 'connector',
+  mode: 'call',
+  meta: messageMeta.extend({
+    principal: z.string(),
+    route: z.string(),
+    version: z.string().describe('the protocol version the upstreams are asked for'),
+  }),
+  payload: 'the JSON-RPC request',
+  reply: 'data: messages of the upstream for this call; end: the response',
+});
+
 /** Opens the upstreams of one session: every target of the backend, initialized with the client's own parameters. */
 export const connectorOpen = defineSubject({
   pattern: 'parley.connector.open.{backend}',

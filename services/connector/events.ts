@@ -3,6 +3,7 @@ import { Fault } from '#protocol/faults/fault.ts';
 import type { Response } from '#protocol/mcp/message.ts';
 import type { Host } from '#host/host.ts';
 import { SECONDS_BUCKETS } from '#host/telemetry/metrics.ts';
+import type { SpanHandle } from '#host/telemetry/spans.ts';
 import type { StdioEvents } from './runtime/legacy-stdio.ts';
 
 /** The methods that run something on behalf of a caller: these are calls to the audit stream; the rest is housekeeping. */
@@ -16,6 +17,7 @@ export interface CallFacts {
   readonly method: string | undefined;
   readonly name: string | undefined;
   readonly traceparent: string | undefined;
+  readonly span: SpanHandle | undefined;
   readonly startedAt: number;
 }
 
@@ -34,6 +36,9 @@ export function connectorEvents({ telemetry, audit, log }: Host): ConnectorEvent
       const { target, method = 'unknown', startedAt } = facts;
       const ms = performance.now() - startedAt;
       const reason = reasonOf(outcome);
+      facts.span?.set('mcp.target', target);
+      if (reason !== undefined) facts.span?.fail(reason);
+      facts.span?.end();
       const labels = { target, method: KNOWN_METHODS.has(method) ? method : 'other' };
       calls.add(1, { ...labels, outcome: reason ?? 'ok' });
       seconds.record(ms / 1000, labels);

@@ -33,16 +33,18 @@ async function openIngress(host: Host, options: IngressOptions): Promise<() => P
   const deps: IngressDeps = {
     bus: host.bus,
     events,
+    startSpan: host.telemetry.startSpan,
     keepAlive,
     replay: new Replay(host.nats, (error) => events.failed('a frame a client missed could not be kept', error)),
     sessionTtlMs: () => host.generations.current?.settings.sessionTtlMs ?? SESSION_TTL_MS,
     bodyBytesMax: options.bodyBytesMax ?? BODY_BYTES_MAX,
+    streams: new Set(),
   };
-  const gateway = new Gateway(host, deps);
+  const gateway = new Gateway(deps);
   const listeners = new Listeners({
     addresses: host.bindAddresses,
     log: host.log,
-    handler: (port, loopback) => (request, response) => gateway.handle(port, loopback, request, response),
+    handler: (door) => (request, response) => gateway.handle(door, request, response),
   });
   host.telemetry.gauge('parley_streams_open', 'event streams open to clients', () => keepAlive.open);
   let opening = Promise.resolve();
@@ -54,6 +56,7 @@ async function openIngress(host: Host, options: IngressOptions): Promise<() => P
   return async () => {
     unwatch();
     await opening;
+    for (const stream of deps.streams) stream.end();
     await listeners.close();
     keepAlive.stop();
   };

@@ -80,7 +80,7 @@ const start = Effect.fnUntraced(function* ({ role, services, file, env }: Servin
   const host = yield* openHost({ role, settings, natsUrl: nats.url, env, policies: policySchemas });
   for (const name of services) {
     say(`starting ${name}`);
-    const service = yield* Effect.tryPromise({ try: () => loadService(name, file === undefined ? undefined : { file, env }), catch: asFault });
+    const service = yield* Effect.tryPromise({ try: () => loadService(name, { file, env }), catch: asFault });
     yield* service.start(host);
   }
   return { host, nats };

@@ -4,20 +4,22 @@ import type { ServiceName } from '../arguments.ts';
 
 export type Environment = Readonly<Record<string, string | undefined>>;
 
-export interface PolicySource {
-  readonly file: string;
+export interface ServiceSource {
+  /** Read by the policy service; absent = it takes what is in KV. */
+  readonly file: string | undefined;
+  /** What `$VAR` in the configuration stands for, and what stdio servers inherit. */
   readonly env: Environment;
 }
 
-export async function loadService(name: ServiceName, policy: PolicySource | undefined): Promise<Service> {
+export async function loadService(name: ServiceName, { file, env }: ServiceSource): Promise<Service> {
   switch (name) {
     case 'ingress':
       return (await import('../../ingress/main.ts')).ingressService();
     case 'policy':
-      return (await import('../../policy/main.ts')).policyService(policy);
+      return (await import('../../policy/main.ts')).policyService(file === undefined ? {} : { file, env });
     case 'session':
       return (await import('../../session/main.ts')).sessionService();
     case 'connector':
-      return (await import('../../connector/main.ts')).connectorService();
+      return (await import('../../connector/main.ts')).connectorService({ env });
   }
 }

@@ -1,9 +1,8 @@
 /** One MCP backend of the generation in force, with its targets. A backend that left the configuration lives on until its last session is gone. */
 import type { McpBackend } from '#protocol/config/generation.ts';
-import type { StdioEvents } from './legacy-stdio.ts';
 import { type Ended, ModernBackend } from './modern-backend.ts';
 import type { SessionUpstreams } from './session-upstreams.ts';
-import { Target } from './target.ts';
+import { type StdioSurroundings, Target } from './target.ts';
 import type { SessionUpstream, UpstreamCall } from './upstream.ts';
 
 export class Backend {
@@ -13,9 +12,9 @@ export class Backend {
   #sessions = 0;
   #retired = false;
 
-  constructor(config: McpBackend, events: StdioEvents, ended: Ended) {
+  constructor(config: McpBackend, stdio: StdioSurroundings, ended: Ended) {
     this.config = config;
-    this.targets = new Map(config.targets.map((target) => [target.name, new Target(config.key, target, events)]));
+    this.targets = new Map(config.targets.map((target) => [target.name, new Target(config.key, target, stdio)]));
     this.modern = new ModernBackend(config, this.targets, ended);
   }
 

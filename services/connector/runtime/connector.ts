@@ -14,16 +14,21 @@ import {
   type ConnectorStatus,
   connectorCall,
   connectorClose,
+  connectorOnce,
   connectorOpen,
   connectorRelay,
   connectorStatus,
 } from '#protocol/subjects/connector.ts';
 import { sessionStream } from '#protocol/subjects/session.ts';
-import type { Asked, Serving } from '#host/bus/bus.ts';
+import type { Asked, Meta, Serving } from '#host/bus/bus.ts';
 import type { Host } from '#host/host.ts';
+import type { SpanHandle } from '#host/telemetry/spans.ts';
 import { type ConnectorEvents, connectorEvents } from '../events.ts';
 import { Backend } from './backend.ts';
-import { type Relayed, SessionUpstreams } from './session-upstreams.ts';
+import { type OnceOptions, serveOnce } from './once.ts';
+import { type Relayed, type SessionOutlet, SessionUpstreams } from './session-upstreams.ts';
+import type { Environment } from './stdio-process.ts';
+import { traced } from './trace.ts';
 
 export const SESSIONS_MAX = 50_000;
 const REAP_EVERY_MS = 60_000;
@@ -46,6 +51,7 @@ type Opening = Asked<{ session: string; principal: string; route: string }>;
 
 export class Connector {
   readonly #host: Host;
+  readonly #env: Environment;
   readonly #events: ConnectorEvents;
   readonly #backends = new Map<string, Served>();
   readonly #sessions = new Map<string, Held>();
@@ -54,8 +60,9 @@ export class Connector {
   readonly #unwatch: () => void;
   #ttlMs = SESSION_TTL_MS;
 
-  constructor(host: Host) {
+  constructor(host: Host, env: Environment) {
     this.#host = host;
+    this.#env = env;
     this.#events = connectorEvents(host);
     const { bus } = host;
     this.#serving = [
@@ -95,14 +102,15 @@ export class Connector {
   }
 
   #serve(key: string, config: McpBackend): void {
-    const backend = new Backend(config, this.#events, (asked, target, outcome, startedAt) => {
+    const backend = new Backend(config, { env: this.#env, events: this.#events }, (asked, target, outcome, startedAt) => {
       const { method, name } = asked.meta;
       const { principal = 'anonymous', route = '-' } = asked.meta as { principal?: string; route?: string };
-      this.#events.callEnded({ route, principal, target, method, name, traceparent: asked.traceparent, startedAt }, outcome);
+      this.#events.callEnded({ route, principal, target, method, name, traceparent: asked.traceparent, span: asked.span, startedAt }, outcome);
     });
     const { bus } = this.#host;
     const serving = [
-      bus.serve(connectorCall.to({ backend: key }), (asked) => backend.modern.call(asked), { queue: CONNECTOR_QUEUE }),
+      bus.serve(connectorCall.to({ backend: key }), (asked) => backend.modern.call(this.#traced(asked)), { queue: CONNECTOR_QUEUE }),
+      bus.serve(connectorOnce.to({ backend: key }), (asked) => void serveOnce(this.#traced(asked), this.#onceOptions(backend, asked)), { queue: CONNECTOR_QUEUE }),
       bus.serve(connectorOpen.to({ backend: key }), (asked) => void this.#open(backend, asked), { queue: CONNECTOR_QUEUE }),
     ];
     this.#backends.set(key, { backend, serving, inspectedAt: Date.now() });
@@ -126,20 +134,27 @@ export class Connector {
   }
 
   #upstreams(backend: Backend, { payload, meta }: Opening): SessionUpstreams {
-    const { session, route, principal } = meta;
-    return new SessionUpstreams({
-      backend: backend.config,
-      instance: this.#host.bus.instance,
-      initialize: payload,
-      connect: backend.connect,
-      outlet: {
-        unsolicited: (message) => this.#host.bus.send(sessionStream.to({ session }), { payload: message, meta: {} }),
-        ended: (relayed, target, outcome, startedAt) => {
-          const { method, name } = relayed.meta;
-          this.#events.callEnded({ route, principal, session, target, method, name, traceparent: relayed.traceparent, startedAt }, outcome);
-        },
+    const { session } = meta;
+    const toStream = (message: Uint8Array): void => this.#host.bus.send(sessionStream.to({ session }), { payload: message, meta: {} });
+    return new SessionUpstreams({ ...this.#reach(backend), initialize: payload, outlet: this.#outlet(meta, toStream) });
+  }
+
+  #onceOptions(backend: Backend, { meta }: Asked<{ principal: string; route: string; version: string }>): OnceOptions {
+    return { ...this.#reach(backend), version: meta.version, outlet: this.#outlet(meta, () => undefined) };
+  }
+
+  #reach(backend: Backend): Pick<OnceOptions, 'backend' | 'instance' | 'connect'> {
+    return { backend: backend.config, instance: this.#host.bus.instance, connect: backend.connect };
+  }
+
+  #outlet(caller: { readonly principal: string; readonly route: string; readonly session?: string }, unsolicited: SessionOutlet['unsolicited']): SessionOutlet {
+    const { principal, route, session } = caller;
+    return {
+      unsolicited,
+      ended: ({ meta: { method, name }, traceparent, span }, target, outcome, startedAt) => {
+        this.#events.callEnded({ route, principal, session, target, method, name, traceparent, span, startedAt }, outcome);
       },
-    });
+    };
   }
 
   #relay(asked: Relayed & { readonly meta: { verb: 'relay' | 'listen'; session: string } }): void {
@@ -147,9 +162,14 @@ export class Connector {
     if (held === undefined) {
       return asked.answer.fail(new Fault('gone', 'no upstreams of this session are held here', { reason: 'no-upstreams', connector: this.#host.bus.instance }));
     }
-    if (asked.meta.verb === 'relay') return held.upstreams.relay(asked);
+    if (asked.meta.verb === 'relay') return held.upstreams.relay(asked.meta.kind === 'request' ? this.#traced(asked) : asked);
     held.upstreams.listen();
     asked.answer.end(EMPTY);
+  }
+
+  #traced<A extends Asked<Meta>>(asked: A): A & { readonly span?: SpanHandle | undefined } {
+    const { startSpan, tracing } = this.#host.telemetry;
+    return traced(asked, startSpan, tracing);
   }
 
   async #drop(session: string): Promise<void> {

@@ -20,6 +20,15 @@ export type HttpAnswer =
 
 type Headers = Dispatcher.ResponseData['headers'];
 
+export interface HttpQuestion {
+  readonly method: 'POST' | 'GET' | 'DELETE';
+  readonly headers: Record<string, string>;
+  readonly body?: Uint8Array;
+  /** Absent = only the deadline stops it, which costs less. */
+  readonly stop?: Stop;
+  readonly deadline: number;
+}
+
 export interface EventHandlers {
   event(event: EventSourceMessage): void | Promise<void>;
   retry(ms: number): void;
@@ -54,12 +63,12 @@ export class HttpEndpoint {
     });
   }
 
-  async send(method: 'POST' | 'GET' | 'DELETE', headers: Record<string, string>, body: Uint8Array | null, stop: Stop, deadline: number): Promise<HttpAnswer> {
+  async send({ method, headers, body, stop, deadline }: HttpQuestion): Promise<HttpAnswer> {
     const left = deadline === Number.MAX_SAFE_INTEGER ? 0 : Math.max(1, deadline - Date.now() + TIMEOUT_SLACK_MS);
+    const options: Dispatcher.RequestOptions = { method, path: this.#path, headers, body: body ?? null, headersTimeout: left, bodyTimeout: left };
     try {
-      const { path, signal } = { path: this.#path, signal: stop.signal };
-      const response = await this.#pool.request({ method, path, headers, body, signal, headersTimeout: left, bodyTimeout: left });
-      return await classify(response);
+      if (stop !== undefined) options.signal = stop.signal;
+      return await classify(await this.#pool.request(options));
     } catch (error) {
       throw this.fault(error);
     }
@@ -80,10 +89,7 @@ export class HttpEndpoint {
     try {
       for await (const chunk of body) {
         parser.feed(decoder.decode(chunk as Uint8Array, { stream: true }));
-        for (const event of waiting.splice(0)) {
-          const held = handlers.event(event);
-          if (held !== undefined) await held;
-        }
+        await handleAll(waiting.splice(0), handlers);
       }
     } catch (error) {
       throw this.fault(error);
@@ -101,6 +107,13 @@ export class HttpEndpoint {
     const facts = { target: this.#target, ...(code === undefined ? {} : { reason: code }) };
     if (timeout) return new Fault('timeout', `${this.#target} did not answer in time`, facts, { cause: error });
     return new Fault('upstream', `${this.#target} at ${this.url.origin} cannot be used: ${code ?? message ?? 'unknown error'}`, facts, { cause: error });
+  }
+}
+
+async function handleAll(events: readonly EventSourceMessage[], handlers: EventHandlers): Promise<void> {
+  for (const event of events) {
+    const held = handlers.event(event);
+    if (held !== undefined) await held;
   }
 }
 

@@ -73,7 +73,7 @@ export class LegacyHttp implements SessionUpstream {
   }
 
   async tell(payload: Uint8Array): Promise<void> {
-    const answer = await this.#post(payload, {}, new Stop(), Date.now() + TELL_MS);
+    const answer = await this.#post(payload, {}, Date.now() + TELL_MS);
     if (answer.kind === 'stream') await answer.body.dump();
     if (answer.kind === 'refused') throw refused(this.target, answer.status);
   }
@@ -87,15 +87,15 @@ export class LegacyHttp implements SessionUpstream {
   async close(): Promise<void> {
     this.#closing.stop();
     if (this.session === null) return;
-    await this.#endpoint.send('DELETE', this.#headers(), null, new Stop(), Date.now() + CLOSE_MS).catch(() => undefined);
+    await this.#endpoint.send({ method: 'DELETE', headers: this.#headers(), deadline: Date.now() + CLOSE_MS }).catch(() => undefined);
   }
 
   async #run(call: UpstreamCall, receiver: UpstreamReceiver, stop: Stop): Promise<void> {
     const held = this.session;
-    let answer = await this.#post(call.payload, call.headers, stop, call.deadline);
+    let answer = await this.#post(call.payload, call.headers, call.deadline);
     if (answer.kind === 'refused' && answer.status === 404 && held !== null && call.method !== 'initialize') {
       await this.#revive(held);
-      answer = await this.#post(call.payload, call.headers, stop, call.deadline);
+      answer = await this.#post(call.payload, call.headers, call.deadline);
     }
     if (answer.kind === 'json') return receiver.end(answer.bytes, readResponse(answer.bytes, call.id, this.target), false);
     if (answer.kind === 'stream') return this.#stream(answer, call, receiver, stop);
@@ -146,9 +146,9 @@ export class LegacyHttp implements SessionUpstream {
     return done;
   }
 
-  async #post(payload: Uint8Array, more: Readonly<Record<string, string>>, stop: Stop, deadline: number): Promise<HttpAnswer> {
+  async #post(payload: Uint8Array, more: Readonly<Record<string, string>>, deadline: number): Promise<HttpAnswer> {
     const headers = { ...this.#headers(), ...more, 'content-type': JSON_TYPE, accept: `${JSON_TYPE}, ${EVENTS_TYPE}` };
-    const answer = await this.#endpoint.send('POST', headers, payload, stop, deadline);
+    const answer = await this.#endpoint.send({ method: 'POST', headers, body: payload, deadline });
     if (this.session === null && answer.kind !== 'refused') {
       const session = answer.headers[SESSION_HEADER];
       if (typeof session === 'string') this.session = session;
@@ -158,7 +158,7 @@ export class LegacyHttp implements SessionUpstream {
 
   #get(lastEventId: string | undefined, stop: Stop, deadline: number): Promise<HttpAnswer> {
     const headers = { ...this.#headers(), accept: EVENTS_TYPE, ...(lastEventId === undefined ? {} : { 'last-event-id': lastEventId }) };
-    return this.#endpoint.send('GET', headers, null, stop, deadline);
+    return this.#endpoint.send({ method: 'GET', headers, stop, deadline });
   }
 
   /** The upstream's own stream, opened again for as long as the session lives and the upstream offers one. */

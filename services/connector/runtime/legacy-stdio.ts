@@ -8,7 +8,7 @@ import type { McpStdioTarget } from '#protocol/config/generation.ts';
 import { Fault } from '#protocol/faults/fault.ts';
 import { type Notification, type Request, idKey } from '#protocol/mcp/message.ts';
 import type { FromUpstream } from './responses.ts';
-import { StdioProcess } from './stdio-process.ts';
+import { type Environment, StdioProcess } from './stdio-process.ts';
 import { type SessionUpstream, type Unsolicited, UpstreamCall, type UpstreamReceiver, ask } from './upstream.ts';
 
 const OPEN_MS = 60_000;
@@ -22,6 +22,7 @@ export interface StdioEvents {
 
 export interface LegacyStdioOptions {
   readonly target: McpStdioTarget;
+  readonly env: Environment;
   readonly initialize: UpstreamCall;
   readonly unsolicited: Unsolicited;
   readonly events: StdioEvents;
@@ -88,8 +89,8 @@ export class LegacyStdio implements SessionUpstream {
 
   #start(): void {
     if (this.#closed) throw new Fault('gone', `the session with ${this.target} is closed`);
-    const { target, events } = this.#options;
-    this.#process = new StdioProcess(target, {
+    const { target, env, events } = this.#options;
+    this.#process = new StdioProcess(target, env, {
       message: (from, bytes) => this.#onMessage(from, bytes),
       stderr: (line) => events.stderr(target.name, line),
       garbage: () => events.garbage(target.name),

@@ -5,6 +5,7 @@ import { CODE, type Id, type Response, encode } from '#protocol/mcp/message.ts';
 import { META_VERSION } from '#protocol/mcp/modern.ts';
 import { LATEST_MODERN, LEGACY_VERSIONS } from '#protocol/mcp/versions.ts';
 import type { Asked, Meta } from '#host/bus/bus.ts';
+import type { SpanHandle } from '#host/telemetry/spans.ts';
 import { isList } from '../core/lists.ts';
 import { mergeDiscover } from '../core/merge.ts';
 import { Naming } from '../core/naming.ts';
@@ -12,6 +13,7 @@ import { rewriteFromTarget, rewriteResult } from '../core/rewrite.ts';
 import { Listen } from './listen.ts';
 import { type Member, Multiplexer } from './multiplexer.ts';
 import type { Target } from './target.ts';
+import { tracedPayload } from './trace.ts';
 import { type Upstream, UpstreamCall, type UpstreamReceiver } from './upstream.ts';
 
 export interface CallMeta extends Meta {
@@ -22,7 +24,7 @@ export interface CallMeta extends Meta {
   readonly params?: string | undefined;
 }
 
-export type ModernAsked = Asked<CallMeta>;
+export type ModernAsked = Asked<CallMeta> & { readonly span?: SpanHandle | undefined };
 export type Ended = (asked: ModernAsked, target: string, outcome: Response | Fault, startedAt: number) => void;
 
 const EMPTY = new Uint8Array(0);
@@ -118,10 +120,17 @@ export class ModernBackend {
 }
 
 function readCall(asked: ModernAsked): UpstreamCall {
-  const { meta, payload, deadline, traceparent } = asked;
-  const headers: Record<string, string> = meta.params === undefined ? {} : (JSON.parse(meta.params) as Record<string, string>);
-  if (traceparent !== undefined) headers['traceparent'] = traceparent;
-  return new UpstreamCall({ id: JSON.parse(meta.id ?? 'null') as Id, method: meta.method ?? '', name: meta.name, payload, deadline, headers });
+  const { meta, deadline } = asked;
+  const { payload, headers } = tracedPayload(asked);
+  const mirrored = meta.params === undefined ? {} : (JSON.parse(meta.params) as Record<string, string>);
+  return new UpstreamCall({
+    id: JSON.parse(meta.id ?? 'null') as Id,
+    method: meta.method ?? '',
+    name: meta.name,
+    payload,
+    deadline,
+    headers: { ...mirrored, ...headers },
+  });
 }
 
 /** No target speaks this era: the client may fall back to one of the versions that are spoken (MCP 2026-07-28 "Compatibility"). */

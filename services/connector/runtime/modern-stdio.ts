@@ -9,7 +9,7 @@ import { type Id, type Notification, type Params, type Request, encode, idKey } 
 import { META_SUBSCRIPTION } from '#protocol/mcp/modern.ts';
 import type { StdioEvents } from './legacy-stdio.ts';
 import type { FromUpstream } from './responses.ts';
-import { StdioProcess } from './stdio-process.ts';
+import { type Environment, StdioProcess } from './stdio-process.ts';
 import type { Upstream, UpstreamCall, UpstreamReceiver } from './upstream.ts';
 
 interface Open {
@@ -21,13 +21,15 @@ interface Open {
 export class ModernStdio implements Upstream {
   readonly target: string;
   readonly #config: McpStdioTarget;
+  readonly #env: Environment;
   readonly #events: StdioEvents;
   readonly #open = new Map<string, Open>();
   #process: StdioProcess | undefined;
   #next = 0;
   #closed = false;
 
-  constructor(config: McpStdioTarget, events: StdioEvents) {
+  constructor(config: McpStdioTarget, env: Environment, events: StdioEvents) {
+    this.#env = env;
     this.target = config.name;
     this.#config = config;
     this.#events = events;
@@ -55,7 +57,7 @@ export class ModernStdio implements Upstream {
 
   #running(): StdioProcess {
     if (this.#process?.alive) return this.#process;
-    this.#process = new StdioProcess(this.#config, {
+    this.#process = new StdioProcess(this.#config, this.#env, {
       message: (from) => this.#onMessage(from),
       stderr: (line) => this.#events.stderr(this.target, line),
       garbage: () => this.#events.garbage(this.target),

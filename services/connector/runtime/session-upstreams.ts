@@ -12,12 +12,14 @@ import { CODE, type Id, type Notification, type Request, type Response, encode, 
 import { LEGACY_VERSIONS } from '#protocol/mcp/versions.ts';
 import type { OpenedUpstreams } from '#protocol/subjects/connector.ts';
 import type { Asked, Meta } from '#host/bus/bus.ts';
+import type { SpanHandle } from '#host/telemetry/spans.ts';
 import { isList } from '../core/lists.ts';
 import { mergeInitialize } from '../core/merge.ts';
 import { Naming } from '../core/naming.ts';
 import { rewriteFromTarget, rewriteResult } from '../core/rewrite.ts';
 import { type Member, Multiplexer } from './multiplexer.ts';
 import { ServerRequests } from './server-requests.ts';
+import { tracedPayload } from './trace.ts';
 import { type SessionUpstream, UpstreamCall, type UpstreamReceiver, ask } from './upstream.ts';
 
 const IN_FLIGHT_MAX = 512;
@@ -31,7 +33,7 @@ export interface RelayMeta extends Meta {
   readonly name?: string | undefined;
 }
 
-export type Relayed = Asked<RelayMeta>;
+export type Relayed = Asked<RelayMeta> & { readonly span?: SpanHandle | undefined };
 
 export interface SessionOutlet {
   /** To one event stream of the client. */
@@ -100,6 +102,13 @@ export class SessionUpstreams {
     work?.catch((error: unknown) => relayed.answer.fail(error instanceof Fault ? error : new Fault('bug', 'internal error', {}, { cause: error })));
   }
 
+  /** What a client says by itself once it is initialized; here, on behalf of one that keeps no session. */
+  async initialized(): Promise<void> {
+    this.#initialized = true;
+    const payload = encode({ jsonrpc: '2.0', method: 'notifications/initialized' });
+    await Promise.all([...this.#members.values()].map(({ upstream }) => upstream.tell(payload)));
+  }
+
   /** The client listens: what upstreams say by themselves has somewhere to go now. */
   listen(): void {
     this.seenAt = Date.now();
@@ -162,9 +171,8 @@ export class SessionUpstreams {
       id: JSON.parse(meta.id ?? 'null') as Id,
       method,
       name: meta.name,
-      payload: relayed.payload,
       deadline: relayed.deadline,
-      ...(relayed.traceparent === undefined ? {} : { headers: { traceparent: relayed.traceparent } }),
+      ...tracedPayload(relayed),
     });
     const [only] = this.#members.values();
     if (!this.#naming.shared && only) return void this.#send(only.upstream, call, relayed);
@@ -247,8 +255,10 @@ export class SessionUpstreams {
   }
 
   async #answer(relayed: Relayed, work: Promise<Record<string, unknown>>): Promise<void> {
-    const result = await work;
-    relayed.answer.end(encode({ jsonrpc: '2.0', id: JSON.parse(relayed.meta.id ?? 'null') as Id, result }));
+    const startedAt = performance.now();
+    const response = { jsonrpc: '2.0', id: JSON.parse(relayed.meta.id ?? 'null') as Id, result: await work } as const;
+    relayed.answer.end(encode(response));
+    this.#options.outlet.ended(relayed, '-', response, startedAt);
   }
 
   async #setLevelEverywhere(call: UpstreamCall): Promise<Record<string, unknown>> {

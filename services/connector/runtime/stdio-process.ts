@@ -16,6 +16,8 @@ const STDIN_BYTES_MAX = 16 * 1024 * 1024;
 const STDERR_LINE_CHARS_MAX = 4_096;
 const STOP_MS = 2_000;
 
+export type Environment = Readonly<Record<string, string | undefined>>;
+
 export interface StdioHandlers {
   message(from: FromUpstream, bytes: Uint8Array): void;
   /** A line of stderr, cut to STDERR_LINE_CHARS_MAX. */
@@ -31,10 +33,11 @@ export class StdioProcess {
   #exit: Fault | undefined;
   readonly exited: Promise<void>;
 
-  constructor(target: McpStdioTarget, handlers: StdioHandlers) {
+  /** `inherited` is what a child gets beside its own `env`, unless `clear_env` says nothing. */
+  constructor(target: McpStdioTarget, inherited: Environment, handlers: StdioHandlers) {
     this.#target = target.name;
     this.#handlers = handlers;
-    const env = target.clearEnv ? { ...target.env } : { ...process.env, ...target.env };
+    const env = target.clearEnv ? { ...target.env } : { ...inherited, ...target.env };
     this.#child = spawn(target.cmd, [...target.args], { env, stdio: ['pipe', 'pipe', 'pipe'], detached: process.platform !== 'win32' });
     this.exited = new Promise((resolve) => {
       this.#child.once('error', (error) => resolve(this.#gone(`cannot be started: ${error.message}`)));

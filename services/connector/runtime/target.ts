@@ -8,6 +8,7 @@ import type { ConnectorStatus } from '#protocol/subjects/connector.ts';
 import { HttpEndpoint } from './http-endpoint.ts';
 import { LegacyHttp } from './legacy-http.ts';
 import { LegacyStdio, type StdioEvents } from './legacy-stdio.ts';
+import type { Environment } from './stdio-process.ts';
 import { ModernHttp } from './modern-http.ts';
 import { ModernStdio } from './modern-stdio.ts';
 import { type SessionUpstream, type Unsolicited, type Upstream, UpstreamCall, ask } from './upstream.ts';
@@ -17,7 +18,8 @@ const VERDICT_MS = 5 * 60_000;
 const PROBE_HTTP_MS = 10_000;
 const PROBE_STDIO_MS = 10_000;
 
-const CLIENT_INFO = { name: 'parley', version: '0.1.0' };
+/** How we introduce ourselves when we speak for nobody but ourselves. */
+export const CLIENT_INFO = { name: 'parley', version: '0.1.0' };
 
 interface Verdict {
   readonly at: number;
@@ -27,26 +29,32 @@ interface Verdict {
 
 export type TargetStatus = ConnectorStatus['targets'][number];
 
+/** What children need of us, whichever target they are. */
+export interface StdioSurroundings {
+  readonly env: Environment;
+  readonly events: StdioEvents;
+}
+
 export class Target {
   readonly config: McpTarget;
-  readonly #events: StdioEvents;
+  readonly #stdio: StdioSurroundings;
   readonly #endpoint: HttpEndpoint | undefined;
   readonly #modern: Upstream & { close?(): Promise<void> };
   #verdict: Verdict | undefined;
   status: TargetStatus;
 
-  constructor(backend: string, config: McpTarget, events: StdioEvents) {
+  constructor(backend: string, config: McpTarget, stdio: StdioSurroundings) {
     this.config = config;
-    this.#events = events;
+    this.#stdio = stdio;
     this.#endpoint = config.kind === 'mcp' ? new HttpEndpoint(config.name, config.url) : undefined;
-    this.#modern = config.kind === 'mcp' ? new ModernHttp(config.name, this.#endpoint as HttpEndpoint) : new ModernStdio(config, events);
+    this.#modern = config.kind === 'mcp' ? new ModernHttp(config.name, this.#endpoint as HttpEndpoint) : new ModernStdio(config, stdio.env, stdio.events);
     this.status = { backend, target: config.name, kind: config.kind, state: 'starting', eras: [], tools: null };
   }
 
   /** One session's own connection; nothing is sent before its `open`. */
   session(initialize: UpstreamCall, unsolicited: Unsolicited, revived: (upstream: SessionUpstream) => Promise<void>): SessionUpstream {
     const { config } = this;
-    if (config.kind === 'stdio') return new LegacyStdio({ target: config, initialize, unsolicited, events: this.#events, revived });
+    if (config.kind === 'stdio') return new LegacyStdio({ target: config, initialize, unsolicited, ...this.#stdio, revived });
     return new LegacyHttp({ target: config.name, endpoint: this.#endpoint as HttpEndpoint, initialize, unsolicited, revived });
   }
 
@@ -88,7 +96,7 @@ export class Target {
   }
 
   async #probeModern(): Promise<Record<string, unknown> | undefined> {
-    const probe = this.config.kind === 'stdio' ? new ModernStdio(this.config, this.#events) : this.#modern;
+    const probe = this.config.kind === 'stdio' ? new ModernStdio(this.config, this.#stdio.env, this.#stdio.events) : this.#modern;
     try {
       const response = await ask(probe, modernCall('server/discover', this.#probeDeadline()));
       const versions = response.result?.['supportedVersions'];

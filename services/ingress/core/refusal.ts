@@ -28,6 +28,7 @@ const WIRE: Readonly<Record<FaultCode, Wire>> = {
   bug: { status: 500, code: CODE.internal },
 };
 
+const BUSY = 503;
 const RETRY_AFTER_S = 1;
 const JSON_HEADERS = { 'content-type': 'application/json' };
 const BUSY_HEADERS = { ...JSON_HEADERS, 'retry-after': String(RETRY_AFTER_S) };
@@ -49,14 +50,14 @@ function wireCode(fault: Fault, era: Era): number {
 
 export function refusalOf(fault: Fault, id: Id | undefined, era: Era): HttpAnswer {
   const error = rpcErrorOf(fault, era);
-  const headers = fault.code === 'overloaded' ? BUSY_HEADERS : JSON_HEADERS;
-  return { status: httpStatus(fault, error, era), headers, body: errorResponse(id, error) };
+  const status = httpStatus(fault, error, era);
+  return { status, headers: status === BUSY ? BUSY_HEADERS : JSON_HEADERS, body: errorResponse(id, error) };
 }
 
 function httpStatus(fault: Fault, error: RpcError, era: Era): number {
   const { status, rpc } = fault.facts;
-  if (fault.code === 'invalid' && rpc !== undefined) return era === 'modern' || error.code === CODE.unsupportedVersion ? statusOf(error.code) : 200;
   if (fault.code === 'invalid' && status !== undefined) return Number(status);
+  if (fault.code === 'invalid' && rpc !== undefined) return era === 'modern' || error.code === CODE.unsupportedVersion ? statusOf(error.code) : 200;
   if (fault.code === 'gone' && (era === 'modern' || fault.facts['reason'] === 'no-responders')) return 503;
   return WIRE[fault.code].status;
 }

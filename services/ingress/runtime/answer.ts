@@ -36,8 +36,8 @@ export interface McpAnswerOptions {
   readonly era: Era;
   readonly headers?: Readonly<Record<string, string>>;
   readonly keepAlive: KeepAlive;
-  /** Present when the client can come back to a stream it lost. */
-  readonly missed?: Missed | undefined;
+  /** Present when the client can come back to a stream it lost; asked when a stream is opened. */
+  readonly missed?: (() => Missed) | undefined;
   /** How it ended, once: the HTTP status, or the fault. */
   readonly done?: (outcome: number | Fault) => void;
 }
@@ -50,6 +50,7 @@ interface Frame {
 export class McpAnswer implements Receiver {
   readonly #options: McpAnswerOptions;
   #stream: EdgeStream | undefined;
+  #missed: Missed | undefined;
   #away = false;
   #seq = 0;
   #remembered: Frame[] = [];
@@ -63,14 +64,13 @@ export class McpAnswer implements Receiver {
   gone(): void {
     this.#away = true;
     this.#closeStream();
-    const { missed } = this.#options;
-    for (const { seq, payload } of this.#remembered.splice(0)) missed?.keep(seq, payload, false);
+    for (const { seq, payload } of this.#remembered.splice(0)) this.#missed?.keep(seq, payload, false);
   }
 
   head(facts: StreamFacts): void {
     if (this.#away) return;
     const stream = this.#open();
-    if (facts.stream !== 'suspended' || this.#options.missed === undefined) return;
+    if (facts.stream !== 'suspended' || this.#missed === undefined) return;
     stream.write(retryField(Number(facts.retry ?? RETRY_MS)));
     stream.end();
     this.gone();
@@ -107,8 +107,8 @@ export class McpAnswer implements Receiver {
   }
 
   #write(payload: Uint8Array, last: boolean): void | Promise<void> {
-    const { missed } = this.#options;
     const stream = this.#away ? undefined : this.#open();
+    const missed = this.#missed;
     const seq = this.#seq++;
     if (stream === undefined) return missed?.keep(seq, payload, last);
     if (missed !== undefined && !last) this.#remember({ seq, payload });
@@ -121,7 +121,8 @@ export class McpAnswer implements Receiver {
     const stream = response.open(200, { ...STREAM_HEADERS, ...headers });
     this.#stream = stream;
     keepAlive.add(stream);
-    if (missed !== undefined) stream.write(primingEvent(eventId(missed.stream, this.#seq++)));
+    this.#missed = missed?.();
+    if (this.#missed !== undefined) stream.write(primingEvent(eventId(this.#missed.stream, this.#seq++)));
     return stream;
   }
 

@@ -3,9 +3,8 @@ import { Fault } from '#protocol/faults/fault.ts';
 import { STREAM_QUEUE, sessionClosed, sessionStream } from '#protocol/subjects/session.ts';
 import { type EventPlace, STREAM_HEADERS, eventId, eventOf } from '../core/sse.ts';
 import type { EdgeStream } from './edge.ts';
-import { CALL_MS, type Exchange, refuse } from './exchange.ts';
-import { sessionMessage } from './legacy-face.ts';
-import { type SessionMessage, askSession } from './session-calls.ts';
+import { CALL_MS, type Exchange } from './exchange.ts';
+import { type SessionMessage, askSession, sessionMessage } from './session-calls.ts';
 
 /** A client that stopped reading is let go: what it did not take is lost to it anyway, and memory is everybody's. */
 const UNREAD_BYTES_MAX = 1024 * 1024;
@@ -14,10 +13,8 @@ const STREAMS_MAX = 20_000;
 /** An open stream keeps its session alive; it says so three times per session life, at most this seldom. */
 const TOUCH_MS_MAX = 5 * 60_000;
 
-let streams = 0;
-
 export async function openEventStream(exchange: Exchange, session: string): Promise<void> {
-  if (streams >= STREAMS_MAX) return refuse(exchange, new Fault('overloaded', `${STREAMS_MAX} event streams are open`));
+  if (exchange.deps.streams.size >= STREAMS_MAX) return exchange.refuse(new Fault('overloaded', `${STREAMS_MAX} event streams are open`));
   const holder: { stream?: EdgeStream; early: Uint8Array[] } = { early: [] };
   const close = subscribe(exchange, session, (payload) => {
     if (holder.stream) push(holder.stream, payload);
@@ -27,7 +24,7 @@ export async function openEventStream(exchange: Exchange, session: string): Prom
     await askSession(exchange.deps.bus, sessionMessage(exchange, session, 'listen'));
   } catch (error) {
     close();
-    return refuse(exchange, error as Fault);
+    return exchange.refuse(error as Fault);
   }
   const stream = exchange.response.open(200, STREAM_HEADERS);
   holder.stream = stream;
@@ -41,7 +38,7 @@ export async function openReplayStream(exchange: Exchange, session: string, plac
   try {
     await askSession(deps.bus, sessionMessage(exchange, session, 'touch'));
   } catch (error) {
-    return refuse(exchange, error as Fault);
+    return exchange.refuse(error as Fault);
   }
   const stream = response.open(200, STREAM_HEADERS);
   const ending = new AbortController();
@@ -70,17 +67,20 @@ export function subscribe({ deps }: Exchange, session: string, onMessage: (paylo
   };
 }
 
-/** Counts an open stream, keeps its session alive while it lasts, and cleans up after it. */
+/** Remembers an open stream, keeps its session alive while it lasts, and cleans up after it. */
 export function keep(exchange: Exchange, session: string, stream: EdgeStream, close: () => void): void {
   const { deps, response } = exchange;
   const touch: SessionMessage = sessionMessage(exchange, session, 'touch');
   const every = Math.min(TOUCH_MS_MAX, deps.sessionTtlMs() / 3);
-  const timer = setInterval(() => void askSession(deps.bus, { ...touch, deadline: Date.now() + CALL_MS }).catch(() => stream.end()), every);
+  const gone = (fault: Fault): void => {
+    if (fault.code === 'gone' && fault.facts['reason'] === undefined) stream.end();
+  };
+  const timer = setInterval(() => void askSession(deps.bus, { ...touch, deadline: Date.now() + CALL_MS }).catch(gone), every);
   timer.unref();
   deps.keepAlive.add(stream);
-  streams += 1;
+  deps.streams.add(stream);
   response.onEnd(() => {
-    streams -= 1;
+    deps.streams.delete(stream);
     clearInterval(timer);
     deps.keepAlive.remove(stream);
     close();

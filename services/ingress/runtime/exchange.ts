@@ -1,11 +1,12 @@
 /** What the faces of MCP share about one request: where it came in, what it may reach, and what it may use to answer. */
 import type { Bus } from '#host/bus/bus.ts';
+import type { SpanHandle, StartSpan } from '#host/telemetry/spans.ts';
 import { Fault } from '#protocol/faults/fault.ts';
 import type { Id } from '#protocol/mcp/message.ts';
 import type { Era } from '#protocol/mcp/versions.ts';
 import { refusalOf } from '../core/refusal.ts';
 import type { IngressEvents } from '../events.ts';
-import type { EdgeRequest, EdgeResponse } from './edge.ts';
+import type { EdgeRequest, EdgeResponse, EdgeStream } from './edge.ts';
 import type { KeepAlive } from './keep-alive.ts';
 import type { Replay } from './replay.ts';
 import type { RouteWorld } from './world.ts';
@@ -14,6 +15,7 @@ export const ANONYMOUS = 'anonymous';
 export const CALL_MS = 5 * 60_000;
 export const OPEN_MS = 90_000;
 export const SESSION_HEADER = 'mcp-session-id';
+const TRACE_HEADER = 'traceparent';
 
 /** What every request of this process may use. */
 export interface IngressDeps {
@@ -21,26 +23,59 @@ export interface IngressDeps {
   readonly events: IngressEvents;
   readonly keepAlive: KeepAlive;
   readonly replay: Replay;
+  /** Open streams of sessions: they have no end of their own, and are ended when the process stops. */
+  readonly streams: Set<EdgeStream>;
+  readonly startSpan: StartSpan;
   readonly sessionTtlMs: () => number;
   readonly bodyBytesMax: number;
 }
 
-export interface Exchange {
+/** One request on its way: made when its route is known, done once when its answer is complete. */
+export class Exchange {
   readonly request: EdgeRequest;
   readonly response: EdgeResponse;
   readonly world: RouteWorld;
   readonly deps: IngressDeps;
-  readonly principal: string;
-  readonly traceparent: string | undefined;
-  readonly startedAt: number;
-  /** Counts the outcome and ends the span; called once. */
-  readonly done: (outcome: number | Fault) => void;
-}
+  readonly principal = ANONYMOUS;
+  readonly #startedAt: number;
+  #span: SpanHandle | undefined;
+  #over = false;
 
-export function refuse(exchange: Exchange, fault: Fault, id?: Id, era: Era = 'legacy'): void {
-  const { status, headers, body } = refusalOf(fault, id, era);
-  exchange.response.send(status, headers, body);
-  exchange.done(fault);
+  constructor(arrival: { readonly request: EdgeRequest; readonly response: EdgeResponse; readonly startedAt: number }, world: RouteWorld, deps: IngressDeps) {
+    this.request = arrival.request;
+    this.response = arrival.response;
+    this.#startedAt = arrival.startedAt;
+    this.world = world;
+    this.deps = deps;
+  }
+
+  /** What the next hop is told: our span, or with traces off whatever the client sent. */
+  get traceparent(): string | undefined {
+    return this.trace().traceparent;
+  }
+
+  /** Begins the span of this hop, once. MCP carries the parent in `_meta`; HTTP's header, when there is one, goes before. */
+  trace(parent?: string): SpanHandle {
+    const { request, deps, world } = this;
+    this.#span ??= deps.startSpan(`${request.method} ${world.route.key}`, { kind: 'server', traceparent: request.header(TRACE_HEADER) ?? parent });
+    return this.#span;
+  }
+
+  /** Counts the outcome and ends the span: the HTTP status, or the fault. */
+  readonly done = (outcome: number | Fault): void => {
+    if (this.#over) return;
+    this.#over = true;
+    if (outcome instanceof Fault) this.#span?.fail(outcome.code);
+    this.#span?.end();
+    this.deps.events.answered(this.world.route.key, outcome, this.#startedAt);
+  };
+
+  refuse(fault: Fault, id?: Id, era: Era = 'legacy'): void {
+    const { status, headers, body } = refusalOf(fault, id, era);
+    this.response.send(status, headers, body);
+    this.deps.events.refused(this.world.route.key, fault.code);
+    this.done(fault);
+  }
 }
 
 export const invalid = (status: number, message: string, rpc?: number): Fault =>

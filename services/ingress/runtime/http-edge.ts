@@ -67,6 +67,13 @@ class NodeRequest implements EdgeRequest {
 
 const tooLarge = (max: number): Fault => new Fault('invalid', `the body is larger than ${max} bytes`, { status: '413' });
 
+/**
+ * node joins headers and a string into one write, headers and a buffer into a gathered one, which costs a tenth of a
+ * request more. Latin-1 maps bytes to characters and back one to one, so any bytes survive.
+ */
+const ONE_WRITE_BYTES_MAX = 64 * 1024;
+const asLatin1 = (bytes: Uint8Array): string => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('latin1');
+
 class NodeResponse implements EdgeResponse {
   readonly #response: ServerResponse;
 
@@ -81,7 +88,8 @@ class NodeResponse implements EdgeResponse {
     if (!response.req.complete) response.shouldKeepAlive = false;
     const length = body === undefined ? 0 : typeof body === 'string' ? Buffer.byteLength(body) : body.length;
     response.writeHead(status, status === 204 || status === 304 ? headers : { ...headers, 'content-length': length });
-    response.end(body);
+    if (body instanceof Uint8Array && length < ONE_WRITE_BYTES_MAX) response.end(asLatin1(body), 'latin1');
+    else response.end(body);
   }
 
   open(status: number, headers: Readonly<Record<string, string>>): EdgeStream {

@@ -2,6 +2,7 @@
 import type { Server } from 'node:http';
 import type { Logger } from '#host/telemetry/log.ts';
 import type { EdgeHandler } from './edge.ts';
+import type { Door } from './gateway.ts';
 import { createHttpServer } from './http-edge.ts';
 
 const RETRY_MS = 2_000;
@@ -10,7 +11,7 @@ const DRAIN_MS = 10_000;
 const ABSENT: ReadonlySet<string> = new Set(['EADDRNOTAVAIL', 'EAFNOSUPPORT']);
 const LOOPBACK = /^(?:127\.|::1$|localhost$)/;
 
-export type BindHandler = (port: number, loopback: boolean) => EdgeHandler;
+export type BindHandler = (door: Door) => EdgeHandler;
 
 interface Bound {
   readonly servers: Server[];
@@ -48,7 +49,7 @@ export class Listeners {
     const bound: Bound = { servers: [], retry: undefined };
     this.#bound.set(port, bound);
     for (const address of this.#addresses) {
-      const server = createHttpServer(this.#handler(port, LOOPBACK.test(address)));
+      const server = createHttpServer(this.#handler({ port, loopback: LOOPBACK.test(address) }));
       try {
         await listen(server, port, address);
         bound.servers.push(server);

@@ -5,7 +5,7 @@ import { PARAM_HEADER_PREFIX, refuseModern } from '#protocol/mcp/modern.ts';
 import { connectorCall } from '#protocol/subjects/connector.ts';
 import { JSON_TYPE } from '../core/media.ts';
 import { McpAnswer } from './answer.ts';
-import { CALL_MS, type Exchange, refuse } from './exchange.ts';
+import { CALL_MS, type Exchange } from './exchange.ts';
 import type { ParsedMessage } from './streamable.ts';
 
 /** A subscription lasts until one side closes it. */
@@ -22,7 +22,7 @@ export function modernPost(exchange: Exchange, { kind, message, payload }: Parse
     return exchange.done(refusal.status);
   }
   const backend = world.pick(Math.random());
-  if (backend === undefined) return refuse(exchange, new Fault('overloaded', 'no backend of this route may be used'), asked.id, 'modern');
+  if (backend === undefined) return exchange.refuse(new Fault('overloaded', 'no backend of this route may be used'), asked.id, 'modern');
   const { method, params } = asked;
   const name = nameOf(method, params);
   const answer = new McpAnswer({ response, id: asked.id, era: 'modern', keepAlive: deps.keepAlive, done: exchange.done });

@@ -7,6 +7,7 @@ import type { Fault } from '#protocol/faults/fault.ts';
 import { connectorRelay } from '#protocol/subjects/connector.ts';
 import { sessionActor, sessionClaim } from '#protocol/subjects/session.ts';
 import type { Bus, Call, Receiver } from '#host/bus/bus.ts';
+import { CALL_MS, type Exchange } from './exchange.ts';
 
 const TRIES_MAX = 4;
 const EMPTY = new Uint8Array(0);
@@ -23,6 +24,10 @@ export interface SessionMessage {
   readonly name?: string | undefined;
   readonly deadline: number;
   readonly traceparent?: string | undefined;
+}
+
+export function sessionMessage({ world, principal, traceparent }: Exchange, session: string, verb: SessionMessage['verb']): SessionMessage {
+  return { session, principal, backend: world.backendKeys, verb, deadline: Date.now() + CALL_MS, traceparent };
 }
 
 type Remedy = { readonly kind: 'claim' } | { readonly kind: 'reopen'; readonly connector: string };

@@ -8,10 +8,9 @@ import { sessionOpen, sessionStream } from '#protocol/subjects/session.ts';
 import type { Receiver } from '#host/bus/bus.ts';
 import { rpcErrorOf } from '../core/refusal.ts';
 import { STREAM_HEADERS } from '../core/sse.ts';
-import { type Exchange, OPEN_MS, invalid, isSessionId, newSessionId, noSession, refuse } from './exchange.ts';
+import { type Exchange, OPEN_MS, invalid, isSessionId, newSessionId, noSession } from './exchange.ts';
 import { keep, push, subscribe } from './event-stream.ts';
-import { sessionMessage } from './legacy-face.ts';
-import { askSession, callSession } from './session-calls.ts';
+import { askSession, callSession, sessionMessage } from './session-calls.ts';
 import { type ParsedMessage, readMessage } from './streamable.ts';
 
 const EMPTY = new Uint8Array(0);
@@ -38,15 +37,15 @@ function openStream(exchange: Exchange): void {
 
 async function post(exchange: Exchange): Promise<void> {
   const session = new URLSearchParams(exchange.request.query).get('sessionId');
-  if (session === null) return refuse(exchange, invalid(400, 'Bad Request: sessionId is required', CODE.invalidRequest));
-  if (!isSessionId(session)) return refuse(exchange, noSession());
+  if (session === null) return exchange.refuse(invalid(400, 'Bad Request: sessionId is required', CODE.invalidRequest));
+  if (!isSessionId(session)) return exchange.refuse(noSession());
   const parsed = await readMessage(exchange);
-  if (parsed instanceof Fault) return refuse(exchange, parsed);
+  if (parsed instanceof Fault) return exchange.refuse(parsed);
   const initialize = parsed.kind === 'request' && (parsed.message as Request).method === 'initialize';
   try {
     if (!initialize) await askSession(exchange.deps.bus, sessionMessage(exchange, session, 'touch'));
   } catch (error) {
-    return refuse(exchange, error as Fault);
+    return exchange.refuse(error as Fault);
   }
   exchange.response.send(202, { 'content-type': 'text/plain' }, 'Accepted');
   if (initialize) open(exchange, parsed, session);

@@ -4,8 +4,8 @@ import { CODE, type Message, type MessageKind, kindOf, parseJson } from '#protoc
 import { VERSION_HEADER, eraOf } from '#protocol/mcp/modern.ts';
 import { isModernVersion } from '#protocol/mcp/versions.ts';
 import { EVENTS_TYPE, JSON_TYPE, accepts, isJson } from '../core/media.ts';
-import { type Exchange, invalid, refuse } from './exchange.ts';
-import { legacyDelete, legacyGet, legacyPost } from './legacy-face.ts';
+import { type Exchange, invalid } from './exchange.ts';
+import { legacyDelete, legacyGet, legacyPost, statelessPost } from './legacy-face.ts';
 import { modernPost } from './modern-face.ts';
 
 export interface ParsedMessage {
@@ -19,21 +19,24 @@ export async function serveStreamable(exchange: Exchange): Promise<void> {
   const version = request.header(VERSION_HEADER);
   const modern = version !== undefined && isModernVersion(version);
   if (request.method === 'POST') return post(exchange);
-  if (request.method === 'GET' && !modern) return legacyGet(exchange);
-  if (request.method === 'DELETE' && !modern) return legacyDelete(exchange);
-  exchange.response.send(405, { allow: modern ? 'POST' : 'GET, POST, DELETE' });
+  const sessionless = modern || exchange.world.stateless;
+  if (request.method === 'GET' && !sessionless) return legacyGet(exchange);
+  if (request.method === 'DELETE' && !sessionless) return legacyDelete(exchange);
+  exchange.response.send(405, { allow: sessionless ? 'POST' : 'GET, POST, DELETE' });
   exchange.done(405);
 }
 
 async function post(exchange: Exchange): Promise<void> {
   const { request } = exchange;
   if (!accepts(request.header('accept'), [JSON_TYPE, EVENTS_TYPE])) {
-    return refuse(exchange, invalid(406, `Not Acceptable: Accept must list ${JSON_TYPE} and ${EVENTS_TYPE}`));
+    return exchange.refuse(invalid(406, `Not Acceptable: Accept must list ${JSON_TYPE} and ${EVENTS_TYPE}`));
   }
   const parsed = await readMessage(exchange);
-  if (parsed instanceof Fault) return refuse(exchange, parsed);
+  if (parsed instanceof Fault) return exchange.refuse(parsed);
+  exchange.trace(traceparentOf(parsed.message));
   const era = eraOf(parsed.message, parsed.kind, (name) => request.header(name));
-  return era === 'modern' ? modernPost(exchange, parsed) : legacyPost(exchange, parsed);
+  if (era === 'modern') return modernPost(exchange, parsed);
+  return exchange.world.stateless ? statelessPost(exchange, parsed) : legacyPost(exchange, parsed);
 }
 
 /** The message in the body, or why there is none. */
@@ -54,4 +57,10 @@ export async function readMessage({ request, deps }: Exchange): Promise<ParsedMe
   const kind = kindOf(value);
   if (kind === undefined) return invalid(400, 'Invalid Request: the body must be one JSON-RPC 2.0 message', CODE.invalidRequest);
   return { kind, message: value as Message, payload };
+}
+
+/** MCP 2026-07-28 "Trace context": W3C traceparent, unprefixed, in `_meta`. */
+function traceparentOf(message: Message): string | undefined {
+  const parent = 'params' in message ? message.params?._meta?.['traceparent'] : undefined;
+  return typeof parent === 'string' ? parent : undefined;
 }

@@ -24,6 +24,12 @@ export interface RouteWorld {
   /** The keys of all its backends, comma-separated: a session of another backend is not served on this route. */
   readonly backendKeys: string;
   readonly dnsRebindingProtection: boolean;
+  /** Legacy clients get no session here: every request stands alone (statefulMode `stateless`). */
+  readonly stateless: boolean;
+  /** Its listener or itself was chosen by a hostname: the Host of a request is one the operator expects. */
+  readonly hostNamed: boolean;
+  /** Origins the operator named, on the listener or here. */
+  readonly trustsOrigin: (origin: string) => boolean;
   /** A backend by weight. Undefined when none may be chosen. */
   pick(random: number): McpBackend | undefined;
 }
@@ -34,8 +40,18 @@ export function buildWorld(generation: Generation, deps: PolicyDeps): World {
 
 function buildBind(bind: Bind, generation: Generation, deps: PolicyDeps): BindWorld {
   const chains = new Map(bind.listeners.map((listener) => [listener, compileChain(listener.policies, 'gateway', deps)]));
-  const routes = bind.listeners.flatMap((listener) => listener.routes);
-  const worlds = new Map(routes.map((route) => [route, buildRoute(route, generation, deps)]));
+  const world = (listener: Listener, route: Route): RouteWorld => {
+    const chain = compileChain(route.policies, 'route', deps);
+    const gateway = chains.get(listener) as Chain;
+    return {
+      ...reach(route, generation),
+      route,
+      chain,
+      hostNamed: listener.hostname !== undefined || route.hostnames.length > 0,
+      trustsOrigin: (origin) => chain.trustsOrigin(origin) || gateway.trustsOrigin(origin),
+    };
+  };
+  const worlds = new Map(bind.listeners.flatMap((listener) => listener.routes.map((route) => [route, world(listener, route)] as const)));
   return {
     lookup: compileRoutes(bind.listeners),
     listenerOf: compileListeners(bind.listeners),
@@ -44,7 +60,8 @@ function buildBind(bind: Bind, generation: Generation, deps: PolicyDeps): BindWo
   };
 }
 
-function buildRoute(route: Route, generation: Generation, deps: PolicyDeps): RouteWorld {
+/** Which backends a route leads to, and by what odds. */
+function reach(route: Route, generation: Generation): Pick<RouteWorld, 'backends' | 'backendKeys' | 'dnsRebindingProtection' | 'stateless' | 'pick'> {
   const weighted = route.backends.flatMap(({ backend, weight }) => {
     const found = generation.backends.get(backend);
     return found === undefined ? [] : [{ backend: found, weight }];
@@ -52,11 +69,10 @@ function buildRoute(route: Route, generation: Generation, deps: PolicyDeps): Rou
   const total = weighted.reduce((sum, { weight }) => sum + weight, 0);
   const backends = weighted.map(({ backend }) => backend);
   return {
-    route,
-    chain: compileChain(route.policies, 'route', deps),
     backends,
     backendKeys: backends.map(({ key }) => key).join(','),
     dnsRebindingProtection: backends.some((backend) => backend.dnsRebindingProtection),
+    stateless: backends.some((backend) => backend.statefulMode === 'stateless'),
     pick(random) {
       let left = random * total;
       for (const { backend, weight } of weighted) if ((left -= weight) < 0) return backend;

@@ -1,8 +1,8 @@
-/** Which event a client's message is to the session: most are just calls, a few change what must be remembered. */
+/** Which event a client's message is to the session. Most are plain calls and none: nothing about the session changes. */
 import { type Request, parseJson } from '#protocol/mcp/message.ts';
 import type { SessionEvent } from './session.machine.ts';
 
-export function eventOf(method: string | undefined, payload: Uint8Array, at: number): SessionEvent {
+export function eventOf(method: string | undefined, payload: Uint8Array, at: number): SessionEvent | undefined {
   switch (method) {
     case 'notifications/initialized':
       return { type: 'initialized', at };
@@ -13,7 +13,7 @@ export function eventOf(method: string | undefined, payload: Uint8Array, at: num
     case 'resources/unsubscribe':
       return { type: 'unsubscribed', at, uri: param(payload, 'uri') };
     default:
-      return { type: 'called', at };
+      return undefined;
   }
 }
 

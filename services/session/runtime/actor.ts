@@ -12,6 +12,7 @@ import { type Id, encode } from '#protocol/mcp/message.ts';
 import type { CloseReason, OpenRecord } from '#protocol/records/session.ts';
 import { connectorRelay } from '#protocol/subjects/connector.ts';
 import type { Asked, Bus, Meta } from '#host/bus/bus.ts';
+import type { StartSpan } from '#host/telemetry/spans.ts';
 import { eventOf } from '../core/message-event.ts';
 import { type SessionEffect, type SessionEvent, type SessionMachineActor, sessionMachine } from '../core/session.machine.ts';
 import { Mailbox } from './mailbox.ts';
@@ -35,6 +36,7 @@ export interface ActorDeps {
   readonly bus: Bus;
   readonly store: SessionStore;
   readonly now: () => number;
+  readonly startSpan: StartSpan;
   /** The session ended here; its record is a tombstone. */
   readonly closed: (actor: SessionActor, reason: CloseReason) => void;
   /** Another worker owns it now. */
@@ -49,6 +51,7 @@ export class SessionActor {
   readonly #effects: SessionEffect[] = [];
   #record: OpenRecord;
   #revision: number;
+  #seenAt: number;
 
   constructor(session: string, stored: { readonly record: OpenRecord; readonly revision: number }, deps: ActorDeps) {
     this.session = session;
@@ -56,14 +59,20 @@ export class SessionActor {
     this.#record = stored.record;
     this.#revision = stored.revision;
     const { initialized, logLevel, subscriptions, upstreams, seenAt } = stored.record;
-    this.#machine = createActor(sessionMachine, { input: { initialized, logLevel, subscriptions, upstreams, seenAt } });
+    this.#seenAt = seenAt;
+    this.#machine = createActor(sessionMachine, { input: { initialized, logLevel, subscriptions, upstreams } });
     this.#machine.on('*', (effect) => this.#effects.push(effect));
     this.#machine.start();
   }
 
   /** The record as it would be stored now. */
   get record(): OpenRecord {
-    return { ...this.#record, ...this.#machine.getSnapshot().context };
+    return { ...this.#record, ...this.#machine.getSnapshot().context, seenAt: this.#seenAt };
+  }
+
+  /** Of its last message, ms since the epoch. */
+  get seenAt(): number {
+    return this.#seenAt;
   }
 
   get idle(): boolean {
@@ -79,10 +88,11 @@ export class SessionActor {
 
   /** The clock's turn: expiry, and a note of when the session was last used. */
   tick(at: number, ttlMs: number): void {
+    const stale = this.#seenAt - this.#record.seenAt > ttlMs / 4;
+    if (!stale && at - this.#seenAt <= ttlMs) return;
     this.#mailbox.post(() => {
-      const effects = this.#send({ type: 'ticked', at, ttlMs });
+      const effects = this.#send({ type: 'ticked', at, ttlMs, seenAt: this.#seenAt });
       if (effects.length > 0) return this.#settle(this.#perform(effects, undefined), undefined);
-      const stale = this.#machine.getSnapshot().context.seenAt - this.#record.seenAt > ttlMs / 4;
       return stale ? this.#settle(this.#save(), undefined) : undefined;
     });
   }
@@ -91,8 +101,7 @@ export class SessionActor {
   rest(): Promise<void> {
     return new Promise((resolve) => {
       const taken = this.#mailbox.post(async () => {
-        const stale = this.#machine.getSnapshot().context.seenAt !== this.#record.seenAt;
-        if (stale) await this.#settle(this.#save(), undefined);
+        if (this.#seenAt !== this.#record.seenAt) await this.#settle(this.#save(), undefined);
         this.#machine.stop();
         resolve();
       });
@@ -104,14 +113,18 @@ export class SessionActor {
     const { meta, payload } = asked;
     const at = this.#deps.now();
     if (this.#machine.getSnapshot().status === 'done') return asked.answer.fail(new Fault('gone', 'no such session'));
+    this.#seenAt = at;
     if (meta.lost !== undefined) return this.#settle(this.#retake(asked, meta.lost, at), asked);
-    if (meta.verb === 'deliver' && meta.method === 'ping') return this.#pong(asked, at);
-    if (meta.verb === 'deliver') return this.#decide(eventOf(meta.method, payload, at), asked);
-    if (meta.verb === 'close') return this.#decide({ type: 'closeAsked', at, reason: 'deleted' }, asked);
-    this.#send({ type: 'touched', at });
-    if (meta.verb === 'listen') this.#relay(asked, 'listen');
-    else asked.answer.end(EMPTY);
-    return undefined;
+    switch (meta.verb) {
+      case 'deliver':
+        return meta.method === 'ping' ? this.#pong(asked) : this.#decide(eventOf(meta.method, payload, at), asked);
+      case 'listen':
+        return this.#relay(asked, 'listen');
+      case 'touch':
+        return asked.answer.end(EMPTY);
+      case 'close':
+        return this.#decide({ type: 'closeAsked', at, reason: 'deleted' }, asked);
+    }
   }
 
   /** The connector that held the upstreams is gone: they are opened elsewhere, then the message goes on as if new. */
@@ -120,15 +133,13 @@ export class SessionActor {
     await this.#take({ ...asked, meta: { ...asked.meta, lost: undefined } });
   }
 
-  #pong(asked: Asked<ActorMeta>, at: number): void {
-    this.#send({ type: 'touched', at });
+  #pong(asked: Asked<ActorMeta>): void {
     asked.answer.end(encode({ jsonrpc: '2.0', id: JSON.parse(asked.meta.id ?? 'null') as Id, result: {} }));
   }
 
-  #decide(event: SessionEvent, asked: Asked<ActorMeta>): void | Promise<void> {
-    const effects = this.#send(event);
-    if (effects.length === 1 && effects[0]?.type === 'relay') return this.#relay(asked, 'relay');
-    return this.#settle(this.#perform(effects, asked), asked);
+  #decide(event: SessionEvent | undefined, asked: Asked<ActorMeta>): void | Promise<void> {
+    if (event === undefined) return this.#relay(asked, 'relay');
+    return this.#settle(this.#perform(this.#send(event), asked), asked);
   }
 
   #send(event: SessionEvent): readonly SessionEffect[] {
@@ -170,7 +181,10 @@ export class SessionActor {
   #relay(asked: Asked<ActorMeta>, verb: 'relay' | 'listen'): void {
     const { kind, method, id, name } = asked.meta;
     const { connector } = this.#machine.getSnapshot().context.upstreams;
-    this.#deps.bus.forward(asked, connectorRelay.to({ instance: connector }), { verb, session: this.session, kind, method, id, name });
+    const span = this.#deps.startSpan(`session ${method ?? kind ?? verb}`, { kind: 'internal', traceparent: asked.traceparent });
+    const onward = span.traceparent === asked.traceparent ? asked : { ...asked, traceparent: span.traceparent };
+    this.#deps.bus.forward(onward, connectorRelay.to({ instance: connector }), { verb, session: this.session, kind, method, id, name });
+    span.end();
   }
 
   async #save(): Promise<void> {

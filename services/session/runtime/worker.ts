@@ -58,6 +58,7 @@ export class SessionWorker {
       bus: host.bus,
       store,
       now: host.now,
+      startSpan: host.telemetry.startSpan,
       closed: (actor, reason) => this.#closed(actor, reason),
       lost: (actor) => {
         this.#events.moved(actor.session);
@@ -98,7 +99,7 @@ export class SessionWorker {
   /** Puts every idle session to rest now. */
   async passivate(idleMs: number): Promise<void> {
     const since = this.#host.now() - idleMs;
-    const idle = [...this.#live].filter(([, { actor }]) => actor.idle && actor.record.seenAt <= since);
+    const idle = [...this.#live].filter(([, { actor }]) => actor.idle && actor.seenAt <= since);
     await Promise.allSettled(idle.map(([session]) => this.#rest(session)));
   }
 

@@ -1,0 +1,195 @@
+/** docs/config.md, out of the schema that judges configurations. What a key means is said here; that it exists is not. */
+import { z } from 'zod';
+import { implemented } from '#policies/order.ts';
+import { documentSchema } from '#protocol/config/document.ts';
+import { NOT_ACTED_ON } from '#protocol/config/unsupported.ts';
+
+interface Shape {
+  readonly type?: string | readonly string[];
+  readonly properties?: Readonly<Record<string, Shape>>;
+  readonly additionalProperties?: Shape | boolean;
+  readonly items?: Shape;
+  readonly anyOf?: readonly Shape[];
+  readonly enum?: readonly string[];
+  readonly required?: readonly string[];
+}
+
+interface Section {
+  readonly title: string;
+  /** Where in the document the section is found first. */
+  readonly at: readonly string[];
+  readonly intro: string;
+}
+
+const TARGETS = '[targets](#targets)';
+const SERVER = '[mcp](#mcp)';
+
+/** `[]` is an entry of a list, `*` one of a map. */
+const SECTIONS: readonly Section[] = [
+  { title: 'The document', at: [], intro: 'At least one of `mcp`, `gateways` and `binds` opens a port.' },
+  { title: 'mcp', at: ['mcp'], intro: 'The short form: one MCP server at `/mcp` and `/sse`, made of all its targets. The same keys without `gateways`, `port` and `policies` describe an MCP server wherever one is written.' },
+  { title: 'targets', at: ['mcp', 'targets', '[]'], intro: 'What is behind an MCP server: exactly one of `mcp` and `stdio` each.' },
+  { title: 'gateways', at: ['gateways', '*'], intro: 'Ports by name; routes attach to them. A gateway writes its policies beside its own keys.' },
+  { title: 'routes', at: ['routes', '[]'], intro: 'Which requests go where. The most specific host wins, then: exact path, prefix, regex; longer path; with method; more headers; more query parameters; the order of the file.' },
+  { title: 'matches', at: ['routes', '[]', 'matches', '[]'], intro: 'All conditions of one match must hold; one match of the list is enough. `headers` and `query` entries have a `name`, and a `value` with `exact` or `regex`.' },
+  { title: 'backends of a route', at: ['routes', '[]', 'backends', '[]'], intro: 'Exactly one of `mcp` and `backend` each.' },
+  { title: 'backends', at: ['backends', '[]'], intro: 'Backends by name: exactly one of `mcp` and `host` each.' },
+  { title: 'binds', at: ['binds', '[]'], intro: 'The older form: ports with their listeners and routes inside.' },
+  { title: 'listeners', at: ['binds', '[]', 'listeners', '[]'], intro: 'Of a bind. The listeners of a gateway have `name`, `hostname`, `protocol` and policies.' },
+  { title: 'config', at: ['config'], intro: 'Settings of the process. Keys that are not in the table are checked and not acted on, with a warning: LATER.' },
+];
+
+const MEANINGS: Readonly<Record<string, string>> = {
+  'The document.config': 'settings of the process: [config](#config)',
+  'The document.binds': 'ports, in the older form: [binds](#binds)',
+  'The document.gateways': 'ports by name: [gateways](#gateways)',
+  'The document.routes': 'routes that attach to gateways: [routes](#routes)',
+  'The document.backends': 'backends by name: [backends](#backends)',
+  'The document.mcp': `the short form: ${SERVER}`,
+  'mcp.gateways': 'gateways to attach to, `name` or `name/listener`; then no port of its own',
+  'mcp.port': 'the port to listen on; 3000 unless given, or the gateway `default` when there is one',
+  'mcp.targets': TARGETS,
+  'mcp.statefulMode': '`stateful`; `stateless` is understood, and legacy clients get a session all the same',
+  'mcp.prefixMode': 'whether tools and prompts carry their target (`target_tool`): `conditional` = with two targets or more',
+  'mcp.failureMode': 'a target that fails: `failClosed` fails the list or the opening, `failOpen` leaves the target out',
+  'mcp.dnsRebindingProtection': 'Host and Origin must be of this machine, wherever it listens',
+  'mcp.policies.cors': 'see [policies/cors](../policies/cors/README.md)',
+  'targets.name': 'visible ASCII without `_` and `+`; in front of its tools and resources',
+  'targets.policies.http.requestTimeout': 'how long this target may take to answer a list or the first look at it (default 15s, 10s)',
+  'targets.mcp.host': 'a server over Streamable HTTP: a URL, or a host name',
+  'targets.mcp.port': 'when not in `host`',
+  'targets.mcp.path': 'when not in `host`; `/mcp` unless given',
+  'targets.mcp.backend': 'instead of `host`: the name of a backend with `host`',
+  'targets.stdio.cmd': 'a server as a child process: the program. One process for each legacy session, one for all modern clients',
+  'targets.stdio.args': 'its arguments',
+  'targets.stdio.env': 'variables it gets, beside those of the connector',
+  'targets.stdio.clear_env': '`true` = only those of `env`',
+  'gateways.port': 'the port to listen on',
+  'gateways.protocol': 'only `HTTP` is served yet; the others are refused',
+  'gateways.listeners': 'several hosts on one port, instead of policies here: [listeners](#listeners)',
+  'gateways.cors': 'before a route is chosen: [policies/cors](../policies/cors/README.md)',
+  'routes.gateways': 'where it attaches, `name` or `name/listener`; the gateway `default` unless given',
+  'routes.name': 'used in metrics and audit events',
+  'routes.namespace': 'taken, and not used',
+  'routes.ruleName': 'taken, and not used',
+  'routes.hostnames': 'exact, or `*.example.com`; every host unless given',
+  'routes.matches': '[matches](#matches); every request unless given',
+  'routes.policies.cors': 'after the route is chosen: [policies/cors](../policies/cors/README.md)',
+  'routes.backends': '[backends of a route](#backends-of-a-route)',
+  'matches.headers': 'conditions on headers; `:method`, `:authority`, `:scheme` and `:path` too',
+  'matches.path.exact': 'the whole path',
+  'matches.path.pathPrefix': 'whole segments: `/foo` takes `/foo/x`, not `/foobar`; `/` unless a path is given',
+  'matches.path.regex': 'must span the whole path',
+  'matches.method': 'exactly',
+  'matches.query': 'conditions on query parameters',
+  'backends of a route.weight': 'share among the backends of the route; 1 unless given, 0 = never',
+  'backends of a route.policies': 'none yet',
+  'backends of a route.backend': 'the name of a [backend](#backends)',
+  'backends of a route.mcp': `written here: ${SERVER}`,
+  'backends.name': 'what routes and targets call it',
+  'backends.policies': 'none yet',
+  'backends.host': 'a host, for the `backend` of a target; no route may lead to it yet',
+  'backends.mcp': SERVER,
+  'binds.port': 'the port to listen on',
+  'binds.listeners': '[listeners](#listeners)',
+  'binds.tunnelProtocol': 'only `direct` is served yet',
+  'binds.mode': 'only `standard` is served yet',
+  'listeners.name': 'for the log and the start-up table',
+  'listeners.namespace': 'taken, and not used',
+  'listeners.hostname': 'exact, or `*.example.com`; every host unless given',
+  'listeners.protocol': 'only `HTTP` is served yet',
+  'listeners.routes': '[routes](#routes), without `gateways`',
+  'listeners.policies.cors': 'before a route is chosen: [policies/cors](../policies/cors/README.md)',
+  'config.mcp.sessionTtl': 'how long a legacy session may be idle (default 30m)',
+  'config.statsAddr': 'where `/metrics` and `/healthz/ready` are (default 127.0.0.1:15020); `PARLEY_STATS_ADDR` wins',
+  'config.logging.level': 'of the log; `PARLEY_LOG_LEVEL` wins',
+};
+
+const schema = z.toJSONSchema(documentSchema, { unrepresentable: 'any', io: 'input' }) as Shape;
+const OWN = new Set(SECTIONS.map(({ at }) => at.join('.')).filter((at) => at !== ''));
+
+/** Throws when a key has no meaning here, or a meaning no key. */
+export function configReference(): string {
+  const used = new Set<string>();
+  const parts = SECTIONS.map((section) => sectionText(section, used));
+  const unused = Object.keys(MEANINGS).filter((key) => !used.has(key));
+  if (unused.length > 0) throw new Error(`test/arch/config-reference.ts explains keys that are gone: ${unused.join(', ')}`);
+  return `${HEAD}\n${parts.join('\n')}`;
+}
+
+const HEAD = `<!-- Written by \`npm run golden\` from protocol/config. Change it there. -->
+# The configuration file
+
+YAML or JSON, in the format of agentgateway. \`parley check -f file\` says whether a file is valid, and \`parley up -f file\` takes changes
+up while it runs. A key that is in no table here is an error with its line; so is a key Parley knows and does not serve yet
+(**refused** below): a gateway that skips a rule is worse than one that does not start. \`$NAME\`, \`\${NAME}\` and \`\${NAME:-default}\` in a
+value stand for a variable of the environment; \`$$\` is a dollar. Durations are written like \`500ms\`, \`10s\` or \`1m30s\`.
+`;
+
+function sectionText({ title, at, intro }: Section, used: Set<string>): string {
+  const { rows, refused } = rowsOf(find(schema, at), title, at);
+  for (const { id } of rows) used.add(id);
+  const lines = rows.map(({ id, key, kind, required }) => `| \`${key}\` | ${kind}${required ? ', required' : ''} | ${MEANINGS[id]} |`);
+  const missing = rows.filter(({ id }) => MEANINGS[id] === undefined);
+  if (missing.length > 0) throw new Error(`test/arch/config-reference.ts does not explain ${missing.map(({ id }) => id).join(', ')}`);
+  const refusals = refused.length === 0 ? '' : `\nRefused: ${refused.map((key) => `\`${key}\``).join(', ')}.\n`;
+  const said = intro.replace('LATER', NOT_ACTED_ON.map((key) => `\`${key}\``).join(', '));
+  return `## ${title}\n\n${said}\n\n| key | value | meaning |\n|---|---|---|\n${lines.join('\n')}\n${refusals}`;
+}
+
+interface Row {
+  readonly id: string;
+  readonly key: string;
+  readonly kind: string;
+  readonly required: boolean;
+}
+
+function rowsOf(shape: Shape, title: string, at: readonly string[], prefix = ''): { rows: Row[]; refused: string[] } {
+  const rows: Row[] = [];
+  const refused: string[] = [];
+  for (const [name, one] of Object.entries(shape.properties ?? {})) {
+    const key = `${prefix}${name}`;
+    if (title === 'config' && NOT_ACTED_ON.some((later) => later === key)) continue;
+    const inner = notNull(one);
+    const own = OWN.has([...at, ...key.split('.')].join('.'));
+    if (Object.keys(inner).length === 0 && !Object.hasOwn(implemented, name)) refused.push(key);
+    else if (inner.properties !== undefined && !own && name !== 'mcp' && hasServed(inner)) nest(inner, key);
+    else if (inner.properties !== undefined && !own && (title === 'targets' || title === 'config')) nest(inner, key);
+    else rows.push({ id: `${title}.${key}`, key, kind: kindOf(one), required: shape.required?.includes(name) ?? false });
+  }
+  return { rows, refused };
+
+  function nest(inner: Shape, key: string): void {
+    const below = rowsOf(inner, title, at, `${key}.`);
+    rows.push(...below.rows);
+    refused.push(...below.refused);
+  }
+}
+
+const hasServed = (shape: Shape): boolean => Object.entries(shape.properties ?? {}).some(([name, one]) => Object.keys(notNull(one)).length > 0 || Object.hasOwn(implemented, name));
+
+function find(from: Shape, at: readonly string[]): Shape {
+  let shape = from;
+  for (const step of at) {
+    const next = step === '[]' ? shape.items : step === '*' ? (shape.additionalProperties as Shape) : shape.properties?.[step];
+    if (next === undefined) throw new Error(`test/arch/config-reference.ts looks for ${at.join('.')}, which is gone`);
+    shape = notNull(next);
+  }
+  return shape;
+}
+
+/** Nearly every key may be null, which is the same as leaving it out. */
+function notNull(shape: Shape): Shape {
+  const rest = shape.anyOf?.filter((one) => one.type !== 'null');
+  return rest?.length === 1 ? notNull(rest[0] as Shape) : shape;
+}
+
+function kindOf(one: Shape): string {
+  const shape = notNull(one);
+  if (shape.enum !== undefined) return shape.enum.map((value) => `\`${value}\``).join(', ');
+  if (shape.anyOf !== undefined) return [...new Set(shape.anyOf.filter(({ type }) => type !== 'null').map(kindOf))].join(' or ');
+  if (shape.type === 'array') return `list of ${kindOf(shape.items ?? {})}`;
+  if (shape.type === 'object' || shape.type === undefined) return shape.properties === undefined && shape.type === 'object' ? 'map' : 'section';
+  const [type = ''] = [shape.type].flat().filter((name) => name !== 'null');
+  return { string: 'text', integer: 'number', boolean: 'true or false' }[type] ?? type;
+}
