@@ -90,7 +90,6 @@ function mcpBackend(key: string, mcp: McpDocument, path: Path, context: Context)
   }
   const failureMode = mcp.failureMode ?? 'failClosed';
   if (mcp.targets.length === 0 && failureMode === 'failClosed') context.compiling.error([...path, 'targets'], 'at least one target is needed', 'with failureMode: failOpen a backend may have none');
-  if (mcp.statefulMode === 'stateless') context.compiling.warn([...path, 'statefulMode'], 'understood, not acted on yet: a legacy client opens a session all the same');
   return {
     key,
     targets,

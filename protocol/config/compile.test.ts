@@ -75,12 +75,11 @@ describe('the simple form', () => {
   });
 
   test('carries its settings into the generation', () => {
-    const { settings, backends, warnings } = good({
+    const { settings, backends } = good({
       config: { mcp: { sessionTtl: '1h' }, statsAddr: 'off', readinessAddr: ':1', logging: { level: ['info', 'x=trace'], format: 'text' } },
       mcp: { targets: [stdio], statefulMode: 'stateless', prefixMode: 'always', failureMode: 'failOpen', dnsRebindingProtection: true },
     });
     expect(settings).toEqual({ sessionTtlMs: 3_600_000, statsAddr: 'off', readinessAddr: ':1', logLevel: 'info,x=trace', logFormat: 'text' });
-    expect(warnings).toContain('mcp.statefulMode: understood, not acted on yet: a legacy client opens a session all the same');
     expect(backends.get('mcp')).toMatchObject({ statefulMode: 'stateless', prefixMode: 'always', failureMode: 'failOpen', dnsRebindingProtection: true });
   });
 });

@@ -5,7 +5,8 @@
  *   (head | data)*  (end | fault)
  *
  * F1 frames of one answer come from one publisher and are numbered from 0; a gap is a fault at the asker.
- * F2 a frame is at most FRAME_BYTES_MAX, or a transport's own smaller limit; bodies are cut at CHUNK_BYTES_MAX.
+ * F2 a frame is at most FRAME_BYTES_MAX, or a transport's own smaller limit. A body is cut by its producer into frames of
+ *    at most 128 KiB; a message is one frame.
  * F3 the producer may have CREDIT_FRAMES frames unacknowledged; the asker grants more as its own reader drains.
  * F4 either side may stop: the asker cancels, the producer faults. After end, fault or cancel nothing follows.
  * F5 nobody listening is a fault `gone` with fact `reason: no-responders`, at once.
@@ -16,7 +17,6 @@
 import { z } from 'zod';
 import { defineSubject } from './define.ts';
 
-export const CHUNK_BYTES_MAX = 128 * 1024;
 export const FRAME_BYTES_MAX = 8 * 1024 * 1024;
 export const CREDIT_FRAMES = 64;
 

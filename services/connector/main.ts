@@ -1,15 +1,11 @@
 /** The connector service: our side of every upstream. */
 import { Effect } from 'effect';
+import type { Environment } from '#host/environment.ts';
 import type { Service } from '#host/host.ts';
 import { Connector } from './runtime/connector.ts';
-import type { Environment } from './runtime/stdio-process.ts';
 
-export interface ConnectorOptions {
-  /** What stdio servers inherit beside their own `env`; nothing when absent. */
-  readonly env?: Environment;
-}
-
-export const connectorService = ({ env = {} }: ConnectorOptions = {}): Service => ({
+/** `env` is what stdio servers inherit beside their own. */
+export const connectorService = (env: Environment = {}): Service => ({
   name: 'connector',
   start: (host) =>
     Effect.acquireRelease(

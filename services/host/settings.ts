@@ -2,7 +2,7 @@
 import { homedir } from 'node:os';
 import { isAbsolute, join, resolve } from 'node:path';
 import { z } from 'zod';
-import { Fault } from '#protocol/faults/fault.ts';
+import { duration, readEnvironment, type Environment } from './environment.ts';
 import { SYNC_INTERVAL_DEFAULT } from './nats/server-config.ts';
 import { LOG_FORMATS, LOG_LEVELS, type LogFormat, type LogLevel } from './telemetry/log.ts';
 
@@ -83,14 +83,8 @@ const environment = z.object({
 });
 
 /** @throws Fault invalid, one line for each variable that is wrong; values are not repeated, they may be secrets. */
-export function readSettings(env: Readonly<Record<string, string | undefined>>): HostSettings {
-  const given = Object.fromEntries(Object.keys(environment.shape).map((name) => [name, env[name] === '' ? undefined : env[name]]));
-  const read = environment.safeParse(given);
-  if (!read.success) {
-    const lines = read.error.issues.map((issue) => `${issue.path.join('.')} ${issue.message}`);
-    throw new Fault('invalid', lines.join('\n'), { reason: 'settings' });
-  }
-  const set = read.data;
+export function readSettings(env: Environment): HostSettings {
+  const set = readEnvironment(environment, env);
   const terminal = process.stderr.isTTY === true;
   return {
     nats: {
@@ -147,19 +141,4 @@ function defaultDataDir(env: Readonly<Record<string, string | undefined>>): stri
 function isNatsUrl(url: string): boolean {
   const parsed = URL.parse(url.includes('://') ? url.trim() : `nats://${url.trim()}`);
   return parsed !== null && ['nats:', 'tls:'].includes(parsed.protocol) && parsed.hostname !== '';
-}
-
-const UNIT_MS: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3600_000 };
-
-function duration(maxMs: number): z.ZodType<number | undefined> {
-  return z
-    .string()
-    .trim()
-    .regex(/^\d+(ms|s|m|h)$/, 'must be a duration like 500ms, 60s or 2m')
-    .transform((value) => {
-      const [, digits, unit = 'ms'] = /^(\d+)(\D+)$/.exec(value) ?? [];
-      return Number(digits) * (UNIT_MS[unit] ?? 1);
-    })
-    .refine((ms) => ms <= maxMs, `must be at most ${maxMs / 3600_000}h`)
-    .optional();
 }

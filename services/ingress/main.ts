@@ -1,35 +1,30 @@
 /** The ingress service: sockets, routes, policies, and the faces of MCP. */
 import { Effect } from 'effect';
+import type { Environment } from '#host/environment.ts';
 import type { Host, Service } from '#host/host.ts';
 import { ingressEvents } from './events.ts';
 import type { IngressDeps } from './runtime/exchange.ts';
 import { Gateway } from './runtime/gateway.ts';
-import { KEEP_ALIVE_MS, KeepAlive } from './runtime/keep-alive.ts';
+import { KeepAlive } from './runtime/keep-alive.ts';
 import { Listeners } from './runtime/listeners.ts';
 import { Replay } from './runtime/replay.ts';
 import { buildWorld } from './runtime/world.ts';
+import { type IngressSettings, readIngressSettings } from './settings.ts';
 
-/** A request's body (MCP SDKs cut at the same size). */
-export const BODY_BYTES_MAX = 4 * 1024 * 1024;
 const SESSION_TTL_MS = 30 * 60_000;
 
-export interface IngressOptions {
-  readonly bodyBytesMax?: number;
-  readonly keepAliveMs?: number;
-}
-
-export const ingressService = (options: IngressOptions = {}): Service => ({
+export const ingressService = (env: Environment = {}): Service => ({
   name: 'ingress',
   start: (host) =>
     Effect.acquireRelease(
-      Effect.promise(() => openIngress(host, options)),
+      Effect.promise(() => openIngress(host, readIngressSettings(env))),
       (close) => Effect.promise(close),
     ).pipe(Effect.asVoid),
 });
 
-async function openIngress(host: Host, options: IngressOptions): Promise<() => Promise<void>> {
+async function openIngress(host: Host, settings: IngressSettings): Promise<() => Promise<void>> {
   const events = ingressEvents(host);
-  const keepAlive = new KeepAlive(options.keepAliveMs ?? KEEP_ALIVE_MS);
+  const keepAlive = new KeepAlive(settings.keepAliveMs);
   const deps: IngressDeps = {
     bus: host.bus,
     events,
@@ -37,7 +32,7 @@ async function openIngress(host: Host, options: IngressOptions): Promise<() => P
     keepAlive,
     replay: new Replay(host.nats, (error) => events.failed('a frame a client missed could not be kept', error)),
     sessionTtlMs: () => host.generations.current?.settings.sessionTtlMs ?? SESSION_TTL_MS,
-    bodyBytesMax: options.bodyBytesMax ?? BODY_BYTES_MAX,
+    bodyBytesMax: settings.bodyBytesMax,
     streams: new Set(),
   };
   const gateway = new Gateway(deps);

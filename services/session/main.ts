@@ -1,14 +1,16 @@
 /** The session service: legacy MCP sessions as actors whose records rest in KV. */
 import { Effect } from 'effect';
+import type { Environment } from '#host/environment.ts';
 import type { Service } from '#host/host.ts';
 import { KvSessionStore } from './runtime/store.ts';
-import { SessionWorker, type WorkerOptions } from './runtime/worker.ts';
+import { SessionWorker } from './runtime/worker.ts';
+import { readSessionSettings } from './settings.ts';
 
-export const sessionService = (options: WorkerOptions = {}): Service => ({
+export const sessionService = (env: Environment = {}): Service => ({
   name: 'session',
   start: (host) =>
     Effect.acquireRelease(
-      Effect.promise(async () => new SessionWorker(host, await KvSessionStore.open(host.nats, host.now), options)),
+      Effect.promise(async () => new SessionWorker(host, await KvSessionStore.open(host.nats, host.now), readSessionSettings(env))),
       (worker) => Effect.promise(() => worker.close()),
     ).pipe(Effect.asVoid),
 });

@@ -7,7 +7,7 @@ import type { HostSettings } from '#host/settings.ts';
 import { createLog } from '#host/telemetry/log.ts';
 import { asFault } from '#protocol/faults/fault.ts';
 import type { Fault } from '#protocol/faults/fault.ts';
-import type { Environment } from './services.ts';
+import type { Environment } from '#host/environment.ts';
 import { say } from './terminal.ts';
 
 export interface FoundNats {

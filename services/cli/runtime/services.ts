@@ -1,8 +1,7 @@
 /** The services this program can run. Each is loaded only where it runs: a session worker needs no HTTP server in memory. */
+import type { Environment } from '#host/environment.ts';
 import type { Service } from '#host/host.ts';
 import type { ServiceName } from '../arguments.ts';
-
-export type Environment = Readonly<Record<string, string | undefined>>;
 
 export interface ServiceSource {
   /** Read by the policy service; absent = it takes what is in KV. */
@@ -14,12 +13,12 @@ export interface ServiceSource {
 export async function loadService(name: ServiceName, { file, env }: ServiceSource): Promise<Service> {
   switch (name) {
     case 'ingress':
-      return (await import('../../ingress/main.ts')).ingressService();
+      return (await import('../../ingress/main.ts')).ingressService(env);
     case 'policy':
       return (await import('../../policy/main.ts')).policyService(file === undefined ? {} : { file, env });
     case 'session':
-      return (await import('../../session/main.ts')).sessionService();
+      return (await import('../../session/main.ts')).sessionService(env);
     case 'connector':
-      return (await import('../../connector/main.ts')).connectorService({ env });
+      return (await import('../../connector/main.ts')).connectorService(env);
   }
 }

@@ -26,8 +26,9 @@ import type { SpanHandle } from '#host/telemetry/spans.ts';
 import { type ConnectorEvents, connectorEvents } from '../events.ts';
 import { Backend } from './backend.ts';
 import { type OnceOptions, serveOnce } from './once.ts';
-import { type Relayed, type SessionOutlet, SessionUpstreams } from './session-upstreams.ts';
-import type { Environment } from './stdio-process.ts';
+import type { Relayed, SessionOutlet } from './relayed.ts';
+import { SessionUpstreams } from './session-upstreams.ts';
+import type { Environment } from '#host/environment.ts';
 import { traced } from './trace.ts';
 
 export const SESSIONS_MAX = 50_000;

@@ -9,6 +9,7 @@
 import { Fault } from '#protocol/faults/fault.ts';
 import { encode } from '#protocol/mcp/message.ts';
 import { VERSION_HEADER } from '#protocol/mcp/modern.ts';
+import { readGreeting } from './greeting.ts';
 import { HttpEndpoint, Stop, type HttpAnswer } from './http-endpoint.ts';
 import { readMessage, readRefusal, readResponse } from './responses.ts';
 import { type SessionUpstream, type Unsolicited, UpstreamCall, type UpstreamReceiver, ask } from './upstream.ts';
@@ -28,6 +29,7 @@ const encoder = new TextEncoder();
 export interface LegacyHttpOptions {
   readonly target: string;
   readonly endpoint: HttpEndpoint;
+  readonly timeoutMs?: number | undefined;
   /** The client's initialize request, as the upstream should see it. */
   readonly initialize: UpstreamCall;
   readonly unsolicited: Unsolicited;
@@ -56,11 +58,10 @@ export class LegacyHttp implements SessionUpstream {
     this.session = null;
     this.version = '';
     const call = this.#options.initialize;
-    const response = await ask(this, new UpstreamCall({ ...call, payload: call.payload, deadline: Date.now() + OPEN_MS }));
-    if (response.error) throw new Fault('upstream', `${this.target} refused to initialize: ${response.error.message}`, { target: this.target, code: String(response.error.code) });
-    const result = response.result ?? {};
-    this.version = String(result['protocolVersion']);
-    this.capabilities = (result['capabilities'] ?? {}) as Record<string, unknown>;
+    const response = await ask(this, new UpstreamCall({ ...call, payload: call.payload, deadline: Date.now() + (this.#options.timeoutMs ?? OPEN_MS) }));
+    const { result, version, capabilities } = readGreeting(response, this.target);
+    this.version = version;
+    this.capabilities = capabilities;
     return result;
   }
 

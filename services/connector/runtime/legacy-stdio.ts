@@ -5,10 +5,12 @@
  * L2 A child that died is started and initialized again by the next request.
  */
 import type { McpStdioTarget } from '#protocol/config/generation.ts';
+import type { Environment } from '#host/environment.ts';
 import { Fault } from '#protocol/faults/fault.ts';
 import { type Notification, type Request, idKey } from '#protocol/mcp/message.ts';
+import { readGreeting } from './greeting.ts';
 import type { FromUpstream } from './responses.ts';
-import { type Environment, StdioProcess } from './stdio-process.ts';
+import { StdioProcess } from './stdio-process.ts';
 import { type SessionUpstream, type Unsolicited, UpstreamCall, type UpstreamReceiver, ask } from './upstream.ts';
 
 const OPEN_MS = 60_000;
@@ -55,12 +57,11 @@ export class LegacyStdio implements SessionUpstream {
     this.#start();
     const response = await ask(
       { target: this.target, request: (call, receiver) => this.#send(call, receiver) },
-      new UpstreamCall({ ...initialize, payload: initialize.payload, deadline: Date.now() + OPEN_MS }),
+      new UpstreamCall({ ...initialize, payload: initialize.payload, deadline: Date.now() + (this.#options.target.timeoutMs ?? OPEN_MS) }),
     );
-    if (response.error) throw new Fault('upstream', `${this.target} refused to initialize: ${response.error.message}`, { target: this.target, code: String(response.error.code) });
-    const result = response.result ?? {};
-    this.version = String(result['protocolVersion']);
-    this.capabilities = (result['capabilities'] ?? {}) as Record<string, unknown>;
+    const { result, version, capabilities } = readGreeting(response, this.target);
+    this.version = version;
+    this.capabilities = capabilities;
     return result;
   }
 

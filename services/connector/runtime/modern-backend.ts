@@ -1,20 +1,19 @@
 /** Stateless calls of modern clients: to the one target they name, or to all of them and merged. Nothing is remembered between calls. */
 import type { McpBackend } from '#protocol/config/generation.ts';
 import { Fault } from '#protocol/faults/fault.ts';
-import { CODE, type Id, type Response, encode } from '#protocol/mcp/message.ts';
-import { META_VERSION } from '#protocol/mcp/modern.ts';
-import { LATEST_MODERN, LEGACY_VERSIONS } from '#protocol/mcp/versions.ts';
+import { type Id, type Response, encode } from '#protocol/mcp/message.ts';
 import type { Asked, Meta } from '#host/bus/bus.ts';
 import type { SpanHandle } from '#host/telemetry/spans.ts';
 import { isList } from '../core/lists.ts';
 import { mergeDiscover } from '../core/merge.ts';
 import { Naming } from '../core/naming.ts';
 import { rewriteFromTarget, rewriteResult } from '../core/rewrite.ts';
+import { onlyLegacy } from '../core/version-fault.ts';
 import { Listen } from './listen.ts';
 import { type Member, Multiplexer } from './multiplexer.ts';
 import type { Target } from './target.ts';
 import { tracedPayload } from './trace.ts';
-import { type Upstream, UpstreamCall, type UpstreamReceiver } from './upstream.ts';
+import { type Upstream, UpstreamCall, type UpstreamReceiver, requestWithin } from './upstream.ts';
 
 export interface CallMeta extends Meta {
   readonly kind: 'request' | 'notification' | 'response';
@@ -58,11 +57,11 @@ export class ModernBackend {
     const call = readCall(asked);
     const [only] = this.#targets.values();
     if (!this.#naming.shared && only) {
-      if ((await only.discover()) === undefined) throw versionFault(call);
+      if ((await only.discover()) === undefined) throw onlyLegacy(call.request);
       return this.#send(only.modern, call, asked, startedAt);
     }
     const members = await this.#members();
-    if (members.size === 0) throw versionFault(call);
+    if (members.size === 0) throw onlyLegacy(call.request);
     if (call.method === 'server/discover') return this.#answer(asked, startedAt, mergeDiscover([...members].map(([target, { discover }]) => ({ target, value: discover }))));
     if (isList(call.method)) return this.#answer(asked, startedAt, await this.#multiplexer.list(members, call));
     if (call.method === 'subscriptions/listen') return new Listen({ call, asked, naming: this.#naming, onListChanged: () => this.#multiplexer.forgetOwners() }).open(members);
@@ -88,7 +87,8 @@ export class ModernBackend {
   }
 
   #send(upstream: Upstream, call: UpstreamCall, asked: ModernAsked, startedAt: number): void {
-    const stop = upstream.request(call, this.#receiver(upstream.target, asked, startedAt));
+    const timeoutMs = this.#targets.get(upstream.target)?.config.timeoutMs;
+    const stop = requestWithin(upstream, call, this.#receiver(upstream.target, asked, startedAt), timeoutMs);
     asked.answer.onCancel(stop);
   }
 
@@ -131,11 +131,4 @@ function readCall(asked: ModernAsked): UpstreamCall {
     deadline,
     headers: { ...mirrored, ...headers },
   });
-}
-
-/** No target speaks this era: the client may fall back to one of the versions that are spoken (MCP 2026-07-28 "Compatibility"). */
-function versionFault(call: UpstreamCall): Fault {
-  const requested = String(call.request.params?._meta?.[META_VERSION] ?? LATEST_MODERN);
-  const message = `Unsupported protocol version: ${requested}; the servers behind this endpoint open a session with initialize`;
-  return new Fault('invalid', message, { rpc: String(CODE.unsupportedVersion), requested, supported: LEGACY_VERSIONS.join(' ') });
 }

@@ -7,9 +7,10 @@
 import type { McpStdioTarget } from '#protocol/config/generation.ts';
 import { type Id, type Notification, type Params, type Request, encode, idKey } from '#protocol/mcp/message.ts';
 import { META_SUBSCRIPTION } from '#protocol/mcp/modern.ts';
+import type { Environment } from '#host/environment.ts';
 import type { StdioEvents } from './legacy-stdio.ts';
 import type { FromUpstream } from './responses.ts';
-import { type Environment, StdioProcess } from './stdio-process.ts';
+import { StdioProcess } from './stdio-process.ts';
 import type { Upstream, UpstreamCall, UpstreamReceiver } from './upstream.ts';
 
 interface Open {

@@ -6,7 +6,8 @@ import type { McpBackend } from '#protocol/config/generation.ts';
 import { asFault } from '#protocol/faults/fault.ts';
 import { encode } from '#protocol/mcp/message.ts';
 import { CLIENT_INFO } from './target.ts';
-import { type Relayed, SessionUpstreams, type SessionUpstreamsOptions } from './session-upstreams.ts';
+import type { Relayed } from './relayed.ts';
+import { SessionUpstreams, type SessionUpstreamsOptions } from './session-upstreams.ts';
 
 export interface OnceOptions extends Omit<SessionUpstreamsOptions, 'initialize'> {
   readonly backend: McpBackend;

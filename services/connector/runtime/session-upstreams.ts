@@ -9,37 +9,26 @@
 import type { McpBackend } from '#protocol/config/generation.ts';
 import { Fault } from '#protocol/faults/fault.ts';
 import { CODE, type Id, type Notification, type Request, type Response, encode, idKey, parseJson } from '#protocol/mcp/message.ts';
-import { LEGACY_VERSIONS } from '#protocol/mcp/versions.ts';
 import type { OpenedUpstreams } from '#protocol/subjects/connector.ts';
-import type { Asked, Meta } from '#host/bus/bus.ts';
-import type { SpanHandle } from '#host/telemetry/spans.ts';
 import { isList } from '../core/lists.ts';
 import { mergeInitialize } from '../core/merge.ts';
 import { Naming } from '../core/naming.ts';
 import { rewriteFromTarget, rewriteResult } from '../core/rewrite.ts';
+import { onlyModern, speaksOtherEra } from '../core/version-fault.ts';
 import { type Member, Multiplexer } from './multiplexer.ts';
+import type { Relayed, SessionOutlet } from './relayed.ts';
 import { ServerRequests } from './server-requests.ts';
 import { tracedPayload } from './trace.ts';
-import { type SessionUpstream, UpstreamCall, type UpstreamReceiver, ask } from './upstream.ts';
+import { type SessionUpstream, UpstreamCall, type UpstreamReceiver, ask, requestWithin } from './upstream.ts';
 
 const IN_FLIGHT_MAX = 512;
 const FANOUT_MS = 15_000;
 const EMPTY = new Uint8Array(0);
 
-export interface RelayMeta extends Meta {
-  readonly kind?: 'request' | 'notification' | 'response' | undefined;
-  readonly method?: string | undefined;
-  readonly id?: string | undefined;
-  readonly name?: string | undefined;
-}
-
-export type Relayed = Asked<RelayMeta> & { readonly span?: SpanHandle | undefined };
-
-export interface SessionOutlet {
-  /** To one event stream of the client. */
-  unsolicited(payload: Uint8Array): void;
-  /** How a call ended, for counters and audit. */
-  ended(relayed: Relayed, target: string, outcome: Response | Fault, startedAt: number): void;
+interface InFlight {
+  readonly upstream: SessionUpstream;
+  readonly receiver: UpstreamReceiver;
+  stop: () => void;
 }
 
 export interface SessionUpstreamsOptions {
@@ -59,7 +48,7 @@ export class SessionUpstreams {
   readonly #initialize: Request;
   readonly #requests: ServerRequests;
   readonly #members = new Map<string, Member & { readonly upstream: SessionUpstream }>();
-  readonly #inFlight = new Map<string, SessionUpstream>();
+  readonly #inFlight = new Map<string, InFlight>();
   readonly #subscriptions = new Map<string, { readonly upstream: SessionUpstream; readonly payload: Uint8Array }>();
   #setLevel: Uint8Array | undefined;
   #initialized = false;
@@ -81,7 +70,7 @@ export class SessionUpstreams {
     const results = settled.filter((one) => one.status === 'fulfilled').map((one) => one.value);
     const failed = settled.filter((one) => one.status === 'rejected').map((one) => one.reason as Fault);
     const broken = failed.filter((fault) => !speaksOtherEra(fault));
-    if (results.length === 0 && failed[0]) throw broken[0] ?? versionFault(this.#initialize);
+    if (results.length === 0 && failed[0]) throw broken[0] ?? onlyModern(this.#initialize);
     if (broken[0] && failureMode === 'failClosed') {
       await this.close();
       throw broken[0];
@@ -187,13 +176,14 @@ export class SessionUpstreams {
     const key = idKey(call.id);
     if (this.#inFlight.has(key)) throw new Fault('invalid', 'a request with this id is still open', { rpc: String(CODE.invalidRequest) });
     if (this.#inFlight.size >= IN_FLIGHT_MAX) throw new Fault('overloaded', `${IN_FLIGHT_MAX} requests of this session are open`);
-    this.#inFlight.set(key, upstream);
+    const inFlight: InFlight = { upstream, receiver: this.#receiver(upstream, key, relayed), stop: () => undefined };
+    this.#inFlight.set(key, inFlight);
     this.#remember(call, upstream);
-    const stop = upstream.request(call, this.#receiver(upstream, key, relayed));
+    inFlight.stop = requestWithin(upstream, call, inFlight.receiver, this.#members.get(upstream.target)?.timeoutMs);
     // Legacy: a client that goes away has not cancelled (MCP 2025-11-25), so only the deadline stops the upstream's call.
     relayed.answer.onCancel(() => {
       this.#inFlight.delete(key);
-      stop();
+      inFlight.stop();
     });
   }
 
@@ -215,7 +205,8 @@ export class SessionUpstreams {
       },
       fail: (fault) => {
         this.#inFlight.delete(key);
-        answer.fail(fault);
+        if (fault.facts['reason'] === 'cancelled') answer.end(EMPTY);
+        else answer.fail(fault);
         ended(relayed, upstream.target, fault, startedAt);
       },
     };
@@ -235,17 +226,25 @@ export class SessionUpstreams {
   async #notification(relayed: Relayed): Promise<void> {
     const { payload, meta, answer } = relayed;
     if (meta.method === 'notifications/initialized') this.#initialized = true;
-    const params = (parseJson(payload) as Notification).params ?? {};
-    const one = meta.method === 'notifications/cancelled' ? this.#cancelled(params) : meta.method === 'notifications/progress' ? this.#requests.byToken(params['progressToken']) : undefined;
-    const toOne = meta.method === 'notifications/cancelled' || meta.method === 'notifications/progress';
-    const receivers = toOne ? [one].filter((upstream) => upstream !== undefined) : [...this.#members.values()].map(({ upstream }) => upstream);
-    await Promise.allSettled(receivers.map((upstream) => upstream.tell(payload)));
+    if (meta.method === 'notifications/cancelled') await this.#cancel(payload);
+    else if (meta.method === 'notifications/progress') await this.#progress(payload);
+    else await Promise.allSettled([...this.#members.values()].map(({ upstream }) => upstream.tell(payload)));
     answer.end(EMPTY);
   }
 
-  #cancelled(params: Record<string, unknown>): SessionUpstream | undefined {
-    const id = params['requestId'];
-    return typeof id === 'string' || typeof id === 'number' ? this.#inFlight.get(idKey(id)) : undefined;
+  /** The server need not answer a request that was cancelled, so its answer ends here. */
+  async #cancel(payload: Uint8Array): Promise<void> {
+    const id = (parseJson(payload) as Notification).params?.['requestId'];
+    const inFlight = typeof id === 'string' || typeof id === 'number' ? this.#inFlight.get(idKey(id)) : undefined;
+    if (inFlight === undefined) return;
+    await inFlight.upstream.tell(payload);
+    inFlight.stop();
+    inFlight.receiver.fail(new Fault('gone', 'the client cancelled the request', { reason: 'cancelled' }));
+  }
+
+  async #progress(payload: Uint8Array): Promise<void> {
+    const token = (parseJson(payload) as Notification).params?.['progressToken'];
+    await this.#requests.byToken(token)?.tell(payload);
   }
 
   async #response(relayed: Relayed): Promise<void> {
@@ -286,14 +285,3 @@ export class SessionUpstreams {
 }
 
 const subscriptionKey = (call: UpstreamCall, upstream: SessionUpstream): string => `${upstream.target} ${String(call.request.params?.['uri'])}`;
-
-/** A modern-only server answers initialize with its version error, or does not know the method. */
-function speaksOtherEra(fault: Fault): boolean {
-  const code = Number(fault.facts['code']);
-  return code === CODE.unsupportedVersion || code === CODE.methodNotFound;
-}
-
-function versionFault(initialize: Request): Fault {
-  const requested = String(initialize.params?.['protocolVersion'] ?? LEGACY_VERSIONS[0]);
-  return new Fault('invalid', `Unsupported protocol version: ${requested}`, { rpc: String(CODE.unsupportedVersion), requested, supported: '2026-07-28' });
-}

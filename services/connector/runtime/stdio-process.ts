@@ -8,6 +8,7 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { StringDecoder } from 'node:string_decoder';
 import type { McpStdioTarget } from '#protocol/config/generation.ts';
+import type { Environment } from '#host/environment.ts';
 import { Fault } from '#protocol/faults/fault.ts';
 import { type FromUpstream, readMessage } from './responses.ts';
 import { MESSAGE_BYTES_MAX } from './upstream.ts';
@@ -15,8 +16,6 @@ import { MESSAGE_BYTES_MAX } from './upstream.ts';
 const STDIN_BYTES_MAX = 16 * 1024 * 1024;
 const STDERR_LINE_CHARS_MAX = 4_096;
 const STOP_MS = 2_000;
-
-export type Environment = Readonly<Record<string, string | undefined>>;
 
 export interface StdioHandlers {
   message(from: FromUpstream, bytes: Uint8Array): void;

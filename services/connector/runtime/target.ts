@@ -3,12 +3,13 @@ import type { McpTarget } from '#protocol/config/generation.ts';
 import { Fault } from '#protocol/faults/fault.ts';
 import { type Request, type Response, encode } from '#protocol/mcp/message.ts';
 import { META_CAPABILITIES, META_CLIENT_INFO, META_VERSION } from '#protocol/mcp/modern.ts';
+import { wrongDiscoverResult } from '#protocol/mcp/shapes.ts';
 import { type Era, LATEST_LEGACY, LATEST_MODERN } from '#protocol/mcp/versions.ts';
 import type { ConnectorStatus } from '#protocol/subjects/connector.ts';
 import { HttpEndpoint } from './http-endpoint.ts';
 import { LegacyHttp } from './legacy-http.ts';
 import { LegacyStdio, type StdioEvents } from './legacy-stdio.ts';
-import type { Environment } from './stdio-process.ts';
+import type { Environment } from '#host/environment.ts';
 import { ModernHttp } from './modern-http.ts';
 import { ModernStdio } from './modern-stdio.ts';
 import { type SessionUpstream, type Unsolicited, type Upstream, UpstreamCall, ask } from './upstream.ts';
@@ -55,7 +56,7 @@ export class Target {
   session(initialize: UpstreamCall, unsolicited: Unsolicited, revived: (upstream: SessionUpstream) => Promise<void>): SessionUpstream {
     const { config } = this;
     if (config.kind === 'stdio') return new LegacyStdio({ target: config, initialize, unsolicited, ...this.#stdio, revived });
-    return new LegacyHttp({ target: config.name, endpoint: this.#endpoint as HttpEndpoint, initialize, unsolicited, revived });
+    return new LegacyHttp({ target: config.name, endpoint: this.#endpoint as HttpEndpoint, timeoutMs: config.timeoutMs, initialize, unsolicited, revived });
   }
 
   get modern(): Upstream {
@@ -99,8 +100,8 @@ export class Target {
     const probe = this.config.kind === 'stdio' ? new ModernStdio(this.config, this.#stdio.env, this.#stdio.events) : this.#modern;
     try {
       const response = await ask(probe, modernCall('server/discover', this.#probeDeadline()));
-      const versions = response.result?.['supportedVersions'];
-      return Array.isArray(versions) && versions.includes(LATEST_MODERN) ? response.result : undefined;
+      if (response.result === undefined || wrongDiscoverResult(response.result) !== undefined) return undefined;
+      return (response.result['supportedVersions'] as string[]).includes(LATEST_MODERN) ? response.result : undefined;
     } catch (error) {
       if (isSilence(error, this.config.kind)) return undefined;
       throw error;

@@ -1,9 +1,10 @@
 /** What the rest of the connector knows about a target, whatever its transport and era. */
 import { Fault } from '#protocol/faults/fault.ts';
+import { FRAME_BYTES_MAX } from '#protocol/subjects/frames.ts';
 import { type Id, type Notification, type Request, type Response, parseJson } from '#protocol/mcp/message.ts';
 
-/** Bytes of one JSON-RPC message an upstream may send. */
-export const MESSAGE_BYTES_MAX = 8 * 1024 * 1024;
+/** Bytes of one JSON-RPC message an upstream may send: what a frame can carry on. */
+export const MESSAGE_BYTES_MAX = FRAME_BYTES_MAX;
 
 /** One request on its way to an upstream: the bytes as they go out, and the little that routing needs of them. */
 export class UpstreamCall {
@@ -73,6 +74,29 @@ export interface SessionUpstream extends Upstream {
 
 /** What an upstream says outside of any call. */
 export type Unsolicited = (message: Request | Notification) => void;
+
+/** A request under the target's own limit (`requestTimeout`), which also counts when the caller would wait longer. Streams that last have none. */
+export function requestWithin(upstream: Upstream, call: UpstreamCall, receiver: UpstreamReceiver, timeoutMs: number | undefined): () => void {
+  if (timeoutMs === undefined || call.deadline === Number.MAX_SAFE_INTEGER) return upstream.request(call, receiver);
+  let over = false;
+  const finish = (last: () => void): void => {
+    if (over) return;
+    over = true;
+    clearTimeout(timer);
+    last();
+  };
+  const timer = setTimeout(() => {
+    finish(() => receiver.fail(new Fault('timeout', `${upstream.target} did not answer ${call.method} within ${timeoutMs} ms`, { target: upstream.target })));
+    stop();
+  }, timeoutMs);
+  const stop = upstream.request(call, {
+    message: (message, bytes) => (over ? undefined : receiver.message(message, bytes)),
+    suspended: (retryMs) => receiver.suspended(retryMs),
+    end: (bytes, response, streamed) => finish(() => receiver.end(bytes, response, streamed)),
+    fail: (fault) => finish(() => receiver.fail(fault)),
+  });
+  return () => finish(stop);
+}
 
 /** Asks one thing and waits for the response until the call's deadline; what else comes on the way is dropped. */
 export function ask(upstream: Upstream, call: UpstreamCall): Promise<Response> {

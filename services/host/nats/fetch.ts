@@ -6,7 +6,7 @@ import { access, chmod, mkdir, mkdtemp, readdir, rename, rm } from 'node:fs/prom
 import { dirname, join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { PINNED } from './binary.ts';
-import type { Environment } from './resolve.ts';
+import type { Environment } from '../environment.ts';
 
 const FETCH_MS = 180_000;
 const UNPACK_MS = 60_000;

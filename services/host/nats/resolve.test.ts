@@ -6,7 +6,8 @@ import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { isAtLeast, PINNED } from './binary.ts';
-import { cacheFolder, resolveNatsServer, type Environment } from './resolve.ts';
+import type { Environment } from '../environment.ts';
+import { cacheFolder, resolveNatsServer } from './resolve.ts';
 
 const SYSTEM_PATH = '/usr/bin:/bin';
 const LINUX = 'linux-x64';

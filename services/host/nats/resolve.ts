@@ -10,11 +10,10 @@ import { access, constants } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { homedir } from 'node:os';
 import { delimiter, dirname, isAbsolute, join } from 'node:path';
+import type { Environment } from '../environment.ts';
 import { Fault } from '#protocol/faults/fault.ts';
 import { askVersion, isAtLeast, PINNED, SERVER_VERSION_MIN } from './binary.ts';
 import { fetchIntoCache } from './fetch.ts';
-
-export type Environment = Readonly<Record<string, string | undefined>>;
 
 export interface NatsServer {
   readonly path: string;

@@ -62,7 +62,7 @@ export class Gateway {
     const { world } = exchange;
     const why = refuseOrigin(request.host, request.header('origin'), {
       loopbackOnly: door.loopback || world.dnsRebindingProtection,
-      hostNamed: world.hostNamed,
+      hostNamed: world.hostNamed && !world.dnsRebindingProtection,
       trusts: world.trustsOrigin,
     });
     if (why !== undefined) {

@@ -2,8 +2,6 @@
 import { KEEP_ALIVE } from '../core/sse.ts';
 import type { EdgeStream } from './edge.ts';
 
-export const KEEP_ALIVE_MS = 15_000;
-
 export class KeepAlive {
   readonly #streams = new Set<EdgeStream>();
   readonly #timer: NodeJS.Timeout;

@@ -1,6 +1,7 @@
 /** The legacy face (MCP up to 2025-11-25): a session opened by initialize, its messages by POST, its own stream by GET, its end by DELETE. */
 import { CODE, type Request, idKey, nameOf } from '#protocol/mcp/message.ts';
 import { VERSION_HEADER } from '#protocol/mcp/modern.ts';
+import { wrongInitialize } from '#protocol/mcp/shapes.ts';
 import { ASSUMED_LEGACY, LATEST_LEGACY, LEGACY_VERSIONS, POLLING_SINCE, atLeast, isLegacyVersion } from '#protocol/mcp/versions.ts';
 import { connectorOnce } from '#protocol/subjects/connector.ts';
 import { sessionOpen } from '#protocol/subjects/session.ts';
@@ -68,6 +69,8 @@ export async function legacyDelete(exchange: Exchange): Promise<void> {
 function open(exchange: Exchange, { message, payload }: ParsedMessage): void {
   const { response, world, deps, principal, traceparent } = exchange;
   const { id } = message as Request;
+  const wrong = wrongInitialize(message);
+  if (wrong !== undefined) return exchange.refuse(invalid(400, `Invalid params: ${wrong}`, CODE.invalidParams), id);
   const backend = world.pick(Math.random());
   if (backend === undefined) return exchange.refuse(new Fault('overloaded', 'no backend of this route may be used'), id);
   const session = newSessionId();

@@ -30,11 +30,6 @@ export class Listeners {
     this.#log = options.log;
   }
 
-  /** True when every port is open. */
-  get ready(): boolean {
-    return [...this.#bound.values()].every((bound) => bound.servers.length > 0);
-  }
-
   async follow(ports: readonly number[]): Promise<void> {
     const gone = [...this.#bound.keys()].filter((port) => !ports.includes(port));
     const fresh = ports.filter((port) => !this.#bound.has(port));

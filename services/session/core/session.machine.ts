@@ -1,7 +1,7 @@
 /**
  * One legacy MCP session.
  *
- *   ready ──upstreamsLost──▶ reopening ──upstreamsOpened──▶ ready
+ *   ready ──upstreamsLost──▶ reopening ──upstreamsOpened, or reopenFailed──▶ ready
  *     └──────closeAsked, or ticked when idle too long──────▶ closed
  *
  * M1 No `after`, `invoke` or `spawn`: time and I/O arrive as events, so a stored record is the whole machine.
@@ -23,6 +23,8 @@ export type SessionEvent =
   | { readonly type: 'unsubscribed'; readonly at: number; readonly uri: string }
   | { readonly type: 'upstreamsLost'; readonly at: number; readonly connector: string }
   | { readonly type: 'upstreamsOpened'; readonly at: number; readonly upstreams: OpenedUpstreams }
+  /** Still with the lost connector: the next message finds it gone and tries again. */
+  | { readonly type: 'reopenFailed'; readonly at: number }
   | { readonly type: 'ticked'; readonly at: number; readonly seenAt: number; readonly ttlMs: number }
   | { readonly type: 'closeAsked'; readonly at: number; readonly reason: CloseReason };
 
@@ -79,6 +81,7 @@ export const sessionMachine = machine.createMachine({
     reopening: {
       on: {
         upstreamsOpened: { target: 'ready', actions: ['adopt', 'save'] },
+        reopenFailed: { target: 'ready' },
         closeAsked: { target: 'closed', actions: 'close' },
       },
     },

@@ -202,6 +202,9 @@ export class SessionActor {
       backend,
       initialize: Buffer.from(initialize, 'utf8'),
       deadline,
+    }).catch((error: unknown) => {
+      this.#send({ type: 'reopenFailed', at: this.#deps.now() });
+      throw error;
     });
     await this.#perform(this.#send({ type: 'upstreamsOpened', at: this.#deps.now(), upstreams }), undefined);
     await replay(this.#deps.bus, this.session, this.record);

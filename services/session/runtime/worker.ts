@@ -11,24 +11,15 @@ import type { CloseReason, OpenRecord } from '#protocol/records/session.ts';
 import { SESSION_QUEUE, sessionActor, sessionClaim, sessionClosed, sessionOpen } from '#protocol/subjects/session.ts';
 import type { Asked, Serving } from '#host/bus/bus.ts';
 import type { Host } from '#host/host.ts';
+import type { SessionSettings } from '../settings.ts';
 import { type SessionEvents, sessionEvents } from '../events.ts';
 import { type ActorDeps, SessionActor } from './actor.ts';
 import type { SessionStore } from './store.ts';
 import { closeUpstreams, initializeText, openUpstreams } from './upstreams.ts';
 
 export const SESSIONS_MAX = 100_000;
-export const PASSIVATE_MS = 5 * 60_000;
 const TTL_MS = 30 * 60_000;
-const TICK_MS = 5_000;
-const SWEEP_MS = 60_000;
 const EMPTY = new Uint8Array(0);
-
-export interface WorkerOptions {
-  /** Idle this long, a session goes to rest. */
-  readonly passivateMs?: number;
-  readonly tickMs?: number;
-  readonly sweepMs?: number;
-}
 
 interface Live {
   readonly actor: SessionActor;
@@ -49,11 +40,11 @@ export class SessionWorker {
   readonly #passivateMs: number;
   #sweeping: Promise<void> | undefined;
 
-  constructor(host: Host, store: SessionStore, options: WorkerOptions = {}) {
+  constructor(host: Host, store: SessionStore, settings: SessionSettings) {
     this.#host = host;
     this.#store = store;
     this.#events = sessionEvents(host);
-    this.#passivateMs = options.passivateMs ?? PASSIVATE_MS;
+    this.#passivateMs = settings.passivateMs;
     this.#deps = {
       bus: host.bus,
       store,
@@ -70,8 +61,8 @@ export class SessionWorker {
       host.bus.serve(sessionClaim.to({}), (asked) => void this.#answerClaim(asked), { queue: SESSION_QUEUE }),
     ];
     this.#timers = [
-      setInterval(() => this.#tick(), options.tickMs ?? TICK_MS),
-      setInterval(() => void this.sweep(), options.sweepMs ?? SWEEP_MS),
+      setInterval(() => this.#tick(), settings.tickMs),
+      setInterval(() => void this.sweep(), settings.sweepMs),
     ];
     host.telemetry.gauge('parley_sessions_live', 'sessions with a live actor in this process', () => this.#live.size);
   }
