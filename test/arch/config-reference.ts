@@ -49,7 +49,7 @@ const MEANINGS: Readonly<Record<string, string>> = {
   'mcp.gateways': 'gateways to attach to, `name` or `name/listener`; then no port of its own',
   'mcp.port': 'the port to listen on; 3000 unless given, or the gateway `default` when there is one',
   'mcp.targets': TARGETS,
-  'mcp.statefulMode': '`stateful`; `stateless` is understood, and legacy clients get a session all the same',
+  'mcp.statefulMode': '`stateless` = legacy clients get no session: each request has upstreams of its own, opened before it and closed after it',
   'mcp.prefixMode': 'whether tools and prompts carry their target (`target_tool`): `conditional` = with two targets or more',
   'mcp.failureMode': 'a target that fails: `failClosed` fails the list or the opening, `failOpen` leaves the target out',
   'mcp.dnsRebindingProtection': 'Host and Origin must be of this machine, wherever it listens',
