@@ -11,7 +11,7 @@ export const auditData = z.object({
   method: z.string().optional().describe('the JSON-RPC method'),
   tool: z.string().optional().describe('the tool, as the target names it'),
   principal: z.string().describe('who called; `anonymous` when nobody proved anything'),
-  session: z.string().optional(),
+  session: z.string().optional().describe('the first 8 characters of the session id'),
   latencyMs: z.number().optional(),
   traceId: z.string().optional().describe('32 hex digits'),
   reason: z.string().optional().describe('why it was denied, failed or closed: a fault code, or a word of ours'),

@@ -63,7 +63,7 @@ describe('an audit event', () => {
       target: 'everything',
       method: 'tools/call',
       tool: 'say "hi" \n',
-      session: 's1',
+      session: 'session-id-that-lets-one-in',
       latencyMs: 12.34567,
       traceparent: `00-${TRACE}-b7ad6b7169203331-01`,
       generation: '0123456789abcdef',
@@ -84,7 +84,7 @@ describe('an audit event', () => {
           target: 'everything',
           method: 'tools/call',
           tool: 'say "hi" \n',
-          session: 's1',
+          session: 'session-',
           latencyMs: 12.346,
           traceId: TRACE,
           generation: '0123456789abcdef',
@@ -115,10 +115,13 @@ describe('an audit event', () => {
   test('is dropped and counted while NATS is away, and record never throws', async () => {
     connected = false;
     audit.record({ kind: 'call_denied' });
+    audit.flush();
     connected = true;
     audit.record({ kind: 'call_failed' });
+    audit.flush();
     await nc.close();
     audit.record({ kind: 'call_failed' });
+    audit.flush();
     expect(audit.dropped).toBe(2);
   });
 });
@@ -126,6 +129,7 @@ describe('an audit event', () => {
 describe('a tail', () => {
   test('without a start tells only what happens from now on', async () => {
     audit.record({ kind: 'session_opened', session: 'before' });
+    audit.flush();
     await nc.flush();
     const events = await tailed(1, {}, () => audit.record({ kind: 'session_closed', session: 'after' }));
     expect(events.map((event) => event?.data.session)).toEqual(['after']);

@@ -17,6 +17,8 @@ import { traceIdOf } from '../telemetry/spans.ts';
 const TEXT_CHARS_MAX = 512;
 const SUBJECTS_MAX = 4096;
 const TOKEN_CHARS_MAX = 64;
+/** Enough to tell sessions apart, and not enough to use one: the whole id is what a client shows to be let in. */
+const SESSION_CHARS = 8;
 const BATCH_MS = 10;
 const BATCH_EVENTS_MAX = 512;
 
@@ -120,7 +122,7 @@ function dataOf(event: AuditEvent): AuditData {
     target: cut(event.target),
     method: cut(event.method),
     tool: cut(event.tool),
-    session: cut(event.session),
+    session: event.session?.slice(0, SESSION_CHARS),
     latencyMs: event.latencyMs === undefined ? undefined : Math.round(event.latencyMs * 1000) / 1000,
     traceId: traceIdOf(event.traceparent),
     reason: cut(event.reason),

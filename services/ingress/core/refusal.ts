@@ -28,6 +28,8 @@ const WIRE: Readonly<Record<FaultCode, Wire>> = {
   bug: { status: 500, code: CODE.internal },
 };
 
+/** Which of our services is missing is for the operator's log, not for callers. */
+const NOBODY = 'A service behind this endpoint is not running; try again shortly';
 const BUSY = 503;
 const RETRY_AFTER_S = 1;
 const JSON_HEADERS = { 'content-type': 'application/json' };
@@ -36,6 +38,7 @@ const BUSY_HEADERS = { ...JSON_HEADERS, 'retry-after': String(RETRY_AFTER_S) };
 export function rpcErrorOf(fault: Fault, era: Era): RpcError {
   const { rpc, uri, supported, requested, id } = fault.facts;
   if (!fault.readable) return { code: CODE.internal, message: `Internal error ${id ?? ''}`.trim() };
+  if (fault.facts['reason'] === 'no-responders') return { code: CODE.internal, message: NOBODY };
   const code = rpc === undefined ? wireCode(fault, era) : Number(rpc);
   if (uri !== undefined) return { code, message: fault.message, data: { uri } };
   if (supported !== undefined) return { code, message: fault.message, data: { supported: supported.split(' '), requested } };
