@@ -38,6 +38,8 @@ export interface McpAnswerOptions {
   readonly keepAlive: KeepAlive;
   /** Present when the client can come back to a stream it lost; asked when a stream is opened. */
   readonly missed?: (() => Missed) | undefined;
+  /** Given when the stream has no end of its own (a subscription): it is remembered there, to be ended with the process. */
+  readonly endless?: Set<EdgeStream> | undefined;
   /** How it ended, once: the HTTP status, or the fault. */
   readonly done?: (outcome: number | Fault) => void;
 }
@@ -117,10 +119,11 @@ export class McpAnswer implements Receiver {
 
   #open(): EdgeStream {
     if (this.#stream !== undefined) return this.#stream;
-    const { response, headers, missed, keepAlive } = this.#options;
+    const { response, headers, missed, keepAlive, endless } = this.#options;
     const stream = response.open(200, { ...STREAM_HEADERS, ...headers });
     this.#stream = stream;
     keepAlive.add(stream);
+    endless?.add(stream);
     this.#missed = missed?.();
     if (this.#missed !== undefined) stream.write(primingEvent(eventId(this.#missed.stream, this.#seq++)));
     return stream;
@@ -137,6 +140,7 @@ export class McpAnswer implements Receiver {
   #closeStream(): void {
     if (this.#stream === undefined) return;
     this.#options.keepAlive.remove(this.#stream);
+    this.#options.endless?.delete(this.#stream);
     this.#stream.end();
     this.#stream = undefined;
   }

@@ -1,5 +1,6 @@
 /** The edge on node:http. */
 import { type IncomingMessage, type Server, type ServerResponse, createServer } from 'node:http';
+import type { Socket } from 'node:net';
 import { Fault } from '#protocol/faults/fault.ts';
 import type { EdgeHandler, EdgeRequest, EdgeResponse, EdgeStream } from './edge.ts';
 
@@ -8,13 +9,44 @@ const REQUEST_MS = 60_000;
 const HEADERS_MS = 15_000;
 const IDLE_MS = 75_000;
 const HEADERS_MAX = 200;
+/** Answers under way are finished when a server stops; what is still open then is cut. */
+const DRAIN_MS = 10_000;
+const IDLE_CHECK_MS = 25;
+
+/** Connections that have not asked anything yet: node counts them as busy. */
+const silent = new WeakMap<Server, Set<Socket>>();
 
 export function createHttpServer(handle: EdgeHandler): Server {
+  const sockets = new Set<Socket>();
   const server = createServer({ requestTimeout: REQUEST_MS, headersTimeout: HEADERS_MS, keepAliveTimeout: IDLE_MS }, (request, response) => {
+    sockets.delete(request.socket);
     handle(new NodeRequest(request), new NodeResponse(response));
   });
   server.maxHeadersCount = HEADERS_MAX;
+  silent.set(server, sockets);
+  server.on('connection', (socket: Socket) => {
+    sockets.add(socket);
+    socket.once('close', () => sockets.delete(socket));
+  });
   return server;
+}
+
+/** Resolves when the last connection is gone: one that is silent or idle at once, one that is being answered after its answer. */
+export function stopHttpServer(server: Server): Promise<void> {
+  return new Promise((resolve) => {
+    const limit = setTimeout(() => server.closeAllConnections(), DRAIN_MS);
+    const closeIdle = (): void => {
+      server.closeIdleConnections();
+      for (const socket of silent.get(server) ?? []) socket.destroy();
+    };
+    const idle = setInterval(closeIdle, IDLE_CHECK_MS);
+    server.close(() => {
+      clearTimeout(limit);
+      clearInterval(idle);
+      resolve();
+    });
+    closeIdle();
+  });
 }
 
 class NodeRequest implements EdgeRequest {
@@ -118,6 +150,7 @@ class NodeResponse implements EdgeResponse {
 
 class NodeStream implements EdgeStream {
   readonly #response: ServerResponse;
+  #draining: Promise<void> | undefined;
 
   constructor(response: ServerResponse) {
     this.#response = response;
@@ -137,15 +170,18 @@ class NodeStream implements EdgeStream {
 
   drained(): Promise<void> {
     if (!this.open || !this.#response.writableNeedDrain) return Promise.resolve();
-    return new Promise((resolve) => {
+    // One wait for all who wait: a full window of frames would be as many listeners on the socket.
+    this.#draining ??= new Promise((resolve) => {
       const done = (): void => {
         this.#response.removeListener('drain', done);
         this.#response.removeListener('close', done);
+        this.#draining = undefined;
         resolve();
       };
       this.#response.once('drain', done);
       this.#response.once('close', done);
     });
+    return this.#draining;
   }
 
   end(): void {

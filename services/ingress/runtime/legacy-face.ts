@@ -6,6 +6,7 @@ import { ASSUMED_LEGACY, LATEST_LEGACY, LEGACY_VERSIONS, POLLING_SINCE, atLeast,
 import { connectorOnce } from '#protocol/subjects/connector.ts';
 import { sessionOpen } from '#protocol/subjects/session.ts';
 import { Fault } from '#protocol/faults/fault.ts';
+import { NOTHING } from '#host/bus/bus.ts';
 import { EVENTS_TYPE, accepts } from '../core/media.ts';
 import { parseEventId } from '../core/sse.ts';
 import { McpAnswer, type Missed } from './answer.ts';
@@ -13,8 +14,6 @@ import { CALL_MS, type Exchange, OPEN_MS, SESSION_HEADER, invalid, isSessionId, 
 import { openEventStream, openReplayStream } from './event-stream.ts';
 import { askSession, callSession, sessionMessage } from './session-calls.ts';
 import type { ParsedMessage } from './streamable.ts';
-
-const EMPTY = new Uint8Array(0);
 
 export function legacyPost(exchange: Exchange, parsed: ParsedMessage): void {
   const { kind, message } = parsed;
@@ -29,7 +28,7 @@ export function statelessPost(exchange: Exchange, { kind, message, payload }: Pa
   const { request, response, world, deps, principal, traceparent } = exchange;
   const { id, method, params } = message as Request;
   const answer = new McpAnswer({ response, id: kind === 'request' ? id : undefined, era: 'legacy', keepAlive: deps.keepAlive, done: exchange.done });
-  if (kind !== 'request') return answer.end(EMPTY);
+  if (kind !== 'request') return answer.end(NOTHING);
   const backend = world.pick(Math.random());
   if (backend === undefined) return answer.fail(new Fault('overloaded', 'no backend of this route may be used'));
   const name = nameOf(method, params);

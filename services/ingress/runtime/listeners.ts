@@ -3,10 +3,9 @@ import type { Server } from 'node:http';
 import type { Logger } from '#host/telemetry/log.ts';
 import type { EdgeHandler } from './edge.ts';
 import type { Door } from './gateway.ts';
-import { createHttpServer } from './http-edge.ts';
+import { createHttpServer, stopHttpServer } from './http-edge.ts';
 
 const RETRY_MS = 2_000;
-const DRAIN_MS = 10_000;
 /** A host without IPv6 has no ::1 to bind; the IPv4 address serves. */
 const ABSENT: ReadonlySet<string> = new Set(['EADDRNOTAVAIL', 'EAFNOSUPPORT']);
 const LOOPBACK = /^(?:127\.|::1$|localhost$)/;
@@ -68,7 +67,7 @@ export class Listeners {
     const bound = this.#bound.get(port);
     this.#bound.delete(port);
     clearTimeout(bound?.retry);
-    await Promise.all((bound?.servers ?? []).map(stop));
+    await Promise.all((bound?.servers ?? []).map(stopHttpServer));
   }
 }
 
@@ -80,15 +79,3 @@ const listen = (server: Server, port: number, address: string): Promise<void> =>
       resolve();
     });
   });
-
-/** Answers under way are finished; event streams, which have no end, are cut when the time is over. */
-function stop(server: Server): Promise<void> {
-  return new Promise((resolve) => {
-    const limit = setTimeout(() => server.closeAllConnections(), DRAIN_MS);
-    server.close(() => {
-      clearTimeout(limit);
-      resolve();
-    });
-    server.closeIdleConnections();
-  });
-}

@@ -25,7 +25,7 @@ export function modernPost(exchange: Exchange, { kind, message, payload }: Parse
   if (backend === undefined) return exchange.refuse(new Fault('overloaded', 'no backend of this route may be used'), asked.id, 'modern');
   const { method, params } = asked;
   const name = nameOf(method, params);
-  const answer = new McpAnswer({ response, id: asked.id, era: 'modern', keepAlive: deps.keepAlive, done: exchange.done });
+  const answer = new McpAnswer({ response, id: asked.id, era: 'modern', keepAlive: deps.keepAlive, endless: method === LISTEN ? deps.streams : undefined, done: exchange.done });
   deps.events.allowed({ route: world.route.key, principal, method, name, traceparent });
   const call = deps.bus.call(
     connectorCall.to({ backend: backend.key }),

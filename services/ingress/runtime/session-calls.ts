@@ -6,11 +6,10 @@
 import type { Fault } from '#protocol/faults/fault.ts';
 import { connectorRelay } from '#protocol/subjects/connector.ts';
 import { sessionActor, sessionClaim } from '#protocol/subjects/session.ts';
-import type { Bus, Call, Receiver } from '#host/bus/bus.ts';
+import { NOTHING, type Bus, type Call, type Receiver } from '#host/bus/bus.ts';
 import { CALL_MS, type Exchange } from './exchange.ts';
 
 const TRIES_MAX = 4;
-const EMPTY = new Uint8Array(0);
 
 export interface SessionMessage {
   readonly session: string;
@@ -33,7 +32,7 @@ export function sessionMessage({ world, principal, traceparent }: Exchange, sess
 type Remedy = { readonly kind: 'claim' } | { readonly kind: 'reopen'; readonly connector: string };
 
 export function callSession(bus: Bus, message: SessionMessage, receiver: Receiver): Call {
-  const { session, payload = EMPTY, deadline, traceparent, ...meta } = message;
+  const { session, payload = NOTHING, deadline, traceparent, ...meta } = message;
   const subject = sessionActor.to({ session });
   let current: Call | undefined;
   let cancelled = false;
@@ -73,7 +72,7 @@ export function askSession(bus: Bus, message: SessionMessage): Promise<Uint8Arra
 }
 
 function claim(bus: Bus, { session, principal, deadline, traceparent }: SessionMessage): Promise<Uint8Array> {
-  return bus.request(sessionClaim.to({}), { payload: EMPTY, meta: { session, principal }, deadline, traceparent });
+  return bus.request(sessionClaim.to({}), { payload: NOTHING, meta: { session, principal }, deadline, traceparent });
 }
 
 function remedyFor(fault: Fault, actor: string): Remedy | undefined {

@@ -5,15 +5,13 @@
 import { Fault } from '#protocol/faults/fault.ts';
 import { CODE, type Id, type Request, errorResponse, idKey, nameOf } from '#protocol/mcp/message.ts';
 import { sessionOpen, sessionStream } from '#protocol/subjects/session.ts';
-import type { Receiver } from '#host/bus/bus.ts';
+import { NOTHING, type Receiver } from '#host/bus/bus.ts';
 import { rpcErrorOf } from '../core/refusal.ts';
 import { STREAM_HEADERS } from '../core/sse.ts';
 import { type Exchange, OPEN_MS, invalid, isSessionId, newSessionId, noSession } from './exchange.ts';
 import { keep, push, subscribe } from './event-stream.ts';
 import { askSession, callSession, sessionMessage } from './session-calls.ts';
 import { type ParsedMessage, readMessage } from './streamable.ts';
-
-const EMPTY = new Uint8Array(0);
 
 export async function serveSse(exchange: Exchange): Promise<void> {
   const { request, response } = exchange;
@@ -81,7 +79,7 @@ function toStream(exchange: Exchange, session: string, id: Id | undefined): Rece
   return {
     data: send,
     end: (payload) => {
-      if (payload.length > EMPTY.length) send(payload);
+      if (payload.length > NOTHING.length) send(payload);
       done(202);
     },
     fail: (fault) => {

@@ -1,0 +1,217 @@
+import { once } from 'node:events';
+import type { Server } from 'node:http';
+import { connect } from 'node:net';
+import type { AddressInfo, Socket } from 'node:net';
+import fc from 'fast-check';
+import { afterEach, describe, expect, test } from 'vitest';
+import { Fault } from '#protocol/faults/fault.ts';
+import type { EdgeHandler, EdgeRequest, EdgeStream } from './edge.ts';
+import { createHttpServer } from './http-edge.ts';
+
+const POLL_MS = 8_000;
+
+const BODY_MAX = 1_000;
+
+const open: (Server | Socket)[] = [];
+afterEach(() => {
+  for (const one of open.splice(0)) {
+    if ('closeAllConnections' in one) {
+      one.close();
+      one.closeAllConnections();
+    } else one.destroy();
+  }
+});
+
+async function serve(handle: EdgeHandler): Promise<string> {
+  const server = createHttpServer(handle);
+  open.push(server);
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+}
+
+/** A connection on which this was sent; what comes back is collected until it closes. */
+function say(url: string, text: string): { readonly socket: Socket; readonly answer: Promise<string> } {
+  const socket = connect(Number(new URL(url).port), '127.0.0.1');
+  open.push(socket);
+  let heard = '';
+  socket.setEncoding('utf8').on('data', (chunk: string) => (heard += chunk));
+  socket.on('error', () => undefined).write(text);
+  return { socket, answer: once(socket, 'close').then(() => heard) };
+}
+
+/** Answers with the size of the body, or with why there is none. */
+const sizeOf: EdgeHandler = (request, response) => {
+  request.body(BODY_MAX).then(
+    (body) => response.send(200, {}, String(body.length)),
+    (fault: Fault) => response.send(Number(fault.facts['status']), {}, fault.message),
+  );
+};
+
+const post = (headers: string, body = ''): string => `POST / HTTP/1.1\r\nhost: h\r\nconnection: close\r\n${headers}\r\n\r\n${body}`;
+const chunked = (...sizes: number[]): string => `${sizes.map((size) => `${size.toString(16)}\r\n${'x'.repeat(size)}\r\n`).join('')}0\r\n\r\n`;
+
+describe('a body', () => {
+  test.each([
+    ['of no bytes', post('content-length: 0'), '200', '0'],
+    ['at the limit', post(`content-length: ${BODY_MAX}`, 'x'.repeat(BODY_MAX)), '200', String(BODY_MAX)],
+    ['in chunks at the limit', post('transfer-encoding: chunked', chunked(400, 600)), '200', String(BODY_MAX)],
+    ['one byte past the limit', post(`content-length: ${BODY_MAX + 1}`), '413', 'larger than 1000 bytes'],
+    ['in chunks one byte past the limit', post('transfer-encoding: chunked', chunked(400, 601)), '413', 'larger than 1000 bytes'],
+  ])('%s is read or refused', async (...[, text, status, body]) => {
+    const answer = await say(await serve(sizeOf), text).answer;
+    expect(answer).toMatch(new RegExp(`^HTTP/1\\.1 ${status} `));
+    expect(answer).toMatch(new RegExp(`${body}$`));
+  });
+
+  test('that breaks off is a fault, not a wait', async () => {
+    const { promise, resolve } = Promise.withResolvers<Fault>();
+    const url = await serve((request) => void request.body(BODY_MAX).catch(resolve));
+    const { socket } = say(url, post('content-length: 10', 'half'));
+    socket.end();
+    expect(await promise).toMatchObject({ code: 'invalid', facts: { status: '400' } });
+  });
+
+  test('nobody read closes the connection with the answer, so that it is not taken for a request', async () => {
+    let requests = 0;
+    const url = await serve((_request, response) => {
+      requests += 1;
+      response.send(406, {}, 'no');
+    });
+    const smuggled = 'GET /second HTTP/1.1\r\nhost: h\r\n\r\n';
+    const { socket, answer } = say(url, `POST / HTTP/1.1\r\nhost: h\r\ncontent-length: ${BODY_MAX}\r\n\r\n`);
+    await once(socket, 'data');
+    socket.write(smuggled);
+    expect(await answer).toMatch(/^HTTP\/1\.1 406 .*connection: close/is);
+    expect(requests).toBe(1);
+  });
+});
+
+describe('a response', () => {
+  test('brings any bytes across unchanged, large and small', async () => {
+    let body = new Uint8Array(0);
+    const url = await serve((_request, response) => response.send(200, { 'content-type': 'application/octet-stream' }, body));
+    const same = async (bytes: Uint8Array<ArrayBuffer>): Promise<void> => {
+      body = bytes;
+      expect(Buffer.from(await (await fetch(url)).arrayBuffer()).equals(body)).toBe(true);
+    };
+    await fc.assert(fc.asyncProperty(fc.uint8Array({ maxLength: 2_000 }), (bytes) => same(new Uint8Array(bytes))), { numRuns: 30 });
+    await same(new Uint8Array(256).map((_, index) => index));
+    for (const size of [64 * 1024 - 1, 64 * 1024, 300_000]) await same(new Uint8Array(size).fill(0xff));
+    // A view into a larger buffer is only what it shows.
+    await same(new Uint8Array(new ArrayBuffer(100), 10, 20).fill(0x80));
+  });
+
+  test('says its length, but where there is nothing to say it of', async () => {
+    let status = 200;
+    const url = await serve((_request, response) => response.send(status, {}));
+    expect((await fetch(url)).headers.get('content-length')).toBe('0');
+    status = 204;
+    expect((await fetch(url)).headers.get('content-length')).toBeNull();
+  });
+
+  test('is sent once', async () => {
+    const url = await serve((_request, response) => {
+      response.send(200, {}, 'first');
+      response.send(500, {}, 'second');
+    });
+    const answer = await fetch(url);
+    expect([answer.status, await answer.text()]).toEqual([200, 'first']);
+  });
+
+  test('carries what it was given whatever it turns out to be, and adds up what varies', async () => {
+    const url = await serve((request, response) => {
+      response.carry([['vary', 'Origin'], ['x-one', '1']]);
+      response.carry([['vary', 'Accept']]);
+      if (request.path === '/stream') response.open(200, { 'content-type': 'text/event-stream' }).end();
+      else response.send(404, {});
+    });
+    for (const path of ['/', '/stream']) {
+      const { headers } = await fetch(`${url}${path}`);
+      expect([headers.get('vary'), headers.get('x-one')]).toEqual(['Origin, Accept', '1']);
+    }
+  });
+
+  test('tells when its client has gone before the end, and when it is over however it ended', async () => {
+    const heard: string[] = [];
+    const url = await serve((request, response) => {
+      response.onClose(() => heard.push(`${request.path} gone`));
+      response.onEnd(() => heard.push(`${request.path} over`));
+      if (request.path === '/whole') response.send(200, {}, 'all');
+      else response.open(200, {}).write('half');
+    });
+    await (await fetch(`${url}/whole`)).text();
+    await expect.poll(() => heard, { timeout: POLL_MS }).toEqual(['/whole over']);
+    const cut = new AbortController();
+    await fetch(`${url}/half`, { signal: cut.signal });
+    cut.abort();
+    await expect.poll(() => heard, { timeout: POLL_MS }).toEqual(['/whole over', '/half gone', '/half over']);
+  });
+});
+
+describe('a stream', () => {
+  async function slowReader(): Promise<{ readonly stream: EdgeStream; readonly socket: Socket }> {
+    const { promise, resolve } = Promise.withResolvers<EdgeStream>();
+    const url = await serve((_request, response) => resolve(response.open(200, {})));
+    const { socket } = say(url, 'GET / HTTP/1.1\r\nhost: h\r\n\r\n');
+    socket.pause();
+    return { stream: await promise, socket };
+  }
+
+  function fill(stream: EdgeStream): void {
+    const piece = 'x'.repeat(256 * 1024);
+    for (let pieces = 0; stream.write(piece) && pieces < 1_000; pieces += 1);
+    for (let pieces = 0; stream.pendingBytes < 4 * 1024 * 1024 && pieces < 1_000; pieces += 1) stream.write(piece);
+  }
+
+  test('says when its reader is slower than its writer, and when it has caught up: to all who wait', async () => {
+    const { stream, socket } = await slowReader();
+    fill(stream);
+    expect(stream.pendingBytes).toBeGreaterThan(0);
+    const waiting = Promise.all([stream.drained(), stream.drained(), stream.drained()]);
+    socket.resume();
+    await waiting;
+    expect(stream.pendingBytes).toBe(0);
+    fill(stream);
+    await stream.drained();
+    expect(stream.open).toBe(true);
+  });
+
+  test('leaves nobody waiting when its reader goes away, and takes what is written then for nothing', async () => {
+    const { stream, socket } = await slowReader();
+    fill(stream);
+    const waiting = stream.drained();
+    socket.destroy();
+    await waiting;
+    expect([stream.open, stream.write('more')]).toEqual([false, true]);
+    await stream.drained();
+    stream.end();
+  });
+});
+
+describe('a request', () => {
+  test.each<[string, Partial<EdgeRequest>]>([
+    ['/mcp', { path: '/mcp', query: '' }],
+    ['/mcp?a=1&b=2', { path: '/mcp', query: 'a=1&b=2' }],
+    ['/mcp?', { path: '/mcp', query: '' }],
+    ['/a?b?c', { path: '/a', query: 'b?c' }],
+    ['/%2e%2e/x', { path: '/%2e%2e/x', query: '' }],
+  ])('for %s has its path and its query apart, as they were written', async (target, expected) => {
+    const { promise, resolve } = Promise.withResolvers<EdgeRequest>();
+    const url = await serve((request, response) => {
+      resolve(request);
+      response.send(200, {});
+    });
+    await say(url, `GET ${target} HTTP/1.1\r\nhost: example.com:80\r\nX-Two: a\r\nx-two: b\r\nconnection: close\r\n\r\n`).answer;
+    const request = await promise;
+    expect(request).toMatchObject({ method: 'GET', host: 'example.com:80', ...expected });
+    expect([request.header('x-two'), request.header('x-none')]).toEqual(['a, b', undefined]);
+  });
+
+  test('without a Host never reaches us', async () => {
+    let requests = 0;
+    const url = await serve(() => (requests += 1));
+    expect(await say(url, 'GET / HTTP/1.1\r\n\r\n').answer).toMatch(/^HTTP\/1\.1 400 /);
+    expect(requests).toBe(0);
+  });
+});

@@ -1,0 +1,70 @@
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import type { Generation, McpBackend, Route } from '#protocol/config/generation.ts';
+import { type RouteWorld, buildWorld } from './world.ts';
+
+const backend = (key: string, more: Partial<McpBackend> = {}): McpBackend => ({
+  key, targets: [], statefulMode: 'stateful', prefixMode: 'conditional', failureMode: 'failClosed', dnsRebindingProtection: false, ...more,
+});
+
+interface Plan {
+  readonly backends: readonly McpBackend[];
+  readonly weights: readonly (readonly [backend: string, weight: number])[];
+  readonly hostname?: string;
+  readonly hostnames?: readonly string[];
+  readonly listenerPolicies?: Record<string, unknown>;
+  readonly policies?: Record<string, unknown>;
+}
+
+function routeWorld({ backends, weights, hostname, hostnames = [], listenerPolicies = {}, policies = {} }: Plan): RouteWorld {
+  const route: Route = {
+    key: 'r', name: 'r', hostnames, policies, matches: [{ path: { kind: 'pathPrefix', value: '/' }, method: undefined, headers: [], query: [] }],
+    backends: weights.map(([name, weight]) => ({ backend: name, weight })),
+  };
+  const generation: Generation = {
+    id: 'g', warnings: [], backends: new Map(backends.map((one) => [one.key, one])),
+    settings: { sessionTtlMs: 1, statsAddr: undefined, readinessAddr: undefined, logLevel: undefined, logFormat: undefined },
+    binds: [{ port: 80, listeners: [{ name: 'l', hostname, policies: listenerPolicies, routes: [route] }] }],
+  };
+  const bind = buildWorld(generation, { now: () => 0 }).binds.get(80);
+  if (bind === undefined) throw new Error('the bind is missing');
+  return bind.routeWorld(route);
+}
+
+const A = backend('a');
+const B = backend('b');
+
+describe('a backend of a route', () => {
+  test('is chosen by its weight', () => {
+    const world = routeWorld({ backends: [A, B], weights: [['a', 1], ['b', 3]] });
+    expect([0, 0.2499, 0.25, 0.9999].map((random) => world.pick(random)?.key)).toEqual(['a', 'a', 'b', 'b']);
+    expect(world.backendKeys).toBe('a,b');
+  });
+
+  test('is always one that has a weight and exists, if there is such', () => {
+    const weight = fc.nat(5);
+    fc.assert(
+      fc.property(weight, weight, weight, fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true }), (a, b, missing, random) => {
+        const picked = routeWorld({ backends: [A, B], weights: [['a', a], ['missing', missing], ['b', b]] }).pick(random)?.key;
+        expect(picked === undefined).toBe(a + b === 0);
+        expect(picked === 'a' ? a : picked === 'b' ? b : 1).toBeGreaterThan(0);
+      }),
+    );
+  });
+
+  test('asks protection for the whole route', () => {
+    expect(routeWorld({ backends: [A, backend('b', { dnsRebindingProtection: true })], weights: [['a', 1], ['b', 1]] }).dnsRebindingProtection).toBe(true);
+    expect(routeWorld({ backends: [A], weights: [['a', 1]] }).dnsRebindingProtection).toBe(false);
+  });
+});
+
+test('a route counts as named by a hostname of its own or of its listener', () => {
+  const named = (more: Partial<Plan>): boolean => routeWorld({ backends: [A], weights: [['a', 1]], ...more }).hostNamed;
+  expect([named({}), named({ hostname: 'a.example' }), named({ hostnames: ['a.example'] })]).toEqual([false, true, true]);
+});
+
+test('an origin is trusted by the cors of the route or of its listener', () => {
+  const cors = (origin: string) => ({ cors: { allowOrigins: [origin] } });
+  const world = routeWorld({ backends: [A], weights: [['a', 1]], listenerPolicies: cors('https://listener.example'), policies: cors('https://route.example') });
+  expect(['https://listener.example', 'https://route.example', 'https://other.example'].map((origin) => world.trustsOrigin(origin))).toEqual([true, true, false]);
+});
