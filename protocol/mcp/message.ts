@@ -88,7 +88,7 @@ export const errorResponse = (id: Id | null | undefined, error: RpcError): Uint8
   encode(id === null || id === undefined ? { jsonrpc: '2.0', error } : { jsonrpc: '2.0', id, error });
 
 /** A name travels in headers, of HTTP and of NATS; a longer one is treated as none and stays in the body. */
-export const NAME_CHARS_MAX = 4_096;
+const NAME_CHARS_MAX = 4_096;
 
 /** What names the thing a request is about: the value `Mcp-Name` mirrors (MCP 2026-07-28, "Standard headers"). */
 export function nameOf(method: string, params: Params | undefined): string | undefined {

@@ -7,6 +7,7 @@ const VERSION = '2026-07-28';
 const META = { [META_VERSION]: VERSION, [META_CAPABILITIES]: {} };
 
 type Headers = Readonly<Record<string, string>>;
+type Row = [what: string, message: Message, headers: Headers, refusal: readonly [status: number, code: number, words: string]];
 
 const call = (params: Record<string, unknown> = {}, method = 'tools/call'): Message => ({ jsonrpc: '2.0', id: 1, method, params: { name: 'echo', _meta: META, ...params } });
 const HEADERS: Headers = { 'mcp-protocol-version': VERSION, 'mcp-method': 'tools/call', 'mcp-name': 'echo' };
@@ -44,29 +45,29 @@ describe('a modern request', () => {
     expect(refused(call({ name: undefined }, 'tools/list'), { ...without('mcp-name'), 'mcp-method': 'tools/list' })).toBeUndefined();
   });
 
-  test.each<[string, Message, Headers, number, number, string]>([
-    ['no version in _meta', call({ _meta: { [META_CAPABILITIES]: {} } }), HEADERS, 400, -32602, 'protocolVersion'],
-    ['no _meta at all', call({ _meta: undefined }), HEADERS, 400, -32602, 'protocolVersion'],
-    ['a version that is no text', call({ _meta: { ...META, [META_VERSION]: 1 } }), HEADERS, 400, -32602, 'protocolVersion'],
-    ['no capabilities', call({ _meta: { [META_VERSION]: VERSION } }), HEADERS, 400, -32602, 'clientCapabilities'],
-    ['capabilities that are no object', call({ _meta: { ...META, [META_CAPABILITIES]: 'all' } }), HEADERS, 400, -32602, 'clientCapabilities'],
-    ['capabilities that are null', call({ _meta: { ...META, [META_CAPABILITIES]: null } }), HEADERS, 400, -32602, 'clientCapabilities'],
-    ['no version header', call(), without('mcp-protocol-version'), 400, -32020, 'MCP-Protocol-Version is missing'],
-    ['another version in the header', call(), { ...HEADERS, 'mcp-protocol-version': '2025-11-25' }, 400, -32020, 'MCP-Protocol-Version differs'],
-    ['no method header', call(), without('mcp-method'), 400, -32020, 'Mcp-Method is missing'],
-    ['another method in the header', call(), { ...HEADERS, 'mcp-method': 'tools/list' }, 400, -32020, 'Mcp-Method differs'],
-    ['the method in other letters', call(), { ...HEADERS, 'mcp-method': 'Tools/Call' }, 400, -32020, 'Mcp-Method differs'],
-    ['no name header', call(), without('mcp-name'), 400, -32020, 'Mcp-Name is missing'],
-    ['another name in the header', call(), { ...HEADERS, 'mcp-name': 'other' }, 400, -32020, 'Mcp-Name differs'],
-    ['a name header for a call without a name', call({ name: undefined }), HEADERS, 400, -32020, 'Mcp-Name differs'],
-    ['a name that is broken base64', call(), { ...HEADERS, 'mcp-name': '=?base64?a?=' }, 400, -32020, 'not valid base64'],
-    ['a name of another in base64', call(), { ...HEADERS, 'mcp-name': '=?base64?b3RoZXI=?=' }, 400, -32020, 'Mcp-Name differs'],
-    ['an unknown version', call({ _meta: { ...META, [META_VERSION]: '1999-01-01' } }), { ...HEADERS, 'mcp-protocol-version': '1999-01-01' }, 400, -32022, '1999-01-01'],
-    ['a version of the other era', call({ _meta: { ...META, [META_VERSION]: '2025-11-25' } }), { ...HEADERS, 'mcp-protocol-version': '2025-11-25' }, 400, -32022, '2025-11-25'],
+  test.each<Row>([
+    ['no version in _meta', call({ _meta: { [META_CAPABILITIES]: {} } }), HEADERS, [400, -32602, 'protocolVersion']],
+    ['no _meta at all', call({ _meta: undefined }), HEADERS, [400, -32602, 'protocolVersion']],
+    ['a version that is no text', call({ _meta: { ...META, [META_VERSION]: 1 } }), HEADERS, [400, -32602, 'protocolVersion']],
+    ['no capabilities', call({ _meta: { [META_VERSION]: VERSION } }), HEADERS, [400, -32602, 'clientCapabilities']],
+    ['capabilities that are no object', call({ _meta: { ...META, [META_CAPABILITIES]: 'all' } }), HEADERS, [400, -32602, 'clientCapabilities']],
+    ['capabilities that are null', call({ _meta: { ...META, [META_CAPABILITIES]: null } }), HEADERS, [400, -32602, 'clientCapabilities']],
+    ['no version header', call(), without('mcp-protocol-version'), [400, -32020, 'MCP-Protocol-Version is missing']],
+    ['another version in the header', call(), { ...HEADERS, 'mcp-protocol-version': '2025-11-25' }, [400, -32020, 'MCP-Protocol-Version differs']],
+    ['no method header', call(), without('mcp-method'), [400, -32020, 'Mcp-Method is missing']],
+    ['another method in the header', call(), { ...HEADERS, 'mcp-method': 'tools/list' }, [400, -32020, 'Mcp-Method differs']],
+    ['the method in other letters', call(), { ...HEADERS, 'mcp-method': 'Tools/Call' }, [400, -32020, 'Mcp-Method differs']],
+    ['no name header', call(), without('mcp-name'), [400, -32020, 'Mcp-Name is missing']],
+    ['another name in the header', call(), { ...HEADERS, 'mcp-name': 'other' }, [400, -32020, 'Mcp-Name differs']],
+    ['a name header for a call without a name', call({ name: undefined }), HEADERS, [400, -32020, 'Mcp-Name differs']],
+    ['a name that is broken base64', call(), { ...HEADERS, 'mcp-name': '=?base64?a?=' }, [400, -32020, 'not valid base64']],
+    ['a name of another in base64', call(), { ...HEADERS, 'mcp-name': '=?base64?b3RoZXI=?=' }, [400, -32020, 'Mcp-Name differs']],
+    ['an unknown version', call({ _meta: { ...META, [META_VERSION]: '1999-01-01' } }), { ...HEADERS, 'mcp-protocol-version': '1999-01-01' }, [400, -32022, '1999-01-01']],
+    ['a version of the other era', call({ _meta: { ...META, [META_VERSION]: '2025-11-25' } }), { ...HEADERS, 'mcp-protocol-version': '2025-11-25' }, [400, -32022, '2025-11-25']],
     ...['initialize', 'ping', 'logging/setLevel', 'resources/subscribe', 'resources/unsubscribe'].map(
-      (method): [string, Message, Headers, number, number, string] => [`${method}, which is of the other era`, call({}, method), { ...without('mcp-name'), 'mcp-method': method }, 404, -32601, method],
+      (method): Row => [`${method}, which is of the other era`, call({}, method), { ...without('mcp-name'), 'mcp-method': method }, [404, -32601, method]],
     ),
-  ])('with %s is refused', (_what, message, headers, status, code, words) => {
+  ])('with %s is refused', (_what, message, headers, [status, code, words]) => {
     expect(refused(message, headers)).toEqual([status, code, expect.stringContaining(words)]);
   });
 

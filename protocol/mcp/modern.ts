@@ -8,12 +8,11 @@ import { type Era, LATEST_MODERN, MODERN_VERSIONS, isModernVersion } from './ver
 export const META_VERSION = 'io.modelcontextprotocol/protocolVersion';
 export const META_CAPABILITIES = 'io.modelcontextprotocol/clientCapabilities';
 export const META_CLIENT_INFO = 'io.modelcontextprotocol/clientInfo';
-export const META_LOG_LEVEL = 'io.modelcontextprotocol/logLevel';
 export const META_SUBSCRIPTION = 'io.modelcontextprotocol/subscriptionId';
 
 export const VERSION_HEADER = 'mcp-protocol-version';
-export const METHOD_HEADER = 'mcp-method';
-export const NAME_HEADER = 'mcp-name';
+const METHOD_HEADER = 'mcp-method';
+const NAME_HEADER = 'mcp-name';
 export const PARAM_HEADER_PREFIX = 'mcp-param-';
 
 /** Methods of the legacy era that 2026-07-28 removed: unknown to it, whoever is behind us. */
@@ -80,7 +79,7 @@ function refuseVersion(params: Params | undefined, header: HeaderReader): Refusa
   return isModernVersion(requested) ? undefined : unsupportedVersion(requested, MODERN_VERSIONS);
 }
 
-export const unsupportedVersion = (requested: string, supported: readonly string[]): Refusal => ({
+const unsupportedVersion = (requested: string, supported: readonly string[]): Refusal => ({
   status: 400,
   error: { code: CODE.unsupportedVersion, message: `Unsupported protocol version: ${requested}`, data: { supported, requested } },
 });

@@ -20,7 +20,7 @@ import {
   connectorStatus,
 } from '#protocol/subjects/connector.ts';
 import { sessionStream } from '#protocol/subjects/session.ts';
-import type { Asked, Meta, Serving } from '#host/bus/bus.ts';
+import { NOTHING, type Asked, type Meta, type Serving } from '#host/bus/bus.ts';
 import type { Host } from '#host/host.ts';
 import type { SpanHandle } from '#host/telemetry/spans.ts';
 import { type ConnectorEvents, connectorEvents } from '../events.ts';
@@ -31,11 +31,10 @@ import { SessionUpstreams } from './session-upstreams.ts';
 import type { Environment } from '#host/environment.ts';
 import { traced } from './trace.ts';
 
-export const SESSIONS_MAX = 50_000;
+const SESSIONS_MAX = 50_000;
 const REAP_EVERY_MS = 60_000;
 const INSPECT_AGAIN_MS = 5_000;
 const SESSION_TTL_MS = 30 * 60_000;
-const EMPTY = new Uint8Array(0);
 
 interface Served {
   readonly backend: Backend;
@@ -165,7 +164,7 @@ export class Connector {
     }
     if (asked.meta.verb === 'relay') return held.upstreams.relay(asked.meta.kind === 'request' ? this.#traced(asked) : asked);
     held.upstreams.listen();
-    asked.answer.end(EMPTY);
+    asked.answer.end(NOTHING);
   }
 
   #traced<A extends Asked<Meta>>(asked: A): A & { readonly span?: SpanHandle | undefined } {

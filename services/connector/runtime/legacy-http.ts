@@ -46,6 +46,8 @@ export class LegacyHttp implements SessionUpstream {
   readonly #endpoint: HttpEndpoint;
   readonly #closing = new Stop();
   #reviving: Promise<void> | undefined;
+  /** While it is initialized again: what is asked meanwhile would go out without a session. */
+  #opening: Promise<unknown> | undefined;
   #listening = false;
 
   constructor(options: LegacyHttpOptions) {
@@ -92,6 +94,7 @@ export class LegacyHttp implements SessionUpstream {
   }
 
   async #run(call: UpstreamCall, receiver: UpstreamReceiver, stop: Stop): Promise<void> {
+    if (this.#opening !== undefined && call.method !== 'initialize') await this.#opening.catch(() => undefined);
     const held = this.session;
     let answer = await this.#post(call.payload, call.headers, call.deadline);
     if (answer.kind === 'refused' && answer.status === 404 && held !== null && call.method !== 'initialize') {
@@ -166,7 +169,11 @@ export class LegacyHttp implements SessionUpstream {
   async #follow(): Promise<void> {
     let lastEventId: string | undefined;
     let retryMs = RETRY_MS;
+    let { session } = this;
     while (!this.#closing.stopped) {
+      // Event ids mean nothing to another session.
+      if (this.session !== session) lastEventId = undefined;
+      ({ session } = this);
       try {
         const answer = await this.#get(lastEventId, this.#closing, Number.MAX_SAFE_INTEGER);
         if (answer.kind !== 'stream') break;
@@ -196,9 +203,8 @@ export class LegacyHttp implements SessionUpstream {
 
   #revive(lost: string): Promise<void> {
     if (this.session !== lost && this.#reviving === undefined) return Promise.resolve();
-    this.#reviving ??= this.open()
-      .then(() => this.#options.revived(this))
-      .finally(() => (this.#reviving = undefined));
+    this.#opening ??= this.open().finally(() => (this.#opening = undefined));
+    this.#reviving ??= this.#opening.then(() => this.#options.revived(this)).finally(() => (this.#reviving = undefined));
     return this.#reviving;
   }
 }

@@ -2,7 +2,7 @@
 import type { McpBackend } from '#protocol/config/generation.ts';
 import { Fault } from '#protocol/faults/fault.ts';
 import { type Id, type Response, encode } from '#protocol/mcp/message.ts';
-import type { Asked, Meta } from '#host/bus/bus.ts';
+import { NOTHING, type Asked, type Meta } from '#host/bus/bus.ts';
 import type { SpanHandle } from '#host/telemetry/spans.ts';
 import { isList } from '../core/lists.ts';
 import { mergeDiscover } from '../core/merge.ts';
@@ -25,8 +25,6 @@ export interface CallMeta extends Meta {
 
 export type ModernAsked = Asked<CallMeta> & { readonly span?: SpanHandle | undefined };
 export type Ended = (asked: ModernAsked, target: string, outcome: Response | Fault, startedAt: number) => void;
-
-const EMPTY = new Uint8Array(0);
 
 export class ModernBackend {
   readonly #backend: McpBackend;
@@ -53,7 +51,7 @@ export class ModernBackend {
   }
 
   async #call(asked: ModernAsked, startedAt: number): Promise<void> {
-    if (asked.meta.kind !== 'request') return asked.answer.end(EMPTY);
+    if (asked.meta.kind !== 'request') return asked.answer.end(NOTHING);
     const call = readCall(asked);
     const [only] = this.#targets.values();
     if (!this.#naming.shared && only) {

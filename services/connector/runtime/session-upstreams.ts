@@ -10,6 +10,7 @@ import type { McpBackend } from '#protocol/config/generation.ts';
 import { Fault } from '#protocol/faults/fault.ts';
 import { CODE, type Id, type Notification, type Request, type Response, encode, idKey, parseJson } from '#protocol/mcp/message.ts';
 import type { OpenedUpstreams } from '#protocol/subjects/connector.ts';
+import { NOTHING } from '#host/bus/bus.ts';
 import { isList } from '../core/lists.ts';
 import { mergeInitialize } from '../core/merge.ts';
 import { Naming } from '../core/naming.ts';
@@ -23,7 +24,6 @@ import { type SessionUpstream, UpstreamCall, type UpstreamReceiver, ask, request
 
 const IN_FLIGHT_MAX = 512;
 const FANOUT_MS = 15_000;
-const EMPTY = new Uint8Array(0);
 
 interface InFlight {
   readonly upstream: SessionUpstream;
@@ -67,6 +67,7 @@ export class SessionUpstreams {
   async open(): Promise<{ readonly response: Uint8Array; readonly opened: OpenedUpstreams }> {
     const { targets, failureMode } = this.backend;
     const settled = await Promise.allSettled(targets.map((target) => this.#openTarget(target)));
+    this.#inOrder(targets);
     const results = settled.filter((one) => one.status === 'fulfilled').map((one) => one.value);
     const failed = settled.filter((one) => one.status === 'rejected').map((one) => one.reason as Fault);
     const broken = failed.filter((fault) => !speaksOtherEra(fault));
@@ -78,6 +79,13 @@ export class SessionUpstreams {
     const [only] = results;
     const result = this.#naming.shared || only === undefined ? mergeInitialize(results) : only.value;
     return { response: encode({ jsonrpc: '2.0', id: this.#initialize.id, result }), opened: this.opened(String(result['protocolVersion'])) };
+  }
+
+  /** Lists follow the configuration, whichever target was opened first. */
+  #inOrder(targets: McpBackend['targets']): void {
+    const members = targets.flatMap(({ name }) => [...this.#members].filter(([target]) => target === name));
+    this.#members.clear();
+    for (const [name, member] of members) this.#members.set(name, member);
   }
 
   opened(version: string): OpenedUpstreams {
@@ -124,6 +132,7 @@ export class SessionUpstreams {
     for (const { upstream: subscribed, payload } of this.#subscriptions.values()) {
       if (subscribed === upstream) await ask(upstream, this.#ownCall(payload)).catch(() => undefined);
     }
+    if (this.#listening) upstream.listen();
   }
 
   async #openTarget(target: McpBackend['targets'][number]): Promise<{ target: string; value: Record<string, unknown> }> {
@@ -205,7 +214,7 @@ export class SessionUpstreams {
       },
       fail: (fault) => {
         this.#inFlight.delete(key);
-        if (fault.facts['reason'] === 'cancelled') answer.end(EMPTY);
+        if (fault.facts['reason'] === 'cancelled') answer.end(NOTHING);
         else answer.fail(fault);
         ended(relayed, upstream.target, fault, startedAt);
       },
@@ -229,7 +238,7 @@ export class SessionUpstreams {
     if (meta.method === 'notifications/cancelled') await this.#cancel(payload);
     else if (meta.method === 'notifications/progress') await this.#progress(payload);
     else await Promise.allSettled([...this.#members.values()].map(({ upstream }) => upstream.tell(payload)));
-    answer.end(EMPTY);
+    answer.end(NOTHING);
   }
 
   /** The server need not answer a request that was cancelled, so its answer ends here. */
@@ -250,7 +259,7 @@ export class SessionUpstreams {
   async #response(relayed: Relayed): Promise<void> {
     const pending = this.#requests.settle(parseJson(relayed.payload) as Response);
     if (pending) await pending.upstream.tell(pending.payload);
-    relayed.answer.end(EMPTY);
+    relayed.answer.end(NOTHING);
   }
 
   async #answer(relayed: Relayed, work: Promise<Record<string, unknown>>): Promise<void> {

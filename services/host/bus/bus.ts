@@ -14,6 +14,9 @@ import type { Fault } from '#protocol/faults/fault.ts';
 import type { Subject } from '#protocol/subjects/define.ts';
 import type { StreamFacts } from '#protocol/subjects/frames.ts';
 
+/** The payload of a message that says everything in its metadata. */
+export const NOTHING = new Uint8Array(0);
+
 export type Meta = Readonly<Record<string, string | undefined>>;
 
 export interface Outgoing<M> {

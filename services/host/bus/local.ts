@@ -6,8 +6,6 @@ import type { Answer, Asked, Bus, Call, Incoming, Meta, Outgoing, Question, Rece
 import { OpenCall } from './call.ts';
 import { type Handler, type Listener, Registry, noResponders } from './registry.ts';
 
-export const NOTHING = new Uint8Array(0);
-
 export class LocalBus implements Bus {
   readonly instance: string;
   readonly connected = true;
@@ -87,7 +85,7 @@ export function firstFrame(start: (receiver: Receiver) => Call): Promise<Uint8Ar
   });
 }
 
-export async function within(work: Promise<void>, deadline: number): Promise<void> {
+export async function within(work: Promise<unknown>, deadline: number): Promise<void> {
   let timer: NodeJS.Timeout | undefined;
   const limit = new Promise<void>((resolve) => {
     timer = setTimeout(resolve, Math.max(0, deadline - Date.now()));

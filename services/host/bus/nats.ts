@@ -31,7 +31,7 @@ export interface NatsBusOptions {
 const NO_RESPONDERS = 503;
 const busDown = (): Fault => new Fault('overloaded', 'the connection to NATS is lost', { reason: 'bus-down' });
 
-export class NatsBus implements Bus {
+class NatsBus implements Bus {
   readonly instance: string;
   readonly #nc: NatsConnection;
   readonly #outbox: Outbox;
@@ -77,7 +77,12 @@ export class NatsBus implements Bus {
     };
     const subscription = this.#subscribe(subject, dispatch, options?.queue);
     this.#taking.add(subscription);
-    return this.#serving(subscription, remove);
+    const stop = (): void => {
+      remove();
+      this.#taking.delete(subscription);
+      void letGo(subscription).then(() => this.#subscriptions.delete(subscription));
+    };
+    return { stop };
   }
 
   listen<M extends Meta>(subject: Subject<M>, handler: (message: Incoming<M>) => void, options?: { queue?: string }): Serving {
@@ -131,7 +136,8 @@ export class NatsBus implements Bus {
   }
 
   async drain(deadline: number): Promise<void> {
-    for (const subscription of this.#taking) subscription.unsubscribe();
+    const takenLast = Promise.all([...this.#taking].map(letGo));
+    if (this.#connected) await within(takenLast, deadline);
     await within(this.#registry.idle(), deadline);
     for (const call of this.#calls.values()) call.cancel();
     this.#outbox.flush();
@@ -217,7 +223,6 @@ export class NatsBus implements Bus {
       stop: () => {
         remove();
         this.#subscriptions.delete(subscription);
-        this.#taking.delete(subscription);
         if (!subscription.isClosed()) subscription.unsubscribe();
       },
     };
@@ -236,6 +241,11 @@ export class NatsBus implements Bus {
     if (!connected) for (const call of this.#calls.values()) call.fail(busDown());
     for (const listen of this.#listening) listen(connected);
   }
+}
+
+/** What the broker had handed over before it heard of the end is still served: dropped, its asker would wait for its deadline. */
+async function letGo(subscription: Subscription): Promise<void> {
+  if (!subscription.isClosed() && !subscription.isDraining()) await subscription.drain().catch(() => undefined);
 }
 
 export const createNatsBus = (options: NatsBusOptions): Bus => new NatsBus(options);

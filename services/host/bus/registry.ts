@@ -4,7 +4,7 @@ import type { Producer } from './answer.ts';
 import type { Asked, Incoming, Meta, ServeOptions } from './bus.ts';
 
 /** Open answers of one handler when it names no limit of its own. */
-export const OPEN_ANSWERS_MAX = 10_000;
+const OPEN_ANSWERS_MAX = 10_000;
 
 export type Handler = (message: Asked<Meta>) => void;
 export type Listener = (message: Incoming<Meta>) => void;

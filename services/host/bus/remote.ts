@@ -4,7 +4,7 @@ import { type FrameKind, type StreamFacts, callCancelled, control } from '#proto
 import { Producer } from './answer.ts';
 import type { Meta } from './bus.ts';
 import type { ProducerLink } from './call.ts';
-import { NOTHING } from './local.ts';
+import { NOTHING } from './bus.ts';
 import type { Outbox } from './outbox.ts';
 import { faultHeaders, frameHeaders, metaHeaders } from './wire.ts';
 

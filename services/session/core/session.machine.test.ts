@@ -1,7 +1,6 @@
-import { initialTransition, transition } from 'xstate';
 import { describe, expect, test } from 'vitest';
 import type { OpenedUpstreams } from '#protocol/subjects/connector.ts';
-import { SUBSCRIPTIONS_MAX, type SessionContext, type SessionEffect, type SessionEvent, sessionMachine } from './session.machine.ts';
+import { SUBSCRIPTIONS_MAX, type SessionContext, type SessionEffect, type SessionEvent, type SessionState, step } from './session.machine.ts';
 
 const AT = 1_000;
 const upstreamsAt = (connector: string): OpenedUpstreams => ({ connector, version: '2025-11-25', targets: {} });
@@ -15,14 +14,10 @@ interface Outcome {
 
 /** Where a session is after these events, and what the last of them asked for. Pure: no actor, no clock. */
 function after(events: readonly SessionEvent[], input: Partial<SessionContext> = {}): Outcome {
-  let [snapshot] = initialTransition(sessionMachine, { ...fresh, ...input });
-  let effects: SessionEffect[] = [];
-  for (const event of events) {
-    const [next, actions] = transition(sessionMachine, snapshot, event);
-    snapshot = next;
-    effects = actions.filter(({ type }) => (type as string) === 'xstate.emit').map(({ params }) => (params as { event: SessionEffect }).event);
-  }
-  return { state: snapshot.value, context: snapshot.context, effects };
+  let state: SessionState = { value: 'ready', context: { ...fresh, ...input } };
+  let effects: readonly SessionEffect[] = [];
+  for (const event of events) ({ state, effects } = step(state, event));
+  return { state: state.value, context: state.context, effects };
 }
 
 const lost: SessionEvent = { type: 'upstreamsLost', at: AT, connector: 'connector-1' };

@@ -9,7 +9,7 @@
  * M3 A plain call changes nothing about a session, so it is no event here: an xstate step costs 17 µs, a tenth of a call.
  * M4 What is to be done is emitted as a name and data; the actor does it, in the order it was emitted.
  */
-import { type ActorRefFrom, assign, emit, setup } from 'xstate';
+import { assign, emit, setup, transition } from 'xstate';
 import type { CloseReason, OpenRecord } from '#protocol/records/session.ts';
 import type { OpenedUpstreams } from '#protocol/subjects/connector.ts';
 
@@ -62,7 +62,7 @@ const machine = setup({
   },
 });
 
-export const sessionMachine = machine.createMachine({
+const sessionMachine = machine.createMachine({
   id: 'session',
   context: ({ input }) => input,
   initial: 'ready',
@@ -89,4 +89,19 @@ export const sessionMachine = machine.createMachine({
   },
 });
 
-export type SessionMachineActor = ActorRefFrom<typeof sessionMachine>;
+/** Where a session is, as plain values: all that a live session keeps of its machine. */
+export interface SessionState {
+  readonly value: 'ready' | 'reopening' | 'closed';
+  readonly context: SessionContext;
+}
+
+/**
+ * One event, by xstate's pure transition (12 to 19 µs). A started xstate actor would take it in 4, and cost every idle
+ * session 3.7 KB; events are rare (M3) and idle sessions are many.
+ */
+export function step(state: SessionState, event: SessionEvent): { readonly state: SessionState; readonly effects: readonly SessionEffect[] } {
+  const [next, actions] = transition(sessionMachine, sessionMachine.resolveState(state), event);
+  // The type of executable actions leaves out those xstate performs itself; emit is one of them.
+  const emitted = actions.filter(({ type }) => (type as string) === 'xstate.emit').map(({ params }) => (params as { event: SessionEffect }).event);
+  return { state: { value: next.value, context: next.context }, effects: emitted };
+}

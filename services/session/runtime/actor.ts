@@ -6,20 +6,17 @@
  * A2 A durable change is in KV before its message goes on; a plain call is never written and never waits.
  * A3 When a write says the session has another owner, this actor is dropped and its message is told to look again.
  */
-import { createActor } from 'xstate';
 import { Fault, asFault } from '#protocol/faults/fault.ts';
 import { type Id, encode } from '#protocol/mcp/message.ts';
 import type { CloseReason, OpenRecord } from '#protocol/records/session.ts';
 import { connectorRelay } from '#protocol/subjects/connector.ts';
-import type { Asked, Bus, Meta } from '#host/bus/bus.ts';
+import { NOTHING, type Asked, type Bus, type Meta } from '#host/bus/bus.ts';
 import type { StartSpan } from '#host/telemetry/spans.ts';
 import { eventOf } from '../core/message-event.ts';
-import { type SessionEffect, type SessionEvent, type SessionMachineActor, sessionMachine } from '../core/session.machine.ts';
+import { type SessionEffect, type SessionEvent, type SessionState, step } from '../core/session.machine.ts';
 import { Mailbox } from './mailbox.ts';
 import type { SessionStore } from './store.ts';
 import { openUpstreams, replay } from './upstreams.ts';
-
-const EMPTY = new Uint8Array(0);
 
 export interface ActorMeta extends Meta {
   readonly verb: 'deliver' | 'listen' | 'touch' | 'close';
@@ -47,11 +44,14 @@ export class SessionActor {
   readonly session: string;
   readonly #deps: ActorDeps;
   readonly #mailbox = new Mailbox();
-  readonly #machine: SessionMachineActor;
-  readonly #effects: SessionEffect[] = [];
+  #state: SessionState;
+  /** Let go of: what still arrives is told to look for the next owner. */
+  #resting = false;
   #record: OpenRecord;
   #revision: number;
   #seenAt: number;
+  /** A client had a stream open, as far as this worker knows: new upstreams are listened to as the lost ones were. */
+  #listening = false;
 
   constructor(session: string, stored: { readonly record: OpenRecord; readonly revision: number }, deps: ActorDeps) {
     this.session = session;
@@ -60,14 +60,12 @@ export class SessionActor {
     this.#revision = stored.revision;
     const { initialized, logLevel, subscriptions, upstreams, seenAt } = stored.record;
     this.#seenAt = seenAt;
-    this.#machine = createActor(sessionMachine, { input: { initialized, logLevel, subscriptions, upstreams } });
-    this.#machine.on('*', (effect) => this.#effects.push(effect));
-    this.#machine.start();
+    this.#state = { value: 'ready', context: { initialized, logLevel, subscriptions, upstreams } };
   }
 
   /** The record as it would be stored now. */
   get record(): OpenRecord {
-    return { ...this.#record, ...this.#machine.getSnapshot().context, seenAt: this.#seenAt };
+    return { ...this.#record, ...this.#state.context, seenAt: this.#seenAt };
   }
 
   /** Of its last message, ms since the epoch. */
@@ -102,7 +100,7 @@ export class SessionActor {
     return new Promise((resolve) => {
       const taken = this.#mailbox.post(async () => {
         if (this.#seenAt !== this.#record.seenAt) await this.#settle(this.#save(), undefined);
-        this.#machine.stop();
+        this.#resting = true;
         resolve();
       });
       if (!taken) resolve();
@@ -112,16 +110,19 @@ export class SessionActor {
   #take(asked: Asked<ActorMeta>): void | Promise<void> {
     const { meta, payload } = asked;
     const at = this.#deps.now();
-    if (this.#machine.getSnapshot().status === 'done') return asked.answer.fail(new Fault('gone', 'no such session'));
+    if (this.#resting) return asked.answer.fail(new Fault('conflict', 'the session is at rest', { reason: 'moved' }));
+    if (this.#state.value === 'closed') return asked.answer.fail(new Fault('gone', 'no such session'));
     this.#seenAt = at;
     if (meta.lost !== undefined) return this.#settle(this.#retake(asked, meta.lost, at), asked);
     switch (meta.verb) {
       case 'deliver':
         return meta.method === 'ping' ? this.#pong(asked) : this.#decide(eventOf(meta.method, payload, at), asked);
       case 'listen':
+        this.#listening = true;
         return this.#relay(asked, 'listen');
       case 'touch':
-        return asked.answer.end(EMPTY);
+        this.#listening = true;
+        return asked.answer.end(NOTHING);
       case 'close':
         return this.#decide({ type: 'closeAsked', at, reason: 'deleted' }, asked);
     }
@@ -143,8 +144,9 @@ export class SessionActor {
   }
 
   #send(event: SessionEvent): readonly SessionEffect[] {
-    this.#machine.send(event);
-    return this.#effects.splice(0);
+    const { state, effects } = step(this.#state, event);
+    this.#state = state;
+    return effects;
   }
 
   async #perform(effects: readonly SessionEffect[], asked: Asked<ActorMeta> | undefined): Promise<void> {
@@ -162,7 +164,7 @@ export class SessionActor {
         case 'close':
           await this.#deps.store.bury(this.session, effect.reason, this.#revision);
           this.#deps.closed(this, effect.reason);
-          asked?.answer.end(EMPTY);
+          asked?.answer.end(NOTHING);
           break;
       }
     }
@@ -180,7 +182,7 @@ export class SessionActor {
 
   #relay(asked: Asked<ActorMeta>, verb: 'relay' | 'listen'): void {
     const { kind, method, id, name } = asked.meta;
-    const { connector } = this.#machine.getSnapshot().context.upstreams;
+    const { connector } = this.#state.context.upstreams;
     const span = this.#deps.startSpan(`session ${method ?? kind ?? verb}`, { kind: 'internal', traceparent: asked.traceparent });
     const onward = span.traceparent === asked.traceparent ? asked : { ...asked, traceparent: span.traceparent };
     this.#deps.bus.forward(onward, connectorRelay.to({ instance: connector }), { verb, session: this.session, kind, method, id, name });
@@ -207,6 +209,6 @@ export class SessionActor {
       throw error;
     });
     await this.#perform(this.#send({ type: 'upstreamsOpened', at: this.#deps.now(), upstreams }), undefined);
-    await replay(this.#deps.bus, this.session, this.record);
+    await replay(this.#deps.bus, this.session, this.record, this.#listening);
   }
 }

@@ -3,10 +3,9 @@ import { Fault } from '#protocol/faults/fault.ts';
 import { decode, encode, parseJson } from '#protocol/mcp/message.ts';
 import type { OpenRecord } from '#protocol/records/session.ts';
 import { type OpenedUpstreams, connectorClose, connectorOpen, connectorRelay, openedUpstreams } from '#protocol/subjects/connector.ts';
-import type { Bus } from '#host/bus/bus.ts';
+import { NOTHING, type Bus } from '#host/bus/bus.ts';
 
 const REPLAY_MS = 15_000;
-const EMPTY = new Uint8Array(0);
 
 export interface Opening {
   readonly session: string;
@@ -41,13 +40,19 @@ export function openUpstreams(bus: Bus, opening: Opening): Promise<Opened> {
 }
 
 /** Says again to new upstreams what the client had said to the lost ones. */
-export async function replay(bus: Bus, session: string, record: Pick<OpenRecord, 'initialized' | 'logLevel' | 'subscriptions' | 'upstreams'>): Promise<void> {
+export async function replay(
+  bus: Bus,
+  session: string,
+  record: Pick<OpenRecord, 'initialized' | 'logLevel' | 'subscriptions' | 'upstreams'>,
+  listening: boolean,
+): Promise<void> {
   const subject = connectorRelay.to({ instance: record.upstreams.connector });
   const deadline = Date.now() + REPLAY_MS;
   if (record.initialized) {
     const payload = encode({ jsonrpc: '2.0', method: 'notifications/initialized' });
     await bus.request(subject, { payload, meta: { verb: 'relay', session, kind: 'notification', method: 'notifications/initialized' }, deadline });
   }
+  if (listening) await bus.request(subject, { payload: NOTHING, meta: { verb: 'listen', session }, deadline });
   const requests = [
     ...(record.logLevel === null ? [] : [{ method: 'logging/setLevel', params: { level: record.logLevel } }]),
     ...record.subscriptions.map((uri) => ({ method: 'resources/subscribe', params: { uri } })),
@@ -60,7 +65,7 @@ export async function replay(bus: Bus, session: string, record: Pick<OpenRecord,
 }
 
 export function closeUpstreams(bus: Bus, session: string, upstreams: OpenedUpstreams): void {
-  bus.send(connectorClose.to({ instance: upstreams.connector }), { payload: EMPTY, meta: { session } });
+  bus.send(connectorClose.to({ instance: upstreams.connector }), { payload: NOTHING, meta: { session } });
 }
 
 export const initializeText = (payload: Uint8Array): string => decode(payload);

@@ -9,7 +9,7 @@
 import { Fault, asFault } from '#protocol/faults/fault.ts';
 import type { CloseReason, OpenRecord } from '#protocol/records/session.ts';
 import { SESSION_QUEUE, sessionActor, sessionClaim, sessionClosed, sessionOpen } from '#protocol/subjects/session.ts';
-import type { Asked, Serving } from '#host/bus/bus.ts';
+import { NOTHING, type Asked, type Serving } from '#host/bus/bus.ts';
 import type { Host } from '#host/host.ts';
 import type { SessionSettings } from '../settings.ts';
 import { type SessionEvents, sessionEvents } from '../events.ts';
@@ -17,9 +17,8 @@ import { type ActorDeps, SessionActor } from './actor.ts';
 import type { SessionStore } from './store.ts';
 import { closeUpstreams, initializeText, openUpstreams } from './upstreams.ts';
 
-export const SESSIONS_MAX = 100_000;
+const SESSIONS_MAX = 100_000;
 const TTL_MS = 30 * 60_000;
-const EMPTY = new Uint8Array(0);
 
 interface Live {
   readonly actor: SessionActor;
@@ -35,6 +34,8 @@ export class SessionWorker {
   readonly #deps: ActorDeps;
   readonly #live = new Map<string, Live>();
   readonly #claiming = new Map<string, Promise<void>>();
+  /** On their way to rest: a message that comes meanwhile has the session claimed again, but only once it is at rest. */
+  readonly #resting = new Map<string, Promise<void>>();
   readonly #serving: Serving[];
   readonly #timers: NodeJS.Timeout[];
   readonly #passivateMs: number;
@@ -133,13 +134,15 @@ export class SessionWorker {
     const { session, principal } = asked.meta;
     try {
       await this.#claim(session, principal);
-      asked.answer.end(EMPTY);
+      asked.answer.end(NOTHING);
     } catch (error) {
       asked.answer.fail(this.#fault('a session could not be claimed', error));
     }
   }
 
   #claim(session: string, principal: string): Promise<void> {
+    const resting = this.#resting.get(session);
+    if (resting !== undefined) return resting.then(() => this.#claim(session, principal));
     if (this.#live.has(session)) return Promise.resolve();
     let claiming = this.#claiming.get(session);
     if (claiming === undefined) {
@@ -166,7 +169,16 @@ export class SessionWorker {
     this.#live.delete(session);
   }
 
-  async #rest(session: string): Promise<void> {
+  #rest(session: string): Promise<void> {
+    let resting = this.#resting.get(session);
+    if (resting === undefined) {
+      resting = this.#putToRest(session).finally(() => this.#resting.delete(session));
+      this.#resting.set(session, resting);
+    }
+    return resting;
+  }
+
+  async #putToRest(session: string): Promise<void> {
     const live = this.#live.get(session);
     if (live === undefined) return;
     live.serving.stop();
@@ -178,7 +190,7 @@ export class SessionWorker {
   #closed(actor: SessionActor, reason: CloseReason): void {
     const { record, session } = actor;
     closeUpstreams(this.#host.bus, session, record.upstreams);
-    this.#host.bus.send(sessionClosed.to({ session }), { payload: EMPTY, meta: { reason } });
+    this.#host.bus.send(sessionClosed.to({ session }), { payload: NOTHING, meta: { reason } });
     this.#release(session);
     this.#events.closed(session, record, reason);
   }
