@@ -77,7 +77,7 @@ describe('parley up', () => {
     const tail = start(['audit', 'tail', '--data', data, '--kind', 'call_completed', '--since', '1h']);
     await tail.line(/listening to/);
     await runCommand(['call', 'test_simple_text', '--url', url]);
-    expect(await tail.line(/tool=test_simple_text/)).toMatch(/^\S+Z call_completed +\d+\.\dms principal=anonymous .*target=fixture/);
+    expect(await tail.line(/call_completed .*tool=test_simple_text/)).toMatch(/^\S+Z call_completed +\d+\.\dms .*target=fixture .*principal=anonymous/);
   });
 
   test('keeps its data directory to itself', async () => {
@@ -100,7 +100,7 @@ describe('parley up', () => {
 test('parley up serves the demonstration from its default configuration', async () => {
   const demonstration = await readFile(join(import.meta.dirname, '../../services/cli/default.yaml'), 'utf8');
   const port = await freePort();
-  const up = start(['up', '--data', join(folder, 'demonstration'), '-f', await file('demonstration.yaml', demonstration.replace('3000', String(port)))], {
+  const up = start(['up', '--data', join(folder, 'demonstration'), '-f', await file('demonstration.yaml', demonstration.replace('port: 3000', `port: ${port}`))], {
     PARLEY_NODE: process.execPath,
     PARLEY_EVERYTHING: createRequire(import.meta.url).resolve('@modelcontextprotocol/server-everything/dist/index.js'),
   });

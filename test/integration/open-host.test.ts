@@ -1,6 +1,7 @@
 import { Effect, Exit, Scope } from 'effect';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { z } from 'zod';
+import { BUCKETS, STREAMS } from '#deploy/nats/layout.ts';
 import { openHost, type OpenedHost, type OpenHostOptions } from '#host/open.ts';
 import { readSettings } from '#host/settings.ts';
 import { generationId } from '#protocol/config/keys.ts';
@@ -42,7 +43,7 @@ async function publish(host: OpenedHost): Promise<void> {
 describe('a host', () => {
   test('is ready once it has a configuration, and while NATS is there', async () => {
     const host = await open();
-    expect(host.applied).toHaveLength(3);
+    expect(host.applied).toHaveLength(STREAMS.length + BUCKETS.length);
     expect(await ready(host)).toBe('not ready: no configuration was accepted yet\n');
     await publish(host);
     expect(await ready(host)).toBe('ready\n');
@@ -59,6 +60,7 @@ describe('a host', () => {
     await away;
     expect(await ready(host)).toBe('not ready: the connection to NATS is lost\n');
     host.audit.record({ kind: 'call_failed' });
+    host.audit.flush();
     expect(host.audit.dropped).toBe(1);
     const back = changed(true);
     await world.restart();
@@ -77,6 +79,7 @@ describe('a host', () => {
   test('shows its metrics, and nothing at all when they are off', async () => {
     const host = await open();
     host.audit.record({ kind: 'call_allowed' });
+    host.audit.flush();
     const body = await (await fetch(`${host.statsUrl}/metrics`)).text();
     expect(body).toContain('parley_nats_connected 1');
     expect(body).toContain('parley_audit_events_total{kind="call_allowed"} 1');

@@ -1,0 +1,166 @@
+/** Sessions outlive the processes that serve them: workers and connectors are killed while a client holds its session. */
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { connect, type NatsConnection } from '@nats-io/transport-node';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { stringify } from 'yaml';
+import { auditEvent, type AuditData } from '#protocol/audit/event.ts';
+import { SESSIONS_BUCKET, type SessionRecord, readSessionRecord } from '#protocol/records/session.ts';
+import { Kvm } from '@nats-io/kv';
+import { startMisbehaving, type MisbehavingHttp } from '../fixtures/misbehaving/http.ts';
+import { startCommand, type Command } from '../world/command.ts';
+import { startNats, type NatsWorld } from '../world/nats.ts';
+import { eventually, freePort } from '../world/parley.ts';
+import { callOf, openLegacy, openStream, rpc, type LegacySession } from '../world/wire.ts';
+
+let nats: NatsWorld;
+let bare: NatsConnection;
+let server: MisbehavingHttp;
+let folder: string;
+let url: string;
+const audit: AuditData[] = [];
+const running: Command[] = [];
+
+beforeAll(async () => {
+  [nats, server, folder] = await Promise.all([startNats(), startMisbehaving({ era: 'legacy' }), mkdtemp(join(tmpdir(), 'parley-failover-'))]);
+  bare = await connect({ servers: nats.url });
+  bare.subscribe('audit.>', { callback: (_error, message) => void audit.push(auditEvent.parse(message.json()).data) });
+  const port = await freePort();
+  url = `http://127.0.0.1:${port}/mcp`;
+  const config = join(folder, 'config.yaml');
+  await writeFile(config, stringify({ mcp: { port, targets: [{ name: 'fixture', mcp: { host: server.url } }] } }));
+  await start(['run', 'policy', '-f', config]);
+  await start(['run', 'ingress']);
+});
+afterAll(async () => {
+  await Promise.all(running.map((command) => command.stop()));
+  await bare.close();
+  await Promise.all([nats.stop(), server.close(), rm(folder, { recursive: true, force: true })]);
+});
+
+async function start(args: readonly string[]): Promise<Command> {
+  const command = startCommand(args, { NATS_URL: nats.url });
+  running.push(command);
+  await command.line(/^ready after/);
+  return command;
+}
+
+/** As a crash: no goodbye. */
+async function kill(command: Command): Promise<void> {
+  command.signal('SIGKILL');
+  await command.ended;
+}
+
+async function recordOf(session: string): Promise<SessionRecord | undefined> {
+  const kv = await new Kvm(bare).open(SESSIONS_BUCKET);
+  const entry = await kv.get(session);
+  return entry === null ? undefined : readSessionRecord(entry.string());
+}
+
+/** The stream names a session by the start of its id: the whole of it is a key. */
+const audited = (kind: AuditData['kind'], session: string): Promise<AuditData> =>
+  eventually(`${kind} of the session`, () => audit.find((event) => event.kind === kind && event.session !== undefined && session.startsWith(event.session)));
+
+describe('a session', () => {
+  let connectors: [Command, Command];
+  let workers: Command[];
+  let session: LegacySession;
+
+  beforeEach(async () => {
+    const [first, worker] = await Promise.all([start(['run', 'connector']), start(['run', 'session'])]);
+    session = await openLegacy(url);
+    await session.send(rpc('logging/setLevel', { level: 'warning' }));
+    await session.send(rpc('resources/subscribe', { uri: 'test://one' }));
+    const [second, other] = await Promise.all([start(['run', 'connector']), start(['run', 'session'])]);
+    connectors = [first, second];
+    workers = [worker, other];
+  });
+  afterEach(async () => {
+    await Promise.all([...connectors, ...workers].map((command) => command.stop()));
+  });
+
+  test('whose worker is killed is served by another at the next call: same id, next epoch, and both told in the audit stream', async () => {
+    const before = await recordOf(session.id);
+    expect(before).toMatchObject({ state: 'open', epoch: 1, initialized: true });
+    const upstreamSessions = new Set(server.sessions);
+    await kill(workers[0] as Command);
+    expect(await session.call('echo', { message: 'still there' })).toBe('still there');
+    const after = await recordOf(session.id);
+    expect(after).toMatchObject({ state: 'open', epoch: 2, logLevel: 'warning', subscriptions: ['test://one'] });
+    if (before?.state !== 'open' || after?.state !== 'open') throw new Error('the session is closed');
+    expect(after.owner).not.toBe(before.owner);
+    expect(after.upstreams).toEqual(before.upstreams);
+    expect(server.sessions).toEqual(upstreamSessions);
+    expect(await audited('session_opened', session.id)).toMatchObject({ principal: 'anonymous' });
+    expect(await audited('session_claimed', session.id)).toMatchObject({ reason: 'epoch 2' });
+    expect((await session.end()).status).toBe(204);
+    expect(await audited('session_closed', session.id)).toMatchObject({ reason: 'deleted' });
+  });
+
+  test('whose worker is killed is claimed once by many calls at the same time, and all are answered', async () => {
+    await kill(workers[0] as Command);
+    const answers = await Promise.all(Array.from({ length: 20 }, (_, n) => session.call('echo', { message: `${n}` })));
+    expect(answers).toEqual(Array.from({ length: 20 }, (_, n) => `${n}`));
+    expect(await recordOf(session.id)).toMatchObject({ epoch: 2 });
+  });
+
+  test('whose worker is asked to stop is handed over: no call fails', async () => {
+    workers[0]?.signal('SIGTERM');
+    const answers: (string | undefined)[] = [];
+    const stopped = workers[0]?.ended.then(() => 'stopped');
+    for (let n = 0; ; n += 1) {
+      answers.push(await session.call('echo', { message: 'ok' }));
+      if (n >= 20 && (await Promise.race([stopped, Promise.resolve('running')])) === 'stopped') break;
+    }
+    expect(new Set(answers)).toEqual(new Set(['ok']));
+  });
+
+  test('whose connector is killed opens its upstreams on another at the next call, and sets there what the client had set', async () => {
+    const from = server.seen.length;
+    await kill(connectors[0]);
+    const began = performance.now();
+    expect(await session.call('echo', { message: 'moved' })).toBe('moved');
+    expect(performance.now() - began).toBeLessThan(5_000);
+    const said = server.seen.slice(from).flatMap(({ rpc: message }) => (message?.method === undefined ? [] : [message]));
+    expect(said.map(({ method }) => method).filter((method) => method !== 'server/discover' && method !== 'tools/list')).toEqual(
+      expect.arrayContaining(['initialize', 'notifications/initialized', 'logging/setLevel', 'resources/subscribe', 'tools/call']),
+    );
+    expect(said.findLast(({ method }) => method === 'logging/setLevel')?.params).toMatchObject({ level: 'warning' });
+    expect(said.findLast(({ method }) => method === 'resources/subscribe')?.params).toMatchObject({ uri: 'test://one' });
+    expect(await session.call('echo', { message: 'stays' })).toBe('stays');
+  });
+
+  test('whose connector is killed keeps its event stream: what the next upstream says by itself arrives on it', async () => {
+    const stream = await openStream(url, { headers: session.headers });
+    await kill(connectors[0]);
+    await session.call('echo');
+    const pushed = stream.event(({ data }) => data.includes('test://one'));
+    const push = setInterval(() => server.push({ jsonrpc: '2.0', method: 'notifications/resources/updated', params: { uri: 'test://one' } }), 200);
+    try {
+      expect(JSON.parse((await pushed).data)).toMatchObject({ params: { uri: 'test://one' } });
+    } finally {
+      clearInterval(push);
+      await stream.cut();
+    }
+  });
+
+  test('without any connector fails at once, and works again when there is one', async () => {
+    await Promise.all(connectors.map(kill));
+    const began = performance.now();
+    for (const message of [callOf('echo'), rpc('resources/subscribe', { uri: 'test://two' })]) {
+      expect((await session.send(message)).json?.error).toBeDefined();
+    }
+    expect(performance.now() - began).toBeLessThan(5_000);
+    connectors = [await start(['run', 'connector']), connectors[1]];
+    expect(await session.call('echo', { message: 'back' })).toBe('back');
+  });
+
+  test('with a call in flight on a connector that is killed goes on with its next call', async () => {
+    const hanging = session.send(callOf('hang', {}, 'hanging'));
+    await server.saw(({ rpc: message }) => message?.id === 'hanging');
+    await kill(connectors[0]);
+    expect(await session.call('echo', { message: 'alive' })).toBe('alive');
+    void hanging.catch(() => undefined);
+  });
+});
