@@ -42,6 +42,8 @@ class NatsBus implements Bus {
   readonly #subscriptions = new Set<Subscription>();
   /** Those that bring questions from other processes: the first to go in a drain; what is asked in here is still answered. */
   readonly #taking = new Set<Subscription>();
+  /** Served no more, and still owed what the broker had handed over: a drain waits for them too. */
+  readonly #leaving = new Set<Promise<void>>();
   readonly #onDropped: (subject: string) => void;
   readonly #inboxPrefix: string;
   #connected = true;
@@ -80,7 +82,11 @@ class NatsBus implements Bus {
     const stop = (): void => {
       remove();
       this.#taking.delete(subscription);
-      void letGo(subscription).then(() => this.#subscriptions.delete(subscription));
+      const left = letGo(subscription).then(() => {
+        this.#subscriptions.delete(subscription);
+        this.#leaving.delete(left);
+      });
+      this.#leaving.add(left);
     };
     return { stop };
   }
@@ -136,8 +142,8 @@ class NatsBus implements Bus {
   }
 
   async drain(deadline: number): Promise<void> {
-    const takenLast = Promise.all([...this.#taking].map(letGo));
-    if (this.#connected) await within(takenLast, deadline);
+    const takenLast = [...this.#taking].map(letGo);
+    if (this.#connected) await within(Promise.all([...takenLast, ...this.#leaving]).then(() => undefined), deadline);
     await within(this.#registry.idle(), deadline);
     for (const call of this.#calls.values()) call.cancel();
     this.#outbox.flush();

@@ -9,7 +9,8 @@
 import { Fault, asFault } from '#protocol/faults/fault.ts';
 import type { CloseReason, OpenRecord } from '#protocol/records/session.ts';
 import { SESSION_QUEUE, sessionActor, sessionClaim, sessionClosed, sessionOpen } from '#protocol/subjects/session.ts';
-import { NOTHING, type Asked, type Serving } from '#host/bus/bus.ts';
+import { NOTHING, type Asked, type Meta, type Serving } from '#host/bus/bus.ts';
+import type { Subject } from '#protocol/subjects/define.ts';
 import type { Host } from '#host/host.ts';
 import type { SessionSettings } from '../settings.ts';
 import { type SessionEvents, sessionEvents } from '../events.ts';
@@ -40,6 +41,8 @@ export class SessionWorker {
   readonly #timers: NodeJS.Timeout[];
   readonly #passivateMs: number;
   #sweeping: Promise<void> | undefined;
+  readonly #taking = new Set<Promise<void>>();
+  #closing = false;
 
   constructor(host: Host, store: SessionStore, settings: SessionSettings) {
     this.#host = host;
@@ -58,8 +61,8 @@ export class SessionWorker {
       },
     };
     this.#serving = [
-      host.bus.serve(sessionOpen.to({}), (asked) => void this.#open(asked), { queue: SESSION_QUEUE }),
-      host.bus.serve(sessionClaim.to({}), (asked) => void this.#answerClaim(asked), { queue: SESSION_QUEUE }),
+      host.bus.serve(sessionOpen.to({}), (asked) => this.#take(asked, sessionOpen.to({}), () => this.#open(asked)), { queue: SESSION_QUEUE }),
+      host.bus.serve(sessionClaim.to({}), (asked) => this.#take(asked, sessionClaim.to({}), () => this.#answerClaim(asked)), { queue: SESSION_QUEUE }),
     ];
     this.#timers = [
       setInterval(() => this.#tick(), settings.tickMs),
@@ -74,9 +77,11 @@ export class SessionWorker {
 
   /** Hands everything over: records written, subjects let go, so that other workers can claim. */
   async close(): Promise<void> {
+    this.#closing = true;
     for (const timer of this.#timers) clearInterval(timer);
     for (const serving of this.#serving) serving.stop();
     await this.#sweeping;
+    await Promise.allSettled(this.#taking);
     await Promise.allSettled([...this.#live.keys()].map((session) => this.#rest(session)));
   }
 
@@ -93,6 +98,13 @@ export class SessionWorker {
     const since = this.#host.now() - idleMs;
     const idle = [...this.#live].filter(([, { actor }]) => actor.idle && actor.seenAt <= since);
     await Promise.allSettled(idle.map(([session]) => this.#rest(session)));
+  }
+
+  /** An open or a claim. One that reaches a worker that is closing is passed on to the others: it would be let go of at once. */
+  #take<M extends Meta>(asked: Asked<M>, subject: Subject<M>, work: () => Promise<void>): void {
+    if (this.#closing) return this.#host.bus.forward(asked, subject, asked.meta);
+    const taken = work().finally(() => this.#taking.delete(taken));
+    this.#taking.add(taken);
   }
 
   async #open(asked: Opening): Promise<void> {
