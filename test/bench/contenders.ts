@@ -6,7 +6,8 @@ import { fileURLToPath } from 'node:url';
 import { resolveNatsServer } from '#host/nats/resolve.ts';
 import { BenchClient, openPool } from './client.ts';
 import type { Era } from './client.ts';
-import { accepts, freePort, startProgram, waitUntil } from './programs.ts';
+import { accepts, startProgram, waitUntil } from './programs.ts';
+import { freePort } from '../world/port.ts';
 import type { Program } from './programs.ts';
 
 const BENCH = import.meta.dirname;

@@ -1,7 +1,8 @@
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { BenchClient, openPool } from './client.ts';
-import { accepts, freePort, startProgram, waitUntil } from './programs.ts';
+import { accepts, startProgram, waitUntil } from './programs.ts';
+import { freePort } from '../world/port.ts';
 import type { Program } from './programs.ts';
 
 describe('the bare hop in front of the bench upstream', () => {

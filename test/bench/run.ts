@@ -12,7 +12,7 @@ import type { Contender, Running } from './contenders.ts';
 import type { Job } from './load.ts';
 import { LoadGenerator } from './measure.ts';
 import type { Measured } from './measure.ts';
-import { freePort } from './programs.ts';
+import { freePort } from '../world/port.ts';
 import { render, summarise, targets } from './report.ts';
 import type { Round, Row } from './report.ts';
 

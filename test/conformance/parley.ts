@@ -1,8 +1,5 @@
 /** Parley in front of the fixture, as one process or as four, ready to be asked. */
-import { once } from 'node:events';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { createServer } from 'node:net';
-import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
@@ -11,6 +8,7 @@ import { stringify } from 'yaml';
 import { startNats } from '../world/nats.ts';
 import { startChild } from './child.ts';
 import type { Child } from './child.ts';
+import { freePort } from '../world/port.ts';
 
 export const MODES = ['one', 'four'] as const;
 export type Mode = (typeof MODES)[number];
@@ -63,15 +61,6 @@ async function startProcesses(mode: Mode, { config, data }: { config: string; da
   const nats = await startNats();
   undo.push(() => nats.stop());
   return SERVICES.map((service) => start(service, service === 'policy' ? ['run', service, '-f', config] : ['run', service], { ...process.env, NATS_URL: nats.url }));
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, 'close');
-  return port;
 }
 
 /**

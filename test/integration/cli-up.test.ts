@@ -1,7 +1,5 @@
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
-import { createServer } from 'node:net';
-import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { connect } from '@nats-io/transport-node';
@@ -10,6 +8,7 @@ import { startEverything } from '../fixtures/everything/main.ts';
 import type { Everything } from '../fixtures/everything/main.ts';
 import { runCommand, startCommand } from '../world/command.ts';
 import type { Command } from '../world/command.ts';
+import { freePort } from '../world/port.ts';
 
 const EXIT = { ok: 0, failed: 1 };
 
@@ -108,11 +107,3 @@ test('parley up serves the demonstration from its default configuration', async 
   const call = await runCommand(['call', 'echo', '{"message":"hi"}', '--url', `http://localhost:${port}/mcp`]);
   expect(call).toMatchObject({ code: EXIT.ok, stdout: 'Echo: hi\n' });
 });
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await new Promise((resolve) => server.once('listening', resolve));
-  const { port } = server.address() as AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
-  return port;
-}

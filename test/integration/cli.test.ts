@@ -1,8 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { createServer } from 'node:net';
-import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -15,6 +13,7 @@ import { startEverything } from '../fixtures/everything/main.ts';
 import type { Everything } from '../fixtures/everything/main.ts';
 import { startNats } from '../world/nats.ts';
 import type { NatsWorld } from '../world/nats.ts';
+import { freePort } from '../world/port.ts';
 
 const EXIT = { ok: 0, failed: 1, usage: 2 };
 
@@ -266,11 +265,3 @@ const auditEvent = (kind: string, tool: string) => ({
   datacontenttype: 'application/json',
   data: { kind, principal: 'anonymous', tool },
 });
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await new Promise((resolve) => server.once('listening', resolve));
-  const { port } = server.address() as AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
-  return port;
-}

@@ -8,7 +8,8 @@ import type { Everything } from '../fixtures/everything/main.ts';
 import { startCommand } from '../world/command.ts';
 import type { Command } from '../world/command.ts';
 import { startNats } from '../world/nats.ts';
-import { eventually, freePort, startParley } from '../world/parley.ts';
+import { eventually, startParley } from '../world/parley.ts';
+import { freePort } from '../world/port.ts';
 import { callModern, callOf, initializeOf, modernOf, note, openLegacy, openSse, openStream, rpc, send, sendModern, textOf } from '../world/wire.ts';
 import type { EventStream, Headers, LegacySession, Told } from '../world/wire.ts';
 

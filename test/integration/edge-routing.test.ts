@@ -1,7 +1,8 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { startEverything } from '../fixtures/everything/main.ts';
 import type { Everything } from '../fixtures/everything/main.ts';
-import { eventually, freePort, startParley } from '../world/parley.ts';
+import { eventually, startParley } from '../world/parley.ts';
+import { freePort } from '../world/port.ts';
 import type { ParleyWorld } from '../world/parley.ts';
 import { callModern, initializeOf, metric, openLegacy, send, sendModern } from '../world/wire.ts';
 import type { Headers, LegacySession, Told } from '../world/wire.ts';

@@ -1,7 +1,8 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { startEverything } from '../fixtures/everything/main.ts';
 import type { Everything } from '../fixtures/everything/main.ts';
-import { freePort, startParley } from '../world/parley.ts';
+import { startParley } from '../world/parley.ts';
+import { freePort } from '../world/port.ts';
 import type { ParleyWorld } from '../world/parley.ts';
 import { callOf, initializeOf, metric, note, openLegacy, openSse, openStream, rpc, send, textOf } from '../world/wire.ts';
 import type { Headers, LegacySession } from '../world/wire.ts';

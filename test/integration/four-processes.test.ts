@@ -8,7 +8,7 @@ import { stringify } from 'yaml';
 import { startEverything, type Everything } from '../fixtures/everything/main.ts';
 import { startCommand, type Command } from '../world/command.ts';
 import { startNats, type NatsWorld } from '../world/nats.ts';
-import { freePort } from '../world/parley.ts';
+import { freePort } from '../world/port.ts';
 
 const SERVICES = ['policy', 'session', 'connector', 'ingress'] as const;
 

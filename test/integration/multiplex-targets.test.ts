@@ -4,7 +4,8 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { startEverything, type Everything } from '../fixtures/everything/main.ts';
 import { startMisbehaving, type MisbehavingHttp } from '../fixtures/misbehaving/http.ts';
 import { MOODS } from '../fixtures/misbehaving/moods.ts';
-import { freePort, startParley, type ParleyWorld } from '../world/parley.ts';
+import { startParley, type ParleyWorld } from '../world/parley.ts';
+import { freePort } from '../world/port.ts';
 import { initializeOf, openLegacy, openStream, rpc, send, sendModern, textOf } from '../world/wire.ts';
 
 const TIMEOUT_MS = 500;

@@ -16,6 +16,7 @@ import { runServer } from '#host/nats/program.ts';
 import { resolveNatsServer } from '#host/nats/resolve.ts';
 import type { NatsHandle } from '#host/host.ts';
 import { listeningLog, type HeardLog } from '../world/log.ts';
+import { freePort } from '../world/port.ts';
 
 let bin: string;
 let dir: string;
@@ -54,15 +55,6 @@ async function serverWith(config: string): Promise<string> {
   const server = await runServer(bin, file, heard.log);
   undo.push(() => server.stop());
   return `127.0.0.1:${server.port}`;
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, 'close');
-  return port;
 }
 
 describe('our own nats-server', () => {

@@ -7,7 +7,8 @@ import { createInterface } from 'node:readline';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { v1Http, v1OverMcpRemote, v2Auto, v2Default, v2Pinned } from '../world/peer-clients.ts';
 import type { Connect, Peer } from '../world/peer-clients.ts';
-import { freePort, startPeers } from '../world/peers.ts';
+import { startPeers } from '../world/peers.ts';
+import { freePort } from '../world/port.ts';
 import type { Peers, ServerName } from '../world/peers.ts';
 
 const CONTEXT7 = join(import.meta.dirname, '../../node_modules/@upstash/context7-mcp/dist/index.js');

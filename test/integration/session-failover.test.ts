@@ -11,7 +11,8 @@ import { Kvm } from '@nats-io/kv';
 import { startMisbehaving, type MisbehavingHttp } from '../fixtures/misbehaving/http.ts';
 import { startCommand, type Command } from '../world/command.ts';
 import { startNats, type NatsWorld } from '../world/nats.ts';
-import { eventually, freePort } from '../world/parley.ts';
+import { eventually } from '../world/parley.ts';
+import { freePort } from '../world/port.ts';
 import { callOf, openLegacy, openStream, rpc, type LegacySession } from '../world/wire.ts';
 
 let nats: NatsWorld;

@@ -2,7 +2,8 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { startMisbehaving, type MisbehavingHttp } from '../fixtures/misbehaving/http.ts';
 import { FLOOD_COUNT, type Mood } from '../fixtures/misbehaving/moods.ts';
-import { freePort, startParley, type ParleyWorld } from '../world/parley.ts';
+import { startParley, type ParleyWorld } from '../world/parley.ts';
+import { freePort } from '../world/port.ts';
 import { callOf, type EventStream, initializeOf, openLegacy, openStream, rpc, send, sendModern, type LegacySession, textOf, type Told } from '../world/wire.ts';
 
 const TIMEOUT_MS = 400;

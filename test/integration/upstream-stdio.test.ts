@@ -6,7 +6,8 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { stringify } from 'yaml';
 import { FLOOD_COUNT, type Mood } from '../fixtures/misbehaving/moods.ts';
 import { startCommand } from '../world/command.ts';
-import { eventually, freePort, startParley, type ParleyWorld } from '../world/parley.ts';
+import { eventually, startParley, type ParleyWorld } from '../world/parley.ts';
+import { freePort } from '../world/port.ts';
 import { childrenOf, isRunning } from '../world/processes.ts';
 import { callOf, initializeOf, openLegacy, rpc, send, sendModern, textOf, type Told } from '../world/wire.ts';
 

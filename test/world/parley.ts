@@ -4,8 +4,7 @@
  */
 import { once } from 'node:events';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { connect, createServer } from 'node:net';
-import type { AddressInfo } from 'node:net';
+import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
@@ -21,6 +20,7 @@ import { loadService } from '../../services/cli/runtime/services.ts';
 import { loadDocument } from '../../services/policy/runtime/load.ts';
 import { startNats } from './nats.ts';
 import type { NatsWorld } from './nats.ts';
+import { freePort } from './port.ts';
 
 const EVENTUALLY_MS = 15_000;
 const POLL_MS = 20;
@@ -157,13 +157,4 @@ export async function eventually<T>(what: string, look: () => Promise<T | undefi
     if (Date.now() > until) throw new Error(`waited ${withinMs} ms in vain for ${what}`, { cause: problem });
     await wait(POLL_MS);
   }
-}
-
-export async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, 'close');
-  return port;
 }

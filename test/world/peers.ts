@@ -1,10 +1,9 @@
 /** Real MCP servers from npm behind a real `parley up`: one route, and so one set of multiplexed targets, per path. */
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { createServer } from 'node:net';
-import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { startCommand } from './command.ts';
+import { freePort } from './port.ts';
 
 const PACKAGES = join(import.meta.dirname, '../../node_modules');
 
@@ -69,12 +68,4 @@ function targetOf(target: PeerTarget, memoryFile: string, files: string): unknow
     case 'context7':
       return stdio('@upstash/context7-mcp/dist/index.js');
   }
-}
-
-export async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const { port } = server.address() as AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
-  return port;
 }
