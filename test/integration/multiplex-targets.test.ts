@@ -122,6 +122,8 @@ describe.each(['legacy', 'auto'] as const)('for a client in mode %s', (mode) => 
   test('without prefixes each tool is found where it is, and one that two servers have belongs to neither', async () => {
     const client = await connect('/never', mode);
     expect(await call(client, 'counter', { key: `never-${mode}` })).toBe('1');
+    const { completion } = await client.complete({ ref: { type: 'ref/prompt', name: 'test_prompt_with_arguments' }, argument: { name: 'arg1', value: 'par' } });
+    expect(completion.values).toContain('paris');
     expect(await call(client, 'stderr')).toBe('stderr');
     const tools = await names(client);
     expect(tools).toEqual(expect.arrayContaining(['counter']));

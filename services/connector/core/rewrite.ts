@@ -13,7 +13,12 @@ export interface Routed {
 const BY_NAME: ReadonlySet<string> = new Set(['tools/call', 'prompts/get']);
 const BY_URI: ReadonlySet<string> = new Set(['resources/read', 'resources/subscribe', 'resources/unsubscribe']);
 
-export const isRoutedByName = (method: string): boolean => BY_NAME.has(method);
+/** The name a request is about, and the list its owner would show it in; undefined when it is about something else. */
+export function namedIn({ method, params = {} }: Request): { readonly name: string; readonly list: 'tools/list' | 'prompts/list' } | undefined {
+  if (BY_NAME.has(method)) return { name: String(params['name']), list: method === 'tools/call' ? 'tools/list' : 'prompts/list' };
+  const ref = method === 'completion/complete' ? (params['ref'] as Record<string, unknown> | undefined) : undefined;
+  return ref?.['type'] === 'ref/prompt' ? { name: String(ref['name']), list: 'prompts/list' } : undefined;
+}
 
 /** The one target a request is for, by the name in it; undefined when no target of ours has that name. */
 export function route(request: Request, naming: Naming): Routed | undefined {

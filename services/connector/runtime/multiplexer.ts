@@ -12,7 +12,7 @@ import { type Cursors, decodeCursor, encodeCursor } from '../core/cursor.ts';
 import { type Item, LISTS, capabilityOf } from '../core/lists.ts';
 import { mergeCacheRules } from '../core/merge.ts';
 import type { Naming } from '../core/naming.ts';
-import { isRoutedByName, route } from '../core/rewrite.ts';
+import { type Routed, namedIn, route } from '../core/rewrite.ts';
 import { type Upstream, UpstreamCall, ask } from './upstream.ts';
 
 const LIST_MS = 15_000;
@@ -54,7 +54,8 @@ export class Multiplexer {
   /** @throws Fault `invalid` when no target of ours has the name, as for a name that exists nowhere. */
   async destination(members: ReadonlyMap<string, Member>, call: UpstreamCall): Promise<Destination> {
     const { request } = call;
-    const routed = !this.#naming.prefixed && isRoutedByName(call.method) ? await this.#routeUnprefixed(members, request) : route(request, this.#naming);
+    const named = this.#naming.prefixed ? undefined : namedIn(request);
+    const routed = named === undefined ? route(request, this.#naming) : await this.#routeUnprefixed(members, request, named);
     const member = routed && members.get(routed.target);
     if (member === undefined) throw unknown(call);
     if (routed === undefined || routed.request === request) return { member, call };
@@ -113,9 +114,7 @@ export class Multiplexer {
     return pages.flatMap((page) => page.items.filter((item) => owners.get(String(item['name'])) === page.target));
   }
 
-  async #routeUnprefixed(members: ReadonlyMap<string, Member>, request: Request): Promise<{ target: string; name: string; request: Request } | undefined> {
-    const name = String(request.params?.['name']);
-    const list = request.method === 'tools/call' ? 'tools/list' : 'prompts/list';
+  async #routeUnprefixed(members: ReadonlyMap<string, Member>, request: Request, { name, list }: NonNullable<ReturnType<typeof namedIn>>): Promise<Routed | undefined> {
     const { params: { _meta } = {} } = request;
     const listing: Request = { jsonrpc: '2.0', id: `parley-owners-${list}`, method: list, params: _meta === undefined ? {} : { _meta } };
     const call = new UpstreamCall({ id: listing.id, method: list, payload: encode(listing), request: listing, deadline: Date.now() + LIST_MS });
