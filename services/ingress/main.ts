@@ -45,7 +45,7 @@ async function openIngress(host: Host, settings: IngressSettings): Promise<() =>
   let opening = Promise.resolve();
   const unwatch = host.generations.onChange((generation) => {
     gateway.enter(buildWorld(generation, { now: host.now }));
-    opening = opening.then(() => listeners.follow([...new Set(generation.binds.map(({ port }) => port))]));
+    opening = listeners.follow([...new Set(generation.binds.map(({ port }) => port))]);
   });
   await opening;
   return async () => {

@@ -22,6 +22,7 @@ export class Listeners {
   readonly #handler: BindHandler;
   readonly #log: Logger;
   readonly #bound = new Map<number, Bound>();
+  #turn = Promise.resolve();
 
   constructor(options: { addresses: readonly string[]; handler: BindHandler; log: Logger }) {
     this.#addresses = options.addresses;
@@ -29,14 +30,26 @@ export class Listeners {
     this.#log = options.log;
   }
 
-  async follow(ports: readonly number[]): Promise<void> {
+  follow(ports: readonly number[]): Promise<void> {
+    return this.#inTurn(() => this.#follow(ports));
+  }
+
+  close(): Promise<void> {
+    return this.#inTurn(async () => {
+      await Promise.all([...this.#bound.keys()].map((port) => this.#close(port)));
+    });
+  }
+
+  /** One change of the ports at a time: a retry that overlapped a new generation could leave a server nobody knows. */
+  #inTurn(work: () => Promise<void>): Promise<void> {
+    this.#turn = this.#turn.then(work);
+    return this.#turn;
+  }
+
+  async #follow(ports: readonly number[]): Promise<void> {
     const gone = [...this.#bound.keys()].filter((port) => !ports.includes(port));
     const fresh = ports.filter((port) => !this.#bound.has(port));
     await Promise.all([...gone.map((port) => this.#close(port)), ...fresh.map((port) => this.#open(port))]);
-  }
-
-  async close(): Promise<void> {
-    await Promise.all([...this.#bound.keys()].map((port) => this.#close(port)));
   }
 
   async #open(port: number): Promise<void> {
@@ -51,7 +64,7 @@ export class Listeners {
         const { code, message } = error as NodeJS.ErrnoException;
         if (ABSENT.has(code ?? '') && this.#addresses.length > 1) continue;
         this.#log.error({ port, address }, `cannot listen on ${address} port ${port}: ${message}; trying again`);
-        bound.retry = setTimeout(() => void this.#reopen(port), RETRY_MS);
+        bound.retry = setTimeout(() => void this.#inTurn(() => this.#reopen(port)), RETRY_MS);
         return;
       }
     }
