@@ -1,7 +1,7 @@
 /** Subjects the connector service answers. A backend is reached by its queue group; a session's upstreams by the instance that holds them. */
 import { z } from 'zod';
 import { defineSubject } from './define.ts';
-import { messageMeta } from './session.ts';
+import { actorMeta, messageMeta } from './session.ts';
 
 export const CONNECTOR_QUEUE = 'connector';
 
@@ -13,6 +13,7 @@ export const connectorCall = defineSubject({
   meta: messageMeta.extend({
     principal: z.string(),
     route: z.string(),
+    again: z.literal('1').optional().describe('an earlier attempt may have run: only what may run twice is run'),
     params: z.string().optional().describe('the Mcp-Param-* headers as received, as a JSON object'),
   }),
   payload: 'the JSON-RPC request or notification, with its envelope in _meta',
@@ -33,7 +34,10 @@ export const connectorOnce = defineSubject({
   reply: 'data: messages of the upstream for this call; end: the response',
 });
 
-/** Opens the upstreams of one session: every target of the backend, initialized with the client's own parameters. */
+/**
+ * Opens the upstreams of one session: every target of the backend, initialized with the client's own parameters. Upstream
+ * sessions that still live at a server (adopt) are gone on with; whatever cannot be is initialized anew.
+ */
 export const connectorOpen = defineSubject({
   pattern: 'parley.connector.open.{backend}',
   owner: 'connector',
@@ -42,6 +46,7 @@ export const connectorOpen = defineSubject({
     session: z.string(),
     principal: z.string(),
     route: z.string(),
+    adopt: z.string().optional().describe('JSON of SessionAdoption: what an earlier connector had opened, and what the client had set'),
   }),
   payload: "the client's initialize request",
   reply: 'data: JSON of OpenedUpstreams; end: the initialize response, merged over the targets',
@@ -51,16 +56,39 @@ export const connectorOpen = defineSubject({
 export const openedUpstreams = z.object({
   connector: z.string().describe('instance that holds them'),
   version: z.string().describe('the protocol version the session speaks'),
-  targets: z.record(z.string(), z.object({ session: z.string().nullable(), version: z.string() })),
+  targets: z.record(
+    z.string(),
+    z.object({
+      session: z.string().nullable().describe('the upstream session id; null when the server gave none, or is a child process'),
+      version: z.string(),
+      capabilities: z.record(z.string(), z.unknown()).default({}).describe('as the server declared them'),
+    }),
+  ),
 });
 export type OpenedUpstreams = z.infer<typeof openedUpstreams>;
+
+/** What another connector needs to go on where one left off. */
+export const sessionAdoption = z.object({
+  version: z.string(),
+  targets: openedUpstreams.shape.targets,
+  initialized: z.boolean(),
+  logLevel: z.string().nullable(),
+  subscriptions: z.array(z.string()),
+  listening: z.boolean(),
+});
+export type SessionAdoption = z.infer<typeof sessionAdoption>;
 
 /** verb relay: a message of the client. listen: open the upstreams' own event streams. */
 export const connectorRelay = defineSubject({
   pattern: 'parley.connector.relay.{instance}',
   owner: 'connector',
   mode: 'call',
-  meta: messageMeta.partial().extend({ verb: z.enum(['relay', 'listen']), session: z.string() }),
+  meta: messageMeta.partial().extend({
+    verb: z.enum(['relay', 'listen']),
+    session: z.string(),
+    again: actorMeta.shape.again,
+    transient: actorMeta.shape.transient,
+  }),
   payload: 'the JSON-RPC message; empty for verb listen',
   reply: 'data: messages of the upstream for this call; end: the response, or empty when there is none',
 });

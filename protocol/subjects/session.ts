@@ -27,16 +27,20 @@ export const sessionOpen = defineSubject({
 });
 
 /** verb deliver: a message of the client. listen: a client opened its event stream. touch: the stream is still open. close: DELETE. */
+export const actorMeta = messageMeta.partial().extend({
+  verb: z.enum(['deliver', 'listen', 'touch', 'close']),
+  principal: z.string(),
+  backend: z.string().optional().describe('the backends the route may lead to, comma-separated; a session of another is gone'),
+  lost: z.string().optional().describe('connector instance that did not answer the first attempt'),
+  again: z.literal('1').optional().describe('an earlier attempt may have reached a connector: not to be run twice'),
+  transient: z.literal('1').optional().describe('the client cannot come back to this answer: it needs no log'),
+});
+
 export const sessionActor = defineSubject({
-  pattern: 'parley.session.actor.{session}',
+  pattern: 'parley.session.actor.{principal}.{session}',
   owner: 'session',
   mode: 'call',
-  meta: messageMeta.partial().extend({
-    verb: z.enum(['deliver', 'listen', 'touch', 'close']),
-    principal: z.string(),
-    backend: z.string().optional().describe('the backends the route may lead to, comma-separated; a session of another is gone'),
-    lost: z.string().optional().describe('connector instance that did not answer the first attempt'),
-  }),
+  meta: actorMeta,
   payload: 'the JSON-RPC message, for verb deliver; else empty',
   reply: "data: messages of the upstream for this call; end: the response, or empty when there is none",
 });
@@ -47,24 +51,59 @@ export const sessionClaim = defineSubject({
   mode: 'call',
   meta: z.object({ session: z.string(), principal: z.string() }),
   payload: 'empty',
-  reply: 'end: empty, once a worker owns the session; fault gone when there is none to own',
+  reply: 'end: the instance of the worker that owns the session now; fault gone when there is none to own',
 });
 
-/** Messages an upstream starts by itself. One open event stream of the client hears each (MCP: never broadcast). */
-export const sessionStream = defineSubject({
-  pattern: 'parley.session.stream.{session}',
+/**
+ * One worker by its name: for a message to a session whose other owner does not answer, and to ask it whether it serves a
+ * session (verb owns: end, or fault gone).
+ */
+export const sessionWorker = defineSubject({
+  pattern: 'parley.session.worker.{instance}',
   owner: 'session',
+  mode: 'call',
+  meta: actorMeta.extend({ verb: z.enum([...actorMeta.shape.verb.options, 'owns']), session: z.string() }),
+  payload: 'as of sessionActor',
+  reply: 'as of sessionActor; fault conflict with fact `reason: moved` when the worker does not own the session',
+});
+
+/** A connector lets go of a session's upstreams while the session lives: its actor, if there is one, has them opened elsewhere. */
+export const sessionUpstreamsLost = defineSubject({
+  pattern: 'parley.session.lost.{principal}.{session}',
+  owner: 'connector',
   mode: 'one',
+  meta: z.object({ connector: z.string().describe('the instance that held them') }),
+  payload: 'empty',
+});
+
+/**
+ * Messages an upstream starts by itself. One open event stream of the client hears each (MCP: never broadcast), and says
+ * when it is in that stream's log; the connector keeps what nobody takes until a stream is opened.
+ */
+export const sessionStream = defineSubject({
+  pattern: 'parley.session.stream.{principal}.{session}',
+  owner: 'ingress',
+  mode: 'call',
   meta: z.object({}),
   payload: 'a JSON-RPC message for the client',
+  reply: 'end: empty, once the message is kept for the client',
+});
+
+/** A client came back to one of its own streams by another connection: whoever held it lets go. */
+export const sessionStreamTaken = defineSubject({
+  pattern: 'parley.session.taken.{principal}.{session}',
+  owner: 'ingress',
+  mode: 'event',
+  meta: z.object({ stream: z.string(), by: z.string().describe('a token of the connection that holds it now') }),
+  payload: 'empty',
 });
 
 export const STREAM_QUEUE = 'stream';
 
 export const sessionClosed = defineSubject({
-  pattern: 'parley.session.closed.{session}',
+  pattern: 'parley.session.closed.{principal}.{session}',
   owner: 'session',
   mode: 'event',
-  meta: z.object({ reason: z.enum(['deleted', 'expired', 'failed']) }),
+  meta: z.object({ reason: z.enum(['deleted', 'expired', 'failed', 'killed']) }),
   payload: 'empty',
 });
