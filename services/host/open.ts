@@ -13,6 +13,7 @@ import { applyLayout, type Applied } from '#deploy/nats/apply.ts';
 import { compileDocument, type PolicySchemas } from '#protocol/config/compile.ts';
 import { Fault } from '#protocol/faults/fault.ts';
 import { openAudit } from './audit/audit.ts';
+import { clock } from './clock.ts';
 import type { Bus } from './bus/bus.ts';
 import { createNatsBus } from './bus/nats.ts';
 import { openGenerations, type OpenGenerations } from './generations.ts';
@@ -99,7 +100,7 @@ export const openHost = Effect.fnUntraced(function* (options: OpenHostOptions): 
   yield* Effect.addFinalizer(() => {
     draining = true;
     return Effect.promise(async () => {
-      await bus.drain(Date.now() + settings.drainMs).catch((error: unknown) => log.warn({ err: error }, 'the bus did not drain cleanly'));
+      await bus.drain(clock() + settings.drainMs).catch((error: unknown) => log.warn({ err: error }, 'the bus did not drain cleanly'));
       audit.flush();
     });
   });

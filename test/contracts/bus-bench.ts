@@ -1,4 +1,5 @@
 /** What the contract of the bus is told with: the three roles, a receiver that writes down what it hears, and short words for asking. */
+import { clock } from '#host/clock.ts';
 import type { Asked, Bus, Meta, Question, Receiver, Serving } from '#host/bus/bus.ts';
 import { z } from 'zod';
 import type { Fault } from '#protocol/faults/fault.ts';
@@ -20,10 +21,12 @@ const told = defineSubject({ pattern: 'test.told.{name}', owner: 'host', mode: '
 
 export const SOON_MS = 20_000;
 export const SHORT_MS = 150;
+/** A deadline travels as what is left of it. */
+export const CLOCKS_MS = 1_000;
 
 export const bytes = (text: string): Uint8Array => Buffer.from(text, 'utf8');
 export const text = (payload: Uint8Array): string => Buffer.from(payload).toString('utf8');
-export const question = (payload = 'question', meta: Meta = {}, ms = SOON_MS): Question<Meta> => ({ payload: bytes(payload), meta, deadline: Date.now() + ms });
+export const question = (payload = 'question', meta: Meta = {}, ms = SOON_MS): Question<Meta> => ({ payload: bytes(payload), meta, deadline: clock() + ms });
 export const subjectOf = (name: string) => ask.to({ name });
 export const eventOf = (name: string) => told.to({ name });
 

@@ -1,16 +1,18 @@
 /** The producer's side of one call: credit, cancel, and silence after the last frame. Where frames go is the subclass's. */
 import { CREDIT_FRAMES, type StreamFacts } from '#protocol/subjects/frames.ts';
 import type { Fault } from '#protocol/faults/fault.ts';
-import type { Answer } from './bus.ts';
+import type { Answer, WhyStopped } from './bus.ts';
 import type { OpenCall, ProducerLink } from './call.ts';
 
 export abstract class Producer implements Answer, ProducerLink {
   #open = true;
   #seq = 0;
-  #credit = CREDIT_FRAMES;
+  /** Data frames that may still be sent, counted from the first: what the asker has drained, and CREDIT_FRAMES more. */
+  #allowed = CREDIT_FRAMES;
+  #sent = 0;
   #waiting: (() => void)[] = [];
-  #stop: (() => void) | undefined;
-  #cancelled = false;
+  #stop: ((why: WhyStopped) => void) | undefined;
+  #stopped: WhyStopped | undefined;
   readonly #onClose: (() => void)[] = [];
 
   protected abstract emitHead(facts: StreamFacts, seq: number): void;
@@ -34,13 +36,13 @@ export abstract class Producer implements Answer, ProducerLink {
 
   data(payload: Uint8Array): boolean {
     if (!this.#open) return true;
-    this.#credit -= 1;
+    this.#sent += 1;
     this.emitData(payload, this.#seq++);
-    return this.#credit > 0;
+    return this.#sent < this.#allowed;
   }
 
   drained(): Promise<void> {
-    if (!this.#open || this.#credit > 0) return Promise.resolve();
+    if (!this.#open || this.#sent < this.#allowed) return Promise.resolve();
     return new Promise((resolve) => this.#waiting.push(resolve));
   }
 
@@ -52,9 +54,9 @@ export abstract class Producer implements Answer, ProducerLink {
     if (this.#close()) this.emitFault(fault, this.#seq++);
   }
 
-  onCancel(stop: () => void): void {
-    if (this.#cancelled) stop();
-    else this.#stop = stop;
+  onCancel(stop: (why: WhyStopped) => void): void {
+    this.#stop = stop;
+    if (this.#stopped !== undefined) stop(this.#stopped);
   }
 
   /** Another process answers from now on: the slot is freed and nothing is emitted. Only before the first frame (F1). */
@@ -63,14 +65,27 @@ export abstract class Producer implements Answer, ProducerLink {
   }
 
   credit(frames: number): void {
-    this.#credit += frames;
-    this.#wake();
+    this.#allowed = Math.max(this.#allowed, frames + CREDIT_FRAMES);
+    if (this.#sent < this.#allowed) this.#wake();
   }
 
   cancel(): void {
     if (!this.#close()) return;
-    this.#cancelled = true;
-    this.#stop?.();
+    this.#stopped = 'cancelled';
+    this.#stop?.('cancelled');
+  }
+
+  /** Within one process nothing is ever lost. */
+  resend(_next: number): boolean {
+    return false;
+  }
+
+  /** Nobody will take what follows, so nothing waits for it to be taken; whether it is still worth making, its maker knows. */
+  askerLost(): void {
+    if (!this.#open || this.#stopped !== undefined) return;
+    this.#stopped = 'asker-lost';
+    this.credit(Number.MAX_SAFE_INTEGER - CREDIT_FRAMES);
+    this.#stop?.('asker-lost');
   }
 
   #close(): boolean {

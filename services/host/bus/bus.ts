@@ -8,7 +8,11 @@
  *    producer is told to stop.
  * B4 A handler has at most `max` answers open; one more is answered `overloaded` without being called.
  * B5 A call to a subject nobody serves fails at once: fault `gone`, facts `reason: no-responders` and `subject`.
- * B6 While NATS is away a call beyond this process fails with `overloaded`, fact `reason: bus-down`; events are dropped and counted.
+ * B6 While NATS is away, what leaves this process waits for AWAY_MS; after that a call beyond this process fails with
+ *    `overloaded`, fact `reason: bus-down`, and events are dropped and counted. Open calls go on when it is back.
+ * B7 When the process that holds a call dies, its asker gets fault `upstream`, facts `reason: lost` and `instance`, within
+ *    a second. When nobody is known to hold it, `silent` is called once and the call stays open.
+ * B8 A process that was stopped and goes on serves no question whose asker gave up meanwhile.
  */
 import type { Fault } from '#protocol/faults/fault.ts';
 import type { Subject } from '#protocol/subjects/define.ts';
@@ -27,7 +31,7 @@ export interface Outgoing<M> {
 }
 
 export interface Question<M> extends Outgoing<M> {
-  /** Point in time, ms since the epoch. */
+  /** Point in time, of `clock()`. */
   readonly deadline: number;
 }
 
@@ -38,7 +42,15 @@ export interface Receiver {
   data(payload: Uint8Array): void | Promise<void>;
   end(payload: Uint8Array, facts?: StreamFacts): void;
   fail(fault: Fault): void;
+  /**
+   * Nobody says they hold the call (B7): the question was lost, or its taker died at once. Called at most once; an answer
+   * may still come. Without it such a call fails as one whose holder died.
+   */
+  silent?(): void;
 }
+
+/** cancelled: the asker gave up, or its deadline passed. asker-lost: its process died, which is no wish of a client's. */
+export type WhyStopped = 'cancelled' | 'asker-lost';
 
 /** What the producer does with an asker. After `end`, `fail` or a cancel, everything is ignored. */
 export interface Answer {
@@ -48,8 +60,8 @@ export interface Answer {
   drained(): Promise<void>;
   end(payload: Uint8Array, facts?: StreamFacts): void;
   fail(fault: Fault): void;
-  /** Called once if the asker gives up (cancel or deadline). */
-  onCancel(stop: () => void): void;
+  /** Called when nobody waits for this answer any more. After `asker-lost`, frames go nowhere and credit is endless. */
+  onCancel(stop: (why: WhyStopped) => void): void;
   /** Called once when nothing more can follow, however it ended; at once when it already has. */
   whenClosed(release: () => void): void;
   readonly open: boolean;
@@ -90,6 +102,10 @@ export interface Bus {
   /** False while the connection to NATS is lost. */
   readonly connected: boolean;
   onConnection(listen: (connected: boolean) => void): () => void;
+  /** This process was stopped for a while and goes on: called before anything that came meanwhile is served. */
+  onWake(listen: () => void): () => void;
+  /** Calls `lost` once when the process of that instance is found dead, or does not answer for seconds. Returns how to stop watching. */
+  watch(instance: string, lost: () => void): () => void;
 
   serve<M extends Meta>(subject: Subject<M>, handler: (message: Asked<M>) => void, options?: ServeOptions): Serving;
   call<M extends Meta>(subject: Subject<M>, question: Question<M>, receiver: Receiver): Call;

@@ -4,8 +4,8 @@ import { OpenCall } from './call.ts';
 
 const frame = (text: string): Uint8Array => Buffer.from(text, 'utf8');
 
-/** A call with both its ends written down. */
-function opened(hold?: Promise<void>) {
+/** A call with both its ends written down. `kept`: its producer can send frames again. */
+function opened(hold?: Promise<void>, kept = false) {
   const heard: string[] = [];
   const told: string[] = [];
   const call = new OpenCall(
@@ -18,7 +18,7 @@ function opened(hold?: Promise<void>) {
     Number.MAX_SAFE_INTEGER,
     () => void told.push('closed'),
   );
-  call.attach({ credit: (frames) => void told.push(`credit ${frames}`), cancel: () => void told.push('cancel') });
+  call.attach({ credit: (frames) => void told.push(`credit ${frames}`), cancel: () => void told.push('cancel'), resend: (next) => (told.push(`from ${next}`), kept) });
   return { call, heard, told };
 }
 
@@ -35,22 +35,28 @@ describe('a call', () => {
     expect(call.open).toBe(false);
   });
 
-  test.each([
-    ['lost', 2],
-    ['told twice', 0],
-  ])('of which a frame was %s fails, and its producer is told to stop', (_what, seq) => {
+  test('of which a frame was lost for good fails, and its producer is told to stop', () => {
     const { call, heard, told } = opened();
     call.data(frame('a'), 0);
-    call.data(frame('b'), seq);
+    call.data(frame('c'), 2);
     call.end(frame(''), 3);
-    expect(heard).toEqual(['a', `upstream: part of the answer was lost: frame ${seq} came where 1 was due`]);
-    expect(told).toEqual(['closed', 'cancel']);
+    expect(heard).toEqual(['a', 'upstream: part of the answer was lost: frame 1 and what followed']);
+    expect(told).toEqual(['from 1', 'closed', 'cancel']);
   });
 
-  test('grants credit by the half window, as its receiver takes frames', () => {
+  test('of which a frame was lost goes on where it was when the rest comes again', () => {
+    const { call, heard, told } = opened(undefined, true);
+    call.data(frame('a'), 0);
+    call.data(frame('c'), 2);
+    for (const [seq, text] of ['a', 'b', 'c'].entries()) call.data(frame(text), seq);
+    call.end(frame(''), 3);
+    expect([heard, told]).toEqual([['a', 'b', 'c', 'end'], ['from 1', 'closed']]);
+  });
+
+  test('says how much it has taken by the half window, as its receiver takes frames', () => {
     const { call, told } = opened();
     for (let seq = 0; seq < CREDIT_FRAMES; seq += 1) call.data(frame('x'), seq);
-    expect(told).toEqual([`credit ${CREDIT_FRAMES / 2}`, `credit ${CREDIT_FRAMES / 2}`]);
+    expect(told).toEqual([`credit ${CREDIT_FRAMES / 2}`, `credit ${CREDIT_FRAMES}`]);
   });
 
   test('grants none while its receiver holds on to what it has', async () => {

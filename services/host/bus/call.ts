@@ -6,8 +6,11 @@ import { forgetDeadline, watchDeadline } from './deadlines.ts';
 
 /** How the asker reaches the producer, once it is known. */
 export interface ProducerLink {
+  /** `frames`: all that were drained so far (F8). */
   credit(frames: number): void;
   cancel(): void;
+  /** Asks for the frames from `next` on once more. False = there is no way to. */
+  resend(next: number): boolean;
 }
 
 export class OpenCall implements Call {
@@ -15,6 +18,7 @@ export class OpenCall implements Call {
   #producer: ProducerLink | undefined;
   #next = 0;
   #drained = 0;
+  #told = 0;
   #onClose: () => void;
   readonly deadline: number;
 
@@ -31,6 +35,11 @@ export class OpenCall implements Call {
 
   attach(producer: ProducerLink): void {
     this.#producer = producer;
+  }
+
+  /** Frames the receiver has taken so far. */
+  get drained(): number {
+    return this.#drained;
   }
 
   get producer(): ProducerLink | undefined {
@@ -65,6 +74,12 @@ export class OpenCall implements Call {
     this.#close()?.fail(fault);
   }
 
+  /** Nobody is known to hold the call (B7). */
+  silent(lost: () => Fault): void {
+    if (this.#receiver?.silent === undefined) this.fail(lost());
+    else this.#receiver.silent();
+  }
+
   cancel(): void {
     if (this.#close() !== undefined) this.#producer?.cancel();
   }
@@ -75,20 +90,33 @@ export class OpenCall implements Call {
     receiver?.fail(new Fault('timeout', 'the deadline of the call has passed'));
   }
 
-  #inOrder(seq: number): boolean {
-    if (seq === this.#next++) return true;
+  /** The frame that is due next. */
+  get next(): number {
+    return this.#next;
+  }
+
+  /** What is missing does not come any more. */
+  gap(): void {
     const receiver = this.#close();
     this.#producer?.cancel();
-    receiver?.fail(new Fault('upstream', `part of the answer was lost: frame ${seq} came where ${this.#next - 1} was due`));
+    receiver?.fail(new Fault('upstream', `part of the answer was lost: frame ${this.#next} and what followed`, { reason: 'gap' }));
+  }
+
+  #inOrder(seq: number): boolean {
+    if (seq === this.#next) {
+      this.#next += 1;
+      return true;
+    }
+    // A lower number is a repetition.
+    if (seq > this.#next && this.#producer?.resend(this.#next) !== true) this.gap();
     return false;
   }
 
   /** Credit is granted in halves: one message per 32 frames instead of one per frame. */
   #grant(): void {
-    if (++this.#drained < CREDIT_FRAMES / 2 || this.#receiver === undefined) return;
-    const frames = this.#drained;
-    this.#drained = 0;
-    this.#producer?.credit(frames);
+    if (++this.#drained - this.#told < CREDIT_FRAMES / 2 || this.#receiver === undefined) return;
+    this.#told = this.#drained;
+    this.#producer?.credit(this.#drained);
   }
 
   #close(): Receiver | undefined {

@@ -2,6 +2,8 @@
  * Deadlines of all open calls of the process, on one timer: a timer per call costs 3 µs a call, and nobody needs a deadline
  * to be kept to the millisecond.
  */
+import { clock } from '../clock.ts';
+
 const TICK_MS = 25;
 
 interface Expiring {
@@ -23,7 +25,7 @@ export function forgetDeadline(call: Expiring): void {
 }
 
 function tick(): void {
-  const now = Date.now();
+  const now = clock();
   for (const call of open) if (call.deadline <= now) call.expire();
   if (open.size > 0) return;
   clearInterval(timer);

@@ -1,4 +1,5 @@
 /** The bus within one process. On its own it needs no broker; inside NatsBus it is the first place every message is tried. */
+import { clock } from '../clock.ts';
 import type { Fault } from '#protocol/faults/fault.ts';
 import type { Subject } from '#protocol/subjects/define.ts';
 import { LocalProducer, type Producer } from './answer.ts';
@@ -17,6 +18,15 @@ export class LocalBus implements Bus {
   }
 
   onConnection(): () => void {
+    return () => undefined;
+  }
+
+  onWake(): () => void {
+    return () => undefined;
+  }
+
+  /** There is no process but this one. */
+  watch(): () => void {
     return () => undefined;
   }
 
@@ -88,7 +98,7 @@ export function firstFrame(start: (receiver: Receiver) => Call): Promise<Uint8Ar
 export async function within(work: Promise<unknown>, deadline: number): Promise<void> {
   let timer: NodeJS.Timeout | undefined;
   const limit = new Promise<void>((resolve) => {
-    timer = setTimeout(resolve, Math.max(0, deadline - Date.now()));
+    timer = setTimeout(resolve, Math.max(0, deadline - clock()));
   });
   await Promise.race([work, limit]);
   clearTimeout(timer);

@@ -4,20 +4,24 @@
  * N1 One wildcard subscription per process receives the frames of all its calls.
  * N2 A `call` or a queued `send` stays in this process when a member is here; an event always goes through NATS, so that
  *    everybody, this process included, hears it once.
- * N3 When the connection is lost, calls that were out fail at once: their answers may have been sent into the gap, and a
- *    definite error beats a wait for the deadline.
+ * N3 A lost connection is waited for (AWAY_MS): what was to leave leaves when it is back, and every open call is sought
+ *    then, since questions, frames and credit may have been lost in the gap. After that, remote calls fail.
  */
 import type { Msg, NatsConnection, Subscription } from '@nats-io/nats-core';
 import { Fault } from '#protocol/faults/fault.ts';
 import type { Subject } from '#protocol/subjects/define.ts';
-import { callCancelled, control, inbox } from '#protocol/subjects/frames.ts';
+import { alive, callCancelled, callSought, control, serviceOf } from '#protocol/subjects/frames.ts';
 import { LocalProducer, type Producer } from './answer.ts';
-import type { Asked, Bus, Call, Incoming, Meta, Outgoing, Question, Receiver, ServeOptions, Serving } from './bus.ts';
+import { NOTHING, type Asked, type Bus, type Call, type Incoming, type Meta, type Outgoing, type Question, type Receiver, type ServeOptions, type Serving } from './bus.ts';
 import { OpenCall } from './call.ts';
+import { RemoteCalls } from './calls.ts';
 import { firstFrame, incoming, within } from './local.ts';
-import { Outbox } from './outbox.ts';
+import { type Leaving, Outbox } from './outbox.ts';
+import { Peers } from './peers.ts';
+import { RemoteProducers } from './producers.ts';
 import { type Handler, type Listener, Registry, noResponders } from './registry.ts';
-import { HEADER_BYTES_MAX, RemoteLink, RemoteProducer, tooLarge } from './remote.ts';
+import { HEADER_BYTES_MAX, RemoteProducer, tooLarge } from './remote.ts';
+import { WakeGuard } from './wake-guard.ts';
 import { faultHeaders, foldReply, questionHeaders, readFrame, readMeta, readQuestion, unfoldReply } from './wire.ts';
 
 export interface NatsBusOptions {
@@ -28,6 +32,9 @@ export interface NatsBusOptions {
   readonly onDropped?: (subject: string) => void;
 }
 
+const TICK_MS = 50;
+/** Longer than it takes to reach another member of a cluster, shorter than a caller's patience. */
+const AWAY_MS = 5_000;
 const NO_RESPONDERS = 503;
 const busDown = (): Fault => new Fault('overloaded', 'the connection to NATS is lost', { reason: 'bus-down' });
 
@@ -36,29 +43,40 @@ class NatsBus implements Bus {
   readonly #nc: NatsConnection;
   readonly #outbox: Outbox;
   readonly #registry: Registry;
-  readonly #calls = new Map<string, OpenCall>();
-  readonly #producers = new Map<string, RemoteProducer>();
+  readonly #calls: RemoteCalls;
+  readonly #producers: RemoteProducers;
+  readonly #peers: Peers;
+  readonly #guard: WakeGuard;
   readonly #listening = new Set<(connected: boolean) => void>();
+  readonly #waking = new Set<() => void>();
   readonly #subscriptions = new Set<Subscription>();
   /** Those that bring questions from other processes: the first to go in a drain; what is asked in here is still answered. */
   readonly #taking = new Set<Subscription>();
   /** Served no more, and still owed what the broker had handed over: a drain waits for them too. */
   readonly #leaving = new Set<Promise<void>>();
   readonly #onDropped: (subject: string) => void;
-  readonly #inboxPrefix: string;
+  readonly #ticker: NodeJS.Timeout;
   #connected = true;
-  #nextCall = 0;
+  /** Lost for longer than AWAY_MS. */
+  #away: NodeJS.Timeout | true | undefined;
 
   constructor(options: NatsBusOptions) {
-    this.instance = options.instance;
-    this.#nc = options.connection;
-    this.#outbox = new Outbox(options.connection);
-    this.#registry = new Registry(options.onBug);
+    const { connection, instance } = options;
+    this.instance = instance;
+    this.#nc = connection;
     this.#onDropped = options.onDropped ?? (() => undefined);
-    this.#inboxPrefix = inbox.to({ instance: this.instance, call: '0' }).slice(0, -1);
-    this.#subscribe(`${this.#inboxPrefix}*`, (message) => this.#onFrame(message));
-    this.#subscribe(control.to({ instance: this.instance }), (message) => this.#onControl(message));
-    this.#subscribe(callCancelled.to({}), (message) => this.#onControl(message));
+    this.#outbox = new Outbox(connection, (message) => this.#drop(message));
+    this.#registry = new Registry(options.onBug);
+    this.#calls = new RemoteCalls(instance, this.#outbox);
+    this.#producers = new RemoteProducers(instance, this.#outbox);
+    this.#peers = new Peers(this.#outbox, this.#calls.inboxPrefix);
+    this.#guard = new WakeGuard(() => connection.flush(), () => this.#woke());
+    const own = { service: serviceOf(instance), instance };
+    this.#subscribe(`${this.#calls.inboxPrefix}*`, (message) => this.#onFrame(message));
+    this.#subscribe(alive.to(own), (message) => void message.respond(NOTHING));
+    for (const subject of [control.to(own), callCancelled.to({}), callSought.to({})]) this.#subscribe(subject, (message) => this.#onControl(message));
+    this.#ticker = setInterval(() => this.#tick(), TICK_MS);
+    this.#ticker.unref();
     void this.#follow();
   }
 
@@ -71,11 +89,22 @@ class NatsBus implements Bus {
     return () => this.#listening.delete(listen);
   }
 
+  onWake(listen: () => void): () => void {
+    this.#waking.add(listen);
+    return () => this.#waking.delete(listen);
+  }
+
+  watch(instance: string, lost: () => void): () => void {
+    return instance === this.instance ? () => undefined : this.#peers.watch(instance, lost);
+  }
+
   serve<M extends Meta>(subject: Subject<M>, handler: (message: Asked<M>) => void, options?: ServeOptions): Serving {
     const { served, remove } = this.#registry.serve(subject, handler as Handler, options);
     const dispatch = (message: Msg): void => {
-      if (message.reply === undefined || message.reply === '') return;
-      served.dispatch(readQuestion(message), this.#producer(message.reply));
+      const { reply } = message;
+      if (reply === undefined || reply === '') return;
+      const serve = (): void => served.dispatch(readQuestion(message), this.#producers.open(reply));
+      if (!this.#guard.holds(unfoldReply(reply), serve)) serve();
     };
     const subscription = this.#subscribe(subject, dispatch, options?.queue);
     this.#taking.add(subscription);
@@ -99,15 +128,12 @@ class NatsBus implements Bus {
   }
 
   call<M extends Meta>(subject: Subject<M>, question: Question<M>, receiver: Receiver): Call {
+    const call = new OpenCall(receiver, question.deadline, () => undefined);
     const served = this.#registry.pick(subject);
-    if (served) {
-      const call = new OpenCall(receiver, question.deadline, () => undefined);
-      served.dispatch(incoming(subject, question), new LocalProducer(call));
-      return call;
-    }
-    const token = this.#token();
-    const call = new OpenCall(receiver, question.deadline, () => this.#calls.delete(token));
-    this.#post(subject, question.payload, question, this.#expect(token, call));
+    const refusal = served === undefined ? this.#refusal(question.payload) : undefined;
+    if (served) served.dispatch(incoming(subject, question), new LocalProducer(call));
+    else if (refusal !== undefined) call.fail(refusal);
+    else this.#outbox.post({ subject, payload: question.payload, headers: questionHeaders(question), reply: this.#calls.expect(call) });
     return call;
   }
 
@@ -121,9 +147,10 @@ class NatsBus implements Bus {
     const served = this.#registry.pick(subject);
     if (served) return served.dispatch(onward, producer);
     if (!producer.open) return;
-    const reply = producer instanceof RemoteProducer ? foldReply(producer.reply, this.instance) : this.#expectLocal(producer as LocalProducer);
-    if (!this.#connected) return producer.fail(busDown());
-    if (payload.length + HEADER_BYTES_MAX > this.#outbox.bytesMax) return producer.fail(tooLarge(payload.length, this.#outbox.bytesMax));
+    const refusal = this.#refusal(payload);
+    if (refusal !== undefined) return producer.fail(refusal);
+    // A local asker's answer comes through the inbox from here on.
+    const reply = producer instanceof RemoteProducer ? foldReply(producer.reply, this.instance) : this.#calls.expect((producer as LocalProducer).call);
     producer.handOff();
     this.#outbox.post({ subject, payload, headers: questionHeaders(onward), reply });
   }
@@ -132,8 +159,8 @@ class NatsBus implements Bus {
     const question = { ...outgoing, deadline: Number.MAX_SAFE_INTEGER };
     const queued = this.#registry.pickQueued(subject);
     if (queued) this.#registry.hear(queued, incoming(subject, question));
-    else if (this.#connected) this.#outbox.post({ subject, payload: outgoing.payload, headers: questionHeaders(question) });
-    else this.#onDropped(subject);
+    else if (this.#away === true) this.#onDropped(subject);
+    else this.#outbox.post({ subject, payload: outgoing.payload, headers: questionHeaders(question) });
   }
 
   flush(): Promise<void> {
@@ -145,58 +172,33 @@ class NatsBus implements Bus {
     const takenLast = [...this.#taking].map(letGo);
     if (this.#connected) await within(Promise.all([...takenLast, ...this.#leaving]).then(() => undefined), deadline);
     await within(this.#registry.idle(), deadline);
-    for (const call of this.#calls.values()) call.cancel();
+    this.#calls.cancelAll();
     this.#outbox.flush();
     for (const subscription of this.#subscriptions) subscription.unsubscribe();
     if (!this.#nc.isClosed() && this.#connected) await within(this.#nc.flush(), deadline);
+    clearInterval(this.#ticker);
   }
 
-  #post(subject: string, payload: Uint8Array, question: Question<Meta>, reply: string): void {
-    if (!this.#connected) return this.#callOf(reply)?.fail(busDown());
-    if (payload.length + HEADER_BYTES_MAX > this.#outbox.bytesMax) return this.#callOf(reply)?.fail(tooLarge(payload.length, this.#outbox.bytesMax));
-    this.#outbox.post({ subject, payload, headers: questionHeaders(question), reply });
-  }
-
-  #token(): string {
-    return (this.#nextCall++).toString(36);
-  }
-
-  #expect(token: string, call: OpenCall): string {
-    const reply = `${this.#inboxPrefix}${token}`;
-    this.#calls.set(token, call);
-    call.attach(new RemoteLink(this.#outbox, reply));
-    return reply;
-  }
-
-  /** A local asker whose question leaves this process: from here on its answer comes through the inbox. */
-  #expectLocal(producer: LocalProducer): string {
-    const token = this.#token();
-    producer.call.whenClosed(() => this.#calls.delete(token));
-    return this.#expect(token, producer.call);
-  }
-
-  #callOf(reply: string): OpenCall | undefined {
-    return this.#calls.get(reply.slice(this.#inboxPrefix.length));
-  }
-
-  #producer(folded: string): RemoteProducer {
-    const reply = unfoldReply(folded);
-    const producer = new RemoteProducer(this.#outbox, reply, this.instance);
-    this.#producers.set(reply, producer);
-    producer.whenClosed(() => this.#producers.delete(reply));
-    return producer;
+  /** Why a question with this payload cannot leave. */
+  #refusal(payload: Uint8Array): Fault | undefined {
+    if (this.#away === true) return busDown();
+    const { bytesMax } = this.#outbox;
+    return payload.length + HEADER_BYTES_MAX > bytesMax ? tooLarge(payload.length, bytesMax) : undefined;
   }
 
   #onFrame(message: Msg): void {
-    const call = this.#callOf(message.subject);
-    if (message.headers?.code === NO_RESPONDERS) return this.#nobody(message.subject, call, noResponders(message.headers.get('Nats-Subject') || 'the subject'));
+    const { subject, headers } = message;
+    const nobody = headers?.code === NO_RESPONDERS;
+    if (this.#peers.heard(subject, nobody)) return;
+    const call = this.#calls.find(subject);
+    if (nobody) return this.#nobody(subject, call, noResponders(headers.get('Nats-Subject') || 'the subject'));
     if (call === undefined) return;
     const frame = readFrame(message);
     if (frame.fault) return call.fail(frame.fault);
-    if (frame.control !== undefined) (call.producer as RemoteLink).control = frame.control;
+    if (frame.control !== undefined) this.#calls.held(call, frame.control);
     if (frame.kind === 'end') call.end(frame.payload, frame.seq, frame.facts);
     else if (frame.kind === 'head') call.head(frame.facts ?? {}, frame.seq);
-    else call.data(frame.payload, frame.seq);
+    else if (frame.kind === 'data') call.data(frame.payload, frame.seq);
   }
 
   /** Of a question asked here, or of one passed on for an asker elsewhere, who is then told from here. */
@@ -207,10 +209,11 @@ class NatsBus implements Bus {
   }
 
   #onControl(message: Msg): void {
-    const { call, credit } = readMeta(message);
-    const producer = this.#producers.get(call ?? '');
-    if (credit === undefined) producer?.cancel();
-    else producer?.credit(Number(credit) || 0);
+    const { call = '', drained, next } = readMeta(message);
+    if (next !== undefined) return this.#producers.sought(call, Number(drained) || 0, Number(next) || 0);
+    if (drained !== undefined) return this.#producers.credit(call, Number(drained) || 0);
+    this.#guard.cancelled(call);
+    this.#producers.cancel(call);
   }
 
   #subscribe(subject: string, callback: (message: Msg) => void, queue?: string): Subscription {
@@ -234,18 +237,55 @@ class NatsBus implements Bus {
     };
   }
 
+  #tick(): void {
+    this.#guard.beat();
+    if (!this.#connected) return;
+    this.#producers.tick(this.#peers);
+    this.#calls.tick(this.#peers);
+    this.#peers.tick();
+  }
+
+  #woke(): void {
+    this.#peers.forgive();
+    for (const listen of this.#waking) listen();
+  }
+
   async #follow(): Promise<void> {
     for await (const status of this.#nc.status()) {
-      if (status.type === 'disconnect' || status.type === 'close') this.#turn(false);
-      else if (status.type === 'reconnect') this.#turn(true);
+      if (status.type === 'disconnect' || status.type === 'close') this.#lose();
+      else if (status.type === 'reconnect') this.#regain();
     }
   }
 
-  #turn(connected: boolean): void {
-    if (connected === this.#connected) return;
-    this.#connected = connected;
-    if (!connected) for (const call of this.#calls.values()) call.fail(busDown());
-    for (const listen of this.#listening) listen(connected);
+  #lose(): void {
+    if (!this.#connected) return;
+    this.#connected = false;
+    this.#outbox.hold();
+    this.#away = setTimeout(() => {
+      this.#away = true;
+      this.#calls.failAll(busDown());
+      this.#outbox.abandon();
+    }, AWAY_MS).unref();
+    for (const listen of this.#listening) listen(false);
+  }
+
+  #regain(): void {
+    if (this.#connected) return;
+    this.#connected = true;
+    if (this.#away !== true) clearTimeout(this.#away);
+    this.#away = undefined;
+    this.#peers.forgive();
+    this.#outbox.release();
+    this.#producers.regained();
+    this.#calls.regained();
+    for (const listen of this.#listening) listen(true);
+  }
+
+  /** What waited in vain: its asker, when it is one of ours, was told already. */
+  #drop({ subject, reply }: Leaving): void {
+    const call = reply === undefined ? undefined : this.#calls.find(reply);
+    if (call === undefined) this.#onDropped(subject);
+    else call.fail(busDown());
   }
 }
 

@@ -1,8 +1,9 @@
+import { clock } from '../clock.ts';
 import fc from 'fast-check';
 import { headers, type Msg, type MsgHdrs } from '@nats-io/nats-core';
 import { describe, expect, test } from 'vitest';
 import { Fault } from '#protocol/faults/fault.ts';
-import { inbox } from '#protocol/subjects/frames.ts';
+import { inbox, serviceOf } from '#protocol/subjects/frames.ts';
 import { faultHeaders, foldReply, frameHeaders, metaHeaders, questionHeaders, readFrame, readMeta, readQuestion, unfoldReply } from './wire.ts';
 
 /** A message as it comes off the wire: only what the readers look at. */
@@ -27,15 +28,17 @@ describe('metadata on NATS', () => {
 
 describe('a question on NATS', () => {
   test('keeps its deadline and its trace apart from its metadata', () => {
-    const read = readQuestion(message(questionHeaders({ meta: { a: 'b' }, deadline: 12_345, traceparent: '00-x-y-01' }), 'payload'));
-    expect(read).toMatchObject({ subject: 'test.subject', meta: { a: 'b' }, deadline: 12_345, traceparent: '00-x-y-01' });
+    const deadline = clock() + 12_345;
+    const read = readQuestion(message(questionHeaders({ meta: { a: 'b' }, deadline, traceparent: '00-x-y-01' }), 'payload'));
+    expect(read).toMatchObject({ subject: 'test.subject', meta: { a: 'b' }, traceparent: '00-x-y-01' });
+    expect(Math.abs(read.deadline - deadline)).toBeLessThan(1_000);
   });
 
   test('without a deadline has none, and one whose deadline makes no sense is late already', () => {
     expect(readQuestion(message(questionHeaders({ meta: {}, deadline: Number.MAX_SAFE_INTEGER }))).deadline).toBe(Number.MAX_SAFE_INTEGER);
     const odd = headers();
-    odd.set('deadline', 'soon');
-    expect(readQuestion(message(odd)).deadline).toBeLessThanOrEqual(Date.now());
+    odd.set('left-ms', 'soon');
+    expect(readQuestion(message(odd)).deadline).toBeLessThanOrEqual(clock());
   });
 });
 
@@ -57,14 +60,14 @@ describe('a frame on NATS', () => {
 
 describe('the reply place of a forward', () => {
   test.each(['ingress-0123456789ab', 'up-0123456789ab', 'ingress-policy-session-connector-0123456789ab'])('folds the inbox of %s into ours, and unfolds to it', (instance) => {
-    const asker = inbox.to({ instance, call: (2 ** 40).toString(36) });
+    const asker = inbox.to({ service: serviceOf(instance), instance, call: (2 ** 40).toString(36) });
     const folded = foldReply(asker, 'session-ba9876543210');
     expect(inbox.parse(folded)?.instance).toBe('session-ba9876543210');
     expect(unfoldReply(folded)).toBe(asker);
   });
 
   test('that nobody folded is left as it is', () => {
-    expect(unfoldReply('parley.inbox.ingress-1.5')).toBe('parley.inbox.ingress-1.5');
+    expect(unfoldReply('parley.inbox.ingress.ingress-1.5')).toBe('parley.inbox.ingress.ingress-1.5');
     expect(foldReply('_INBOX.of.another.client', 'session-1')).toBe('_INBOX.of.another.client');
   });
 });

@@ -1,10 +1,12 @@
 /** How messages look on NATS: metadata as headers, payload untouched. */
 import { headers as newHeaders, type Msg, type MsgHdrs } from '@nats-io/nats-core';
 import { Fault, isFaultCode } from '#protocol/faults/fault.ts';
-import { type FrameKind, type StreamFacts, inbox } from '#protocol/subjects/frames.ts';
+import { FRAME_KINDS, type FrameKind, type StreamFacts, inbox, serviceOf } from '#protocol/subjects/frames.ts';
+import { clock } from '../clock.ts';
 import type { Incoming, Meta, Question } from './bus.ts';
 
-const DEADLINE = 'deadline';
+/** Ms left, since no two processes agree on a point in time. */
+const LEFT = 'left-ms';
 const TRACEPARENT = 'traceparent';
 
 /** A header value is printable ASCII without spaces at its ends; anything else travels percent-encoded behind a `~`. */
@@ -14,7 +16,7 @@ const decodeValue = (value: string): string => (value.startsWith('~') ? decodeUR
 
 export function questionHeaders(question: Omit<Question<Meta>, 'payload'>): MsgHdrs {
   const out = metaHeaders(question.meta);
-  if (question.deadline !== Number.MAX_SAFE_INTEGER) out.set(DEADLINE, String(question.deadline));
+  if (question.deadline !== Number.MAX_SAFE_INTEGER) out.set(LEFT, String(Math.max(0, Math.round(question.deadline - clock()))));
   if (question.traceparent !== undefined) out.set(TRACEPARENT, question.traceparent);
   return out;
 }
@@ -35,9 +37,9 @@ export function readMeta(message: Msg): Record<string, string> {
 }
 
 export function readQuestion(message: Msg): Incoming<Meta> {
-  const { [DEADLINE]: deadline, [TRACEPARENT]: traceparent, ...meta } = readMeta(message);
-  const at = Number(deadline ?? Number.MAX_SAFE_INTEGER);
-  return { subject: message.subject, payload: message.data, meta, deadline: Number.isNaN(at) ? Date.now() : at, traceparent };
+  const { [LEFT]: left, [TRACEPARENT]: traceparent, ...meta } = readMeta(message);
+  const deadline = left === undefined ? Number.MAX_SAFE_INTEGER : clock() + (Number(left) || 0);
+  return { subject: message.subject, payload: message.data, meta, deadline, traceparent };
 }
 
 const FOLDED = 'via-';
@@ -49,15 +51,16 @@ const FOLDED = 'via-';
  */
 export function foldReply(reply: string, via: string): string {
   const asker = inbox.parse(reply);
-  return asker === undefined ? reply : inbox.to({ instance: via, call: `${FOLDED}${asker.call}-${asker.instance}` });
+  return asker === undefined ? reply : inbox.to({ service: serviceOf(via), instance: via, call: `${FOLDED}${asker.call}-${asker.instance}` });
 }
 
 /** The asker's own inbox subject; any other reply subject as it is. */
 export function unfoldReply(reply: string): string {
   const at = reply.indexOf(`.${FOLDED}`);
   if (at < 0) return reply;
-  const [call = '', ...instance] = reply.slice(at + 1 + FOLDED.length).split('-');
-  return inbox.to({ instance: instance.join('-'), call });
+  const [call = '', ...parts] = reply.slice(at + 1 + FOLDED.length).split('-');
+  const instance = parts.join('-');
+  return inbox.to({ service: serviceOf(instance), instance, call });
 }
 
 export interface Frame {
@@ -70,10 +73,10 @@ export interface Frame {
 }
 
 export function readFrame(message: Msg): Frame {
-  const { frame, seq, control, stream, retry, code, facts } = readMeta(message);
-  const kind: FrameKind = frame === 'head' || frame === 'data' || frame === 'end' ? frame : 'fault';
+  const { frame, seq, control, stream, retry, log, code, facts } = readMeta(message);
+  const kind = FRAME_KINDS.find((one) => one === frame) ?? 'fault';
   const fault = kind === 'fault' ? readFault(message.string(), code, facts) : undefined;
-  const about = stream === 'sse' || stream === 'suspended' ? ({ stream, retry } as const) : undefined;
+  const about = stream === 'sse' || stream === 'suspended' ? ({ stream, retry, log } as const) : undefined;
   return { kind, seq: Number(seq), control, facts: about, payload: message.data, fault };
 }
 
