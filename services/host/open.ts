@@ -3,8 +3,9 @@
  *
  *   telemetry → NATS → layout → bus → generations → audit → metrics and health
  *
- * H1 Draining comes first of all: it is registered last, so that whatever an open answer needs is still there.
- * H2 While it drains, the process says so on /healthz/ready.
+ * H1 The bus drains before anything it needs is let go: it is registered last.
+ * H2 While it drains, the process says so on /healthz/ready, from before its services begin to stop (`beginDrain`): a load
+ *    balancer that looks there sends nobody to a door that is about to close.
  */
 import { randomBytes } from 'node:crypto';
 import type { NatsConnection } from '@nats-io/nats-core';
@@ -47,6 +48,8 @@ export interface OpenHostOptions {
 export interface OpenedHost extends Host {
   readonly bus: Bus;
   readonly applied: readonly Applied[];
+  /** From now on this process is not ready: to be called before its services stop. */
+  readonly beginDrain: () => void;
   /** Base URL of /metrics and /healthz; undefined = off. */
   readonly statsUrl: string | undefined;
 }
@@ -97,14 +100,17 @@ export const openHost = Effect.fnUntraced(function* (options: OpenHostOptions): 
           () => startAdmin({ address, log, notReady, serveMetrics: telemetry.serveMetrics }),
           (open) => open.stop(),
         );
-  yield* Effect.addFinalizer(() => {
+  const beginDrain = (): void => {
     draining = true;
+  };
+  yield* Effect.addFinalizer(() => {
+    beginDrain();
     return Effect.promise(async () => {
       await bus.drain(clock() + settings.drainMs).catch((error: unknown) => log.warn({ err: error }, 'the bus did not drain cleanly'));
       audit.flush();
     });
   });
-  return { bus, nats, generations, audit, telemetry, log, bindAddresses: settings.bindAddresses, now: Date.now, applied, statsUrl: admin?.url };
+  return { bus, nats, generations, audit, telemetry, log, bindAddresses: settings.bindAddresses, now: Date.now, applied, beginDrain, statsUrl: admin?.url };
 });
 
 /** What is not a Fault here came from NATS or the operating system, and at a start it may go away by trying again. */

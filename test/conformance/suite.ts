@@ -46,12 +46,19 @@ export async function readRequirements(revision: Revision): Promise<Requirements
   return { scored: set.server, notScored: new Map(notScored) };
 }
 
-export async function runSuite(url: string, revision: Revision, signal: AbortSignal): Promise<Results> {
+export const runSuite = (url: string, revision: Revision, signal: AbortSignal): Promise<Results> =>
+  runServer(url, ['--requirements', revision], signal);
+
+/** One scenario, whether a requirement set names it or not. */
+export const runScenario = (url: string, scenario: string, revision: Revision, signal: AbortSignal): Promise<Results> =>
+  runServer(url, ['--scenario', scenario, '--spec-version', revision], signal);
+
+async function runServer(url: string, what: readonly string[], signal: AbortSignal): Promise<Results> {
   const directory = await mkdtemp(join(tmpdir(), 'parley-conformance-'));
   try {
-    const output = await runCli(['server', '--url', url, '--requirements', revision, '-o', directory], signal);
+    const output = await runCli(['server', '--url', url, ...what, '-o', directory], signal);
     const results = await readResults(directory);
-    if (results.size === 0) throw new Error(`the conformance suite wrote no results for ${revision}; it said:\n${output}`);
+    if (results.size === 0) throw new Error(`the conformance suite wrote no results for ${what.join(' ')}; it said:\n${output}`);
     return results;
   } finally {
     await rm(directory, { recursive: true, force: true });

@@ -83,6 +83,7 @@ const start = Effect.fnUntraced(function* ({ role, services, file, env }: Servin
     const service = yield* Effect.tryPromise({ try: () => loadService(name, { file, env }), catch: asFault });
     yield* service.start(host);
   }
+  yield* Effect.addFinalizer(() => Effect.sync(host.beginDrain));
   return { host, nats };
 });
 

