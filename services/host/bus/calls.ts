@@ -8,14 +8,12 @@
  */
 import { Fault } from '#protocol/faults/fault.ts';
 import { inbox, serviceOf } from '#protocol/subjects/frames.ts';
-import type { OpenCall } from './call.ts';
+import type { Receiver } from './bus.ts';
+import { OpenCall } from './call.ts';
 import type { Outbox } from './outbox.ts';
 import type { Peers } from './peers.ts';
-import { RemoteLink } from './remote.ts';
+import { RemoteLink, SEEK_TICKS } from './remote.ts';
 
-const WATCH_TICKS = 4;
-const SEEK_TICKS = 10;
-const SILENT_TICKS = 18;
 /** A dead holder may have passed the call on just before. */
 const LAST_SEEK_TICKS = 5;
 /** After an outage: others may come back a little later than we do. */
@@ -34,14 +32,18 @@ export class RemoteCalls {
     this.#outbox = outbox;
   }
 
-  /** The reply subject its answer is to come to. */
-  expect(call: OpenCall): string {
-    const token = (this.#nextCall++).toString(36);
-    const reply = `${this.inboxPrefix}${token}`;
-    this.#calls.set(token, call);
+  /** A new call, and the reply subject its answer is to come to. */
+  open(receiver: Receiver, deadline: number): { readonly call: OpenCall; readonly reply: string } {
+    const token = this.#token();
+    const call = new OpenCall(receiver, deadline, () => this.#calls.delete(token));
+    return { call, reply: this.#expect(call, token) };
+  }
+
+  /** A local asker's call whose question leaves this process after all. */
+  adopt(call: OpenCall): string {
+    const token = this.#token();
     call.whenClosed(() => this.#calls.delete(token));
-    call.attach(new RemoteLink(this.#outbox, { reply, drained: () => call.drained, seekAt: this.#tick + SEEK_TICKS, silentAt: this.#tick + SILENT_TICKS, watchAt: this.#tick + WATCH_TICKS }));
-    return reply;
+    return this.#expect(call, token);
   }
 
   find(reply: string): OpenCall | undefined {
@@ -85,6 +87,17 @@ export class RemoteCalls {
 
   cancelAll(): void {
     for (const call of this.#calls.values()) call.cancel();
+  }
+
+  #token(): string {
+    return (this.#nextCall++).toString(36);
+  }
+
+  #expect(call: OpenCall, token: string): string {
+    const reply = `${this.inboxPrefix}${token}`;
+    this.#calls.set(token, call);
+    call.attach(new RemoteLink(this.#outbox, reply, call, this.#tick));
+    return reply;
   }
 
   #checkGap(call: OpenCall, link: RemoteLink): void {

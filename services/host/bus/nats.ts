@@ -7,7 +7,7 @@
  * N3 A lost connection is waited for (AWAY_MS): what was to leave leaves when it is back, and every open call is sought
  *    then, since questions, frames and credit may have been lost in the gap. After that, remote calls fail.
  */
-import type { Msg, NatsConnection, Subscription } from '@nats-io/nats-core';
+import type { Msg, NatsConnection } from '@nats-io/nats-core';
 import { Fault } from '#protocol/faults/fault.ts';
 import type { Subject } from '#protocol/subjects/define.ts';
 import { alive, callCancelled, callSought, control, serviceOf } from '#protocol/subjects/frames.ts';
@@ -21,6 +21,7 @@ import { Peers } from './peers.ts';
 import { RemoteProducers } from './producers.ts';
 import { type Handler, type Listener, Registry, noResponders } from './registry.ts';
 import { HEADER_BYTES_MAX, RemoteProducer, tooLarge } from './remote.ts';
+import { Subscriptions } from './subscriptions.ts';
 import { WakeGuard } from './wake-guard.ts';
 import { faultHeaders, foldReply, questionHeaders, readFrame, readMeta, readQuestion, unfoldReply } from './wire.ts';
 
@@ -49,11 +50,7 @@ class NatsBus implements Bus {
   readonly #guard: WakeGuard;
   readonly #listening = new Set<(connected: boolean) => void>();
   readonly #waking = new Set<() => void>();
-  readonly #subscriptions = new Set<Subscription>();
-  /** Those that bring questions from other processes: the first to go in a drain; what is asked in here is still answered. */
-  readonly #taking = new Set<Subscription>();
-  /** Served no more, and still owed what the broker had handed over: a drain waits for them too. */
-  readonly #leaving = new Set<Promise<void>>();
+  readonly #subscriptions: Subscriptions;
   readonly #onDropped: (subject: string) => void;
   readonly #ticker: NodeJS.Timeout;
   #connected = true;
@@ -64,6 +61,7 @@ class NatsBus implements Bus {
     const { connection, instance } = options;
     this.instance = instance;
     this.#nc = connection;
+    this.#subscriptions = new Subscriptions(connection);
     this.#onDropped = options.onDropped ?? (() => undefined);
     this.#outbox = new Outbox(connection, (message) => this.#drop(message));
     this.#registry = new Registry(options.onBug);
@@ -72,9 +70,9 @@ class NatsBus implements Bus {
     this.#peers = new Peers(this.#outbox, this.#calls.inboxPrefix);
     this.#guard = new WakeGuard(() => connection.flush(), () => this.#woke());
     const own = { service: serviceOf(instance), instance };
-    this.#subscribe(`${this.#calls.inboxPrefix}*`, (message) => this.#onFrame(message));
-    this.#subscribe(alive.to(own), (message) => void message.respond(NOTHING));
-    for (const subject of [control.to(own), callCancelled.to({}), callSought.to({})]) this.#subscribe(subject, (message) => this.#onControl(message));
+    this.#subscriptions.add(`${this.#calls.inboxPrefix}*`, (message) => this.#onFrame(message));
+    this.#subscriptions.add(alive.to(own), (message) => void message.respond(NOTHING));
+    for (const subject of [control.to(own), callCancelled.to({}), callSought.to({})]) this.#subscriptions.add(subject, (message) => this.#onControl(message));
     this.#ticker = setInterval(() => this.#tick(), TICK_MS);
     this.#ticker.unref();
     void this.#follow();
@@ -104,36 +102,42 @@ class NatsBus implements Bus {
       const { reply } = message;
       if (reply === undefined || reply === '') return;
       const serve = (): void => served.dispatch(readQuestion(message), this.#producers.open(reply));
-      if (!this.#guard.holds(unfoldReply(reply), serve)) serve();
+      if (this.#guard.holding()) this.#guard.hold(unfoldReply(reply), serve);
+      else serve();
     };
-    const subscription = this.#subscribe(subject, dispatch, options?.queue);
-    this.#taking.add(subscription);
-    const stop = (): void => {
-      remove();
-      this.#taking.delete(subscription);
-      const left = letGo(subscription).then(() => {
-        this.#subscriptions.delete(subscription);
-        this.#leaving.delete(left);
-      });
-      this.#leaving.add(left);
+    const leave = this.#subscriptions.take(subject, dispatch, options?.queue);
+    return {
+      stop: () => {
+        remove();
+        leave();
+      },
     };
-    return { stop };
   }
 
   listen<M extends Meta>(subject: Subject<M>, handler: (message: Incoming<M>) => void, options?: { queue?: string }): Serving {
     const listener = handler as Listener;
     const remove = this.#registry.listen(subject, listener, options?.queue);
     const hear = (message: Msg): void => this.#registry.hear(listener, readQuestion(message));
-    return this.#serving(this.#subscribe(subject, hear, options?.queue), remove);
+    const leave = this.#subscriptions.add(subject, hear, options?.queue);
+    return {
+      stop: () => {
+        remove();
+        leave();
+      },
+    };
   }
 
   call<M extends Meta>(subject: Subject<M>, question: Question<M>, receiver: Receiver): Call {
-    const call = new OpenCall(receiver, question.deadline, () => undefined);
     const served = this.#registry.pick(subject);
-    const refusal = served === undefined ? this.#refusal(question.payload) : undefined;
-    if (served) served.dispatch(incoming(subject, question), new LocalProducer(call));
-    else if (refusal !== undefined) call.fail(refusal);
-    else this.#outbox.post({ subject, payload: question.payload, headers: questionHeaders(question), reply: this.#calls.expect(call) });
+    if (served) {
+      const call = new OpenCall(receiver, question.deadline, () => undefined);
+      served.dispatch(incoming(subject, question), new LocalProducer(call));
+      return call;
+    }
+    const { call, reply } = this.#calls.open(receiver, question.deadline);
+    const refusal = this.#refusal(question.payload);
+    if (refusal !== undefined) call.fail(refusal);
+    else this.#outbox.post({ subject, payload: question.payload, headers: questionHeaders(question), reply });
     return call;
   }
 
@@ -150,7 +154,7 @@ class NatsBus implements Bus {
     const refusal = this.#refusal(payload);
     if (refusal !== undefined) return producer.fail(refusal);
     // A local asker's answer comes through the inbox from here on.
-    const reply = producer instanceof RemoteProducer ? foldReply(producer.reply, this.instance) : this.#calls.expect((producer as LocalProducer).call);
+    const reply = producer instanceof RemoteProducer ? foldReply(producer.reply, this.instance) : this.#calls.adopt((producer as LocalProducer).call);
     producer.handOff();
     this.#outbox.post({ subject, payload, headers: questionHeaders(onward), reply });
   }
@@ -169,12 +173,12 @@ class NatsBus implements Bus {
   }
 
   async drain(deadline: number): Promise<void> {
-    const takenLast = [...this.#taking].map(letGo);
-    if (this.#connected) await within(Promise.all([...takenLast, ...this.#leaving]).then(() => undefined), deadline);
+    const taken = this.#subscriptions.stopTaking();
+    if (this.#connected) await within(taken, deadline);
     await within(this.#registry.idle(), deadline);
     this.#calls.cancelAll();
     this.#outbox.flush();
-    for (const subscription of this.#subscriptions) subscription.unsubscribe();
+    this.#subscriptions.close();
     if (!this.#nc.isClosed() && this.#connected) await within(this.#nc.flush(), deadline);
     clearInterval(this.#ticker);
   }
@@ -214,27 +218,6 @@ class NatsBus implements Bus {
     if (drained !== undefined) return this.#producers.credit(call, Number(drained) || 0);
     this.#guard.cancelled(call);
     this.#producers.cancel(call);
-  }
-
-  #subscribe(subject: string, callback: (message: Msg) => void, queue?: string): Subscription {
-    const subscription = this.#nc.subscribe(subject, {
-      ...(queue === undefined ? {} : { queue }),
-      callback: (error, message) => {
-        if (error === null) callback(message);
-      },
-    });
-    this.#subscriptions.add(subscription);
-    return subscription;
-  }
-
-  #serving(subscription: Subscription, remove: () => void): Serving {
-    return {
-      stop: () => {
-        remove();
-        this.#subscriptions.delete(subscription);
-        if (!subscription.isClosed()) subscription.unsubscribe();
-      },
-    };
   }
 
   #tick(): void {
@@ -287,11 +270,6 @@ class NatsBus implements Bus {
     if (call === undefined) this.#onDropped(subject);
     else call.fail(busDown());
   }
-}
-
-/** What the broker had handed over before it heard of the end is still served: dropped, its asker would wait for its deadline. */
-async function letGo(subscription: Subscription): Promise<void> {
-  if (!subscription.isClosed() && !subscription.isDraining()) await subscription.drain().catch(() => undefined);
 }
 
 export const createNatsBus = (options: NatsBusOptions): Bus => new NatsBus(options);

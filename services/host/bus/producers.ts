@@ -7,8 +7,10 @@ import { unfoldReply } from './wire.ts';
 
 /** HELD_MS, in ticks of the bus. */
 const HELD_TICKS = 4;
-const RECENT_MAX = 2_048;
-const RECENT_BYTES_MAX = 8 * 1024 * 1024;
+/** Of one asker. */
+const RECENT_MAX = 256;
+const RECENT_BYTES_MAX = 4 * 1024 * 1024;
+const ASKERS_MAX = 64;
 
 export class RemoteProducers {
   readonly #outbox: Outbox;
@@ -74,23 +76,42 @@ export class RemoteProducers {
   }
 }
 
-/** The last frames of the last answers, within a limit: an asker whose connection broke at that moment never saw its own. */
+/**
+ * The last frames of the last answers to each asker: one whose connection broke at that moment never saw its own. Few each,
+ * since an asker that is cut off asks for nothing more, and what is kept longer costs the garbage collector.
+ */
 class RecentEnds {
-  readonly #ends = new Map<string, readonly SentFrame[]>();
-  #bytes = 0;
+  readonly #askers = new Map<string, { readonly ends: End[]; bytes: number }>();
 
   add(reply: string, frames: readonly SentFrame[]): void {
-    this.#ends.set(reply, frames);
-    for (const { payload } of frames) this.#bytes += payload.length;
-    while (this.#ends.size > RECENT_MAX || this.#bytes > RECENT_BYTES_MAX) {
-      const oldest = this.#ends.entries().next().value;
-      if (oldest === undefined) return;
-      this.#ends.delete(oldest[0]);
-      for (const { payload } of oldest[1]) this.#bytes -= payload.length;
-    }
+    const kept = this.#of(reply.slice(0, reply.lastIndexOf('.')));
+    kept.ends.push({ reply, frames });
+    kept.bytes += bytesOf(frames);
+    while (kept.ends.length > RECENT_MAX || kept.bytes > RECENT_BYTES_MAX) kept.bytes -= bytesOf(kept.ends.shift()?.frames ?? []);
   }
 
   repeat(reply: string, next: number, outbox: Outbox): void {
-    for (const frame of this.#ends.get(reply) ?? []) if (frame.seq >= next) outbox.post(frame);
+    const end = this.#askers.get(reply.slice(0, reply.lastIndexOf('.')))?.ends.find((one) => one.reply === reply);
+    for (const frame of end?.frames ?? []) if (frame.seq >= next) outbox.post(frame);
   }
+
+  #of(asker: string): { readonly ends: End[]; bytes: number } {
+    const known = this.#askers.get(asker);
+    if (known !== undefined) return known;
+    const fresh = { ends: [], bytes: 0 };
+    this.#askers.set(asker, fresh);
+    if (this.#askers.size > ASKERS_MAX) this.#askers.delete(this.#askers.keys().next().value as string);
+    return fresh;
+  }
+}
+
+interface End {
+  readonly reply: string;
+  readonly frames: readonly SentFrame[];
+}
+
+function bytesOf(frames: readonly SentFrame[]): number {
+  let bytes = 0;
+  for (const { payload } of frames) bytes += payload.length;
+  return bytes;
 }

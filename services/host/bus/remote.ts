@@ -3,7 +3,7 @@ import { Fault } from '#protocol/faults/fault.ts';
 import { type FrameKind, type StreamFacts, callCancelled, callSought, control, serviceOf } from '#protocol/subjects/frames.ts';
 import { Producer } from './answer.ts';
 import type { Meta } from './bus.ts';
-import type { ProducerLink } from './call.ts';
+import type { OpenCall, ProducerLink } from './call.ts';
 import { NOTHING } from './bus.ts';
 import type { Leaving, Outbox } from './outbox.ts';
 import { faultHeaders, frameHeaders, metaHeaders } from './wire.ts';
@@ -11,17 +11,12 @@ import { faultHeaders, frameHeaders, metaHeaders } from './wire.ts';
 /** Room for metadata beside a payload. */
 export const HEADER_BYTES_MAX = 64 * 1024;
 
+const WATCH_TICKS = 4;
+export const SEEK_TICKS = 10;
+const SILENT_TICKS = 18;
+
 export const tooLarge = (bytes: number, bytesMax: number): Fault =>
   new Fault('upstream', `a message of ${bytes} bytes is larger than NATS carries (max_payload ${bytesMax})`, { reason: 'payload' });
-
-interface RemoteLinkOptions {
-  readonly reply: string;
-  readonly drained: () => number;
-  /** Ticks of the bus at which the asker asks who holds the call, stops asking, and starts to watch who does. */
-  readonly seekAt: number;
-  readonly silentAt: number;
-  readonly watchAt: number;
-}
 
 /** How an asker reaches a producer in another process: by its control subject once a frame has named it. */
 export class RemoteLink implements ProducerLink {
@@ -29,6 +24,7 @@ export class RemoteLink implements ProducerLink {
   control: string | undefined;
   /** The instance that held it when it was found dead. */
   lost: string | undefined;
+  /** Ticks of the bus at which the asker asks who holds the call, stops asking, and starts to watch who does. */
   seekAt: number;
   silentAt: number;
   readonly watchAt: number;
@@ -36,16 +32,16 @@ export class RemoteLink implements ProducerLink {
   gap: { readonly next: number; ticks: number } | undefined;
   readonly #outbox: Outbox;
   readonly #reply: string;
-  readonly #drained: () => number;
+  readonly #call: OpenCall;
   #unwatch: (() => void) | undefined;
 
-  constructor(outbox: Outbox, { reply, drained, seekAt, silentAt, watchAt }: RemoteLinkOptions) {
+  constructor(outbox: Outbox, reply: string, call: OpenCall, tick: number) {
     this.#outbox = outbox;
     this.#reply = reply;
-    this.#drained = drained;
-    this.seekAt = seekAt;
-    this.silentAt = silentAt;
-    this.watchAt = watchAt;
+    this.#call = call;
+    this.seekAt = tick + SEEK_TICKS;
+    this.silentAt = tick + SILENT_TICKS;
+    this.watchAt = tick + WATCH_TICKS;
   }
 
   get watched(): boolean {
@@ -70,7 +66,7 @@ export class RemoteLink implements ProducerLink {
   }
 
   seek(next: number): void {
-    const headers = metaHeaders({ call: this.#reply, drained: String(this.#drained()), next: String(next) });
+    const headers = metaHeaders({ call: this.#reply, drained: String(this.#call.drained), next: String(next) });
     this.#outbox.post({ subject: callSought.to({}), payload: NOTHING, headers });
   }
 

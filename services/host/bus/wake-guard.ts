@@ -32,11 +32,14 @@ export class WakeGuard {
     this.#beatAt = clock();
   }
 
-  /** True = the question waits. Asked for each, since messages are read before timers run. */
-  holds(call: string, serve: () => void): boolean {
+  /** True = questions wait. Asked for each, since messages are read before timers run. */
+  holding(): boolean {
     if (this.#held === undefined && clock() - this.#beatAt > STOPPED_MS) this.#wake();
-    this.#held?.push({ call, serve });
     return this.#held !== undefined;
+  }
+
+  hold(call: string, serve: () => void): void {
+    this.#held?.push({ call, serve });
   }
 
   cancelled(call: string): void {
