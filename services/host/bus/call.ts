@@ -84,6 +84,11 @@ export class OpenCall implements Call {
     if (this.#close() !== undefined) this.#producer?.cancel();
   }
 
+  /** The receiver is not called any more, and the producer not told. */
+  letGo(): void {
+    this.#close();
+  }
+
   expire(): void {
     const receiver = this.#close();
     this.#producer?.cancel();

@@ -13,12 +13,13 @@ import { OpenCall } from './call.ts';
 import type { Outbox } from './outbox.ts';
 import type { Peers } from './peers.ts';
 import { RemoteLink, SEEK_TICKS } from './remote.ts';
+import { ticks } from './tick.ts';
 
 /** A dead holder may have passed the call on just before. */
-const LAST_SEEK_TICKS = 5;
+const LAST_SEEK_TICKS = ticks(250);
 /** After an outage: others may come back a little later than we do. */
-const REGAIN_TICKS = 60;
-const GAP_TICKS = 12;
+const REGAIN_TICKS = ticks(3_000);
+const GAP_TICKS = ticks(600);
 
 export class RemoteCalls {
   readonly inboxPrefix: string;
@@ -85,8 +86,9 @@ export class RemoteCalls {
     for (const call of this.#calls.values()) call.fail(fault);
   }
 
-  cancelAll(): void {
-    for (const call of this.#calls.values()) call.cancel();
+  /** This process ends. That is no wish of its clients: whoever works on a call finds that the asker has gone. */
+  letGoAll(): void {
+    for (const call of this.#calls.values()) call.letGo();
   }
 
   #token(): string {

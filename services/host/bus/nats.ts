@@ -22,6 +22,7 @@ import { RemoteProducers } from './producers.ts';
 import { type Handler, type Listener, Registry, noResponders } from './registry.ts';
 import { HEADER_BYTES_MAX, RemoteProducer, tooLarge } from './remote.ts';
 import { Subscriptions } from './subscriptions.ts';
+import { TICK_MS } from './tick.ts';
 import { WakeGuard } from './wake-guard.ts';
 import { faultHeaders, foldReply, questionHeaders, readFrame, readMeta, readQuestion, unfoldReply } from './wire.ts';
 
@@ -33,7 +34,6 @@ export interface NatsBusOptions {
   readonly onDropped?: (subject: string) => void;
 }
 
-const TICK_MS = 50;
 /** Longer than it takes to reach another member of a cluster, shorter than a caller's patience. */
 const AWAY_MS = 5_000;
 const NO_RESPONDERS = 503;
@@ -176,7 +176,7 @@ class NatsBus implements Bus {
     const taken = this.#subscriptions.stopTaking();
     if (this.#connected) await within(taken, deadline);
     await within(this.#registry.idle(), deadline);
-    this.#calls.cancelAll();
+    this.#calls.letGoAll();
     this.#outbox.flush();
     this.#subscriptions.close();
     if (!this.#nc.isClosed() && this.#connected) await within(this.#nc.flush(), deadline);

@@ -2,18 +2,19 @@
  * Whether the processes others depend on still live. Only those are asked that somebody waits for, a few times a second.
  *
  * P1 A process that ended has no connection, so NATS says "no responders" at once; one that is changing to another NATS
- *    server looks the same for a moment, so it must look so for DEAD_MS.
- * P2 A process that is stopped, or cannot be reached, answers nothing: after STALLED_MS it is given up.
+ *    server looks the same for a moment, so it must look so for DEAD_TICKS.
+ * P2 A process that is stopped, or cannot be reached, answers nothing: after STALLED_TICKS it is given up.
  * P3 What passed while this process itself was stopped or cut off counts against nobody.
  */
 import { type MsgHdrs, headers } from '@nats-io/nats-core';
 import { alive, serviceOf } from '#protocol/subjects/frames.ts';
 import { NOTHING } from './bus.ts';
 import type { Outbox } from './outbox.ts';
+import { ticks } from './tick.ts';
 
-const PING_TICKS = 2;
-const DEAD_TICKS = 9;
-const STALLED_TICKS = 60;
+const PING_TICKS = ticks(100);
+const DEAD_TICKS = ticks(450);
+const STALLED_TICKS = ticks(3_000);
 const PING = 'ping-';
 
 export type WhyLost = 'dead' | 'stalled';

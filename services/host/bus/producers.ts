@@ -1,12 +1,12 @@
 /** The answers this process owes to others: told that they are held, found again when they are sought, repeated when their end may have been lost. */
-import { inbox } from '#protocol/subjects/frames.ts';
+import { HELD_MS, inbox } from '#protocol/subjects/frames.ts';
 import type { Outbox } from './outbox.ts';
 import type { Peers } from './peers.ts';
 import { RemoteProducer, type SentFrame } from './remote.ts';
+import { ticks } from './tick.ts';
 import { unfoldReply } from './wire.ts';
 
-/** HELD_MS, in ticks of the bus. */
-const HELD_TICKS = 4;
+const HELD_TICKS = ticks(HELD_MS);
 /** Of one asker. */
 const RECENT_MAX = 256;
 const RECENT_BYTES_MAX = 4 * 1024 * 1024;

@@ -1,19 +1,20 @@
 /** The two ends of a call whose parties are in different processes. */
 import { Fault } from '#protocol/faults/fault.ts';
-import { type FrameKind, type StreamFacts, callCancelled, callSought, control, serviceOf } from '#protocol/subjects/frames.ts';
+import { type FrameKind, type StreamFacts, HELD_MS, callCancelled, callSought, control, serviceOf } from '#protocol/subjects/frames.ts';
 import { Producer } from './answer.ts';
 import type { Meta } from './bus.ts';
 import type { OpenCall, ProducerLink } from './call.ts';
 import { NOTHING } from './bus.ts';
 import type { Leaving, Outbox } from './outbox.ts';
+import { ticks } from './tick.ts';
 import { faultHeaders, frameHeaders, metaHeaders } from './wire.ts';
 
 /** Room for metadata beside a payload. */
 export const HEADER_BYTES_MAX = 64 * 1024;
 
-const WATCH_TICKS = 4;
-export const SEEK_TICKS = 10;
-const SILENT_TICKS = 18;
+const WATCH_TICKS = ticks(HELD_MS);
+export const SEEK_TICKS = ticks(500);
+const SILENT_TICKS = ticks(900);
 
 export const tooLarge = (bytes: number, bytesMax: number): Fault =>
   new Fault('upstream', `a message of ${bytes} bytes is larger than NATS carries (max_payload ${bytesMax})`, { reason: 'payload' });
