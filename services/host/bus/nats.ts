@@ -17,6 +17,7 @@ import { OpenCall } from './call.ts';
 import { RemoteCalls } from './calls.ts';
 import { firstFrame, incoming, within } from './local.ts';
 import { type Leaving, Outbox } from './outbox.ts';
+import { Patience } from './patience.ts';
 import { Peers } from './peers.ts';
 import { RemoteProducers } from './producers.ts';
 import { type Handler, type Listener, Registry, noResponders } from './registry.ts';
@@ -48,6 +49,7 @@ class NatsBus implements Bus {
   readonly #producers: RemoteProducers;
   readonly #peers: Peers;
   readonly #guard: WakeGuard;
+  readonly #patience: Patience;
   readonly #listening = new Set<(connected: boolean) => void>();
   readonly #waking = new Set<() => void>();
   readonly #subscriptions: Subscriptions;
@@ -67,6 +69,7 @@ class NatsBus implements Bus {
     this.#registry = new Registry(options.onBug);
     this.#calls = new RemoteCalls(instance, this.#outbox);
     this.#producers = new RemoteProducers(instance, this.#outbox);
+    this.#patience = new Patience(this.#outbox);
     this.#peers = new Peers(this.#outbox, this.#calls.inboxPrefix);
     this.#guard = new WakeGuard(() => connection.flush(), () => this.#woke());
     const own = { service: serviceOf(instance), instance };
@@ -137,7 +140,7 @@ class NatsBus implements Bus {
     const { call, reply } = this.#calls.open(receiver, question.deadline);
     const refusal = this.#refusal(question.payload);
     if (refusal !== undefined) call.fail(refusal);
-    else this.#outbox.post({ subject, payload: question.payload, headers: questionHeaders(question), reply });
+    else this.#ask({ subject, payload: question.payload, headers: questionHeaders(question), reply });
     return call;
   }
 
@@ -156,7 +159,7 @@ class NatsBus implements Bus {
     // A local asker's answer comes through the inbox from here on.
     const reply = producer instanceof RemoteProducer ? foldReply(producer.reply, this.instance) : this.#calls.adopt((producer as LocalProducer).call);
     producer.handOff();
-    this.#outbox.post({ subject, payload, headers: questionHeaders(onward), reply });
+    this.#ask({ subject, payload, headers: questionHeaders(onward), reply });
   }
 
   send<M extends Meta>(subject: Subject<M>, outgoing: Outgoing<M>): void {
@@ -183,6 +186,11 @@ class NatsBus implements Bus {
     clearInterval(this.#ticker);
   }
 
+  #ask(question: Leaving & { readonly reply: string }): void {
+    this.#patience.keep(question);
+    this.#outbox.post(question);
+  }
+
   /** Why a question with this payload cannot leave. */
   #refusal(payload: Uint8Array): Fault | undefined {
     if (this.#away === true) return busDown();
@@ -195,6 +203,7 @@ class NatsBus implements Bus {
     const nobody = headers?.code === NO_RESPONDERS;
     if (this.#peers.heard(subject, nobody)) return;
     const call = this.#calls.find(subject);
+    if (nobody && this.#patience.again(subject)) return;
     if (nobody) return this.#nobody(subject, call, noResponders(headers.get('Nats-Subject') || 'the subject'));
     if (call === undefined) return;
     const frame = readFrame(message);
@@ -237,12 +246,15 @@ class NatsBus implements Bus {
     for await (const status of this.#nc.status()) {
       if (status.type === 'disconnect' || status.type === 'close') this.#lose();
       else if (status.type === 'reconnect') this.#regain();
+      // The members of the cluster changed, or this one is about to go.
+      else if (status.type === 'update' || status.type === 'ldm') this.#patience.begin();
     }
   }
 
   #lose(): void {
     if (!this.#connected) return;
     this.#connected = false;
+    this.#patience.begin();
     this.#outbox.hold();
     this.#away = setTimeout(() => {
       this.#away = true;
@@ -258,6 +270,7 @@ class NatsBus implements Bus {
     if (this.#away !== true) clearTimeout(this.#away);
     this.#away = undefined;
     this.#peers.forgive();
+    this.#patience.begin();
     this.#outbox.release();
     this.#producers.regained();
     this.#calls.regained();
