@@ -5,20 +5,26 @@
 
 import { audited } from '#protocol/audit/subjects.ts';
 import { CONFIG_BUCKET } from '#protocol/records/config.ts';
-import { SESSIONS_BUCKET } from '#protocol/records/session.ts';
+import { QUARANTINE_BUCKET, SESSIONS_BUCKET } from '#protocol/records/session.ts';
 import { REPLAY_STREAM, replayFrame } from '#protocol/subjects/replay.ts';
 
 const MIB = 1024 * 1024;
-const DAY_MS = 24 * 3600_000;
+const MINUTE_MS = 60_000;
+const DAY_MS = 24 * 60 * MINUTE_MS;
 
 export interface StreamSpec {
   readonly name: string;
   readonly description: string;
   readonly subjects: readonly string[];
-  /** The oldest messages leave when either limit is passed. */
+  /** The oldest messages leave when a limit is passed. These two are as it is created: an operator's own stay. */
   readonly maxAgeMs: number;
+  /** JetStream sets it aside, so a server must have that much to give. */
   readonly maxBytes: number;
   readonly maxMessageBytes: number;
+  /** Undefined = as many as fit. */
+  readonly maxPerSubject?: number;
+  /** A message id is remembered this long: the same message said again is kept once. */
+  readonly duplicatesMs: number;
 }
 
 export interface BucketSpec {
@@ -27,7 +33,11 @@ export interface BucketSpec {
   /** Values kept per key, the current one included. */
   readonly history: number;
   readonly maxValueBytes: number;
-  /** Reads from any replica: faster, alive during an election, and possibly stale. */
+  /** As of a stream; what does not fit is refused, since a bucket forgets nothing. */
+  readonly maxBytes: number;
+  /** Undefined = values are kept until they are replaced. */
+  readonly maxAgeMs?: number;
+  /** May be read from any replica: alive during an election, and possibly stale. Ordinary reads ask the leader all the same. */
   readonly allowDirect: boolean;
   /** Keys may be given a time to live, and an expired key leaves a marker this long, so watchers see it go. */
   readonly markerTtlMs: number | undefined;
@@ -40,15 +50,20 @@ export const AUDIT_STREAM: StreamSpec = {
   maxAgeMs: 7 * DAY_MS,
   maxBytes: 512 * MIB,
   maxMessageBytes: MIB / 16,
+  duplicatesMs: MINUTE_MS,
 };
 
 const REPLAY: StreamSpec = {
   name: REPLAY_STREAM,
-  description: 'frames of response streams whose client went away, until it comes back for them',
+  description: 'frames of event streams a client may have missed, until it comes back for them',
   subjects: [replayFrame.filter],
-  maxAgeMs: 10 * 60_000,
+  maxAgeMs: 10 * MINUTE_MS,
   maxBytes: 256 * MIB,
   maxMessageBytes: 8 * MIB,
+  /** One talkative event stream loses its own oldest frames, not everybody's. */
+  maxPerSubject: 4096,
+  /** A frame whose acknowledgement was lost is published again for half a minute. */
+  duplicatesMs: 2 * MINUTE_MS,
 };
 
 export const CONFIG: BucketSpec = {
@@ -56,6 +71,7 @@ export const CONFIG: BucketSpec = {
   description: 'the accepted gateway document, under key `current`',
   history: 5,
   maxValueBytes: 4 * MIB,
+  maxBytes: 32 * MIB,
   /** A process that starts must not enforce yesterday's rules because it asked a replica that lags. */
   allowDirect: false,
   markerTtlMs: undefined,
@@ -66,14 +82,30 @@ const SESSIONS: BucketSpec = {
   description: 'one record per session: who owns it, at which epoch, and all it takes to revive it',
   history: 1,
   maxValueBytes: MIB,
-  /** A claim decides by what it reads: 10 of 1,500 reads right after an acknowledged write were stale on three replicas. */
-  allowDirect: false,
+  /** Some 250,000 sessions of 2 KiB, tombstones of a day included. */
+  maxBytes: 512 * MIB,
+  /** Whether a session is still ours is asked while its leader is away, too. */
+  allowDirect: true,
   /** Tombstones of closed sessions expire by themselves. */
-  markerTtlMs: 60_000,
+  markerTtlMs: MINUTE_MS,
+};
+
+const QUARANTINE: BucketSpec = {
+  name: QUARANTINE_BUCKET,
+  description: 'session records that could not be read, as they were',
+  history: 1,
+  maxValueBytes: MIB,
+  maxBytes: 16 * MIB,
+  maxAgeMs: 7 * DAY_MS,
+  allowDirect: false,
+  markerTtlMs: undefined,
 };
 
 export const STREAMS: readonly StreamSpec[] = [AUDIT_STREAM, REPLAY];
-export const BUCKETS: readonly BucketSpec[] = [CONFIG, SESSIONS];
+export const BUCKETS: readonly BucketSpec[] = [CONFIG, SESSIONS, QUARANTINE];
+
+/** A bucket is a stream of this name. */
+export const bucketStream = (bucket: string): string => `KV_${bucket}`;
 
 /** @throws RangeError for a bucket that is not declared here: such a bucket would never be created. */
 export function bucketNamed(name: string): BucketSpec {

@@ -9,6 +9,9 @@ import { migrate } from './session-migrations.ts';
 
 export const SESSIONS_BUCKET = 'parley-sessions';
 
+/** Records nobody could read, byte for byte, under the key they had. */
+export const QUARANTINE_BUCKET = 'parley-quarantine';
+
 /** How long a closed session's tombstone keeps its id from being opened again. */
 export const TOMBSTONE_S = 24 * 60 * 60;
 
@@ -35,6 +38,8 @@ const open = z.object({
   logLevel: z.string().nullable(),
   subscriptions: z.array(z.string()),
   upstreams: openedUpstreams,
+  /** The connector forgot the upstreams while the session rests: they are adopted before anything is sent to them again. */
+  forgotten: z.literal(true).optional(),
 });
 
 const closed = z.object({

@@ -69,6 +69,7 @@ export type OpenedUpstreams = z.infer<typeof openedUpstreams>;
 
 /** What another connector needs to go on where one left off. */
 export const sessionAdoption = z.object({
+  connector: z.string().optional().describe('instance that held them; asked itself, it goes on with what it has'),
   version: z.string(),
   targets: openedUpstreams.shape.targets,
   initialized: z.boolean(),
@@ -88,6 +89,7 @@ export const connectorRelay = defineSubject({
     session: z.string(),
     again: actorMeta.shape.again,
     transient: actorMeta.shape.transient,
+    passedOn: z.literal('1').optional().describe('another connector passed it on: it is not to be passed on again'),
   }),
   payload: 'the JSON-RPC message; empty for verb listen',
   reply: 'data: messages of the upstream for this call; end: the response, or empty when there is none',
@@ -97,7 +99,11 @@ export const connectorClose = defineSubject({
   pattern: 'parley.connector.close.{instance}',
   owner: 'connector',
   mode: 'one',
-  meta: z.object({ session: z.string() }),
+  meta: z.object({
+    session: z.string(),
+    handedOver: z.literal('1').optional().describe('another connector has gone on with them: forget them, and leave the upstream sessions alone'),
+    resting: z.literal('1').optional().describe('the session rests: forget them unless a call is open, and leave the upstream sessions alone'),
+  }),
   payload: 'empty',
 });
 

@@ -20,6 +20,7 @@ export const replayFrame = defineSubject({
     seq: z.string().optional().describe('decimal number of the frame in a response stream, from 0; frames of a session\'s own stream are numbered by JetStream'),
     last: z.literal('1').optional().describe('present on the response, after which nothing follows'),
     by: z.string().optional().describe('on frame 0: the instance that writes the log'),
+    id: z.string().optional().describe('on frame 0: the JSON of the id of the request, to which an error is written when its writer dies'),
   }),
   payload: 'a JSON-RPC message for the client; empty on frame 0',
 });

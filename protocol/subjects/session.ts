@@ -55,14 +55,14 @@ export const sessionClaim = defineSubject({
 });
 
 /**
- * One worker by its name: for a message to a session whose other owner does not answer, and to ask it whether it serves a
- * session (verb owns: end, or fault gone).
+ * One worker by its name: for a message to a session whose other owner does not answer, to ask it whether it serves a
+ * session (verb owns: end, or fault gone), and for an operator to have one closed (verb kill).
  */
 export const sessionWorker = defineSubject({
   pattern: 'parley.session.worker.{instance}',
   owner: 'session',
   mode: 'call',
-  meta: actorMeta.extend({ verb: z.enum([...actorMeta.shape.verb.options, 'owns']), session: z.string() }),
+  meta: actorMeta.extend({ verb: z.enum([...actorMeta.shape.verb.options, 'owns', 'kill']), session: z.string() }),
   payload: 'as of sessionActor',
   reply: 'as of sessionActor; fault conflict with fact `reason: moved` when the worker does not own the session',
 });
@@ -84,7 +84,7 @@ export const sessionStream = defineSubject({
   pattern: 'parley.session.stream.{principal}.{session}',
   owner: 'ingress',
   mode: 'call',
-  meta: z.object({}),
+  meta: z.object({ id: z.string().optional().describe('of this message: offered again, it has the same, and is kept once in the log of one stream') }),
   payload: 'a JSON-RPC message for the client',
   reply: 'end: empty, once the message is kept for the client',
 });

@@ -1,5 +1,5 @@
 /** What every service is handed: the parts of the outside world, ready to use. Made once per process by `openHost`. */
-import type { KV } from '@nats-io/kv';
+import type { KV, KvEntry } from '@nats-io/kv';
 import type { JetStreamClient, JetStreamManager } from '@nats-io/jetstream';
 import type { NatsConnection } from '@nats-io/nats-core';
 import type { Effect, Scope } from 'effect';
@@ -13,7 +13,13 @@ export interface NatsHandle {
   readonly connection: NatsConnection;
   readonly js: JetStreamClient;
   readonly jsm: JetStreamManager;
+  /** Reads ask the leader: what was acknowledged before is seen, and while there is no leader they fail. */
   kv(bucket: string): Promise<KV>;
+  /**
+   * The newest entry any replica has, within a second: answered while there is no leader too, and possibly stale.
+   * Undefined = that replica has none. @throws whatever the client throws when none answers.
+   */
+  directGet(bucket: string, key: string): Promise<KvEntry | undefined>;
 }
 
 /** The generation in force, swapped as one pointer. A call holds the one it started with. */

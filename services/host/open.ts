@@ -10,7 +10,8 @@
 import { randomBytes } from 'node:crypto';
 import type { NatsConnection } from '@nats-io/nats-core';
 import { Effect, Schedule, type Scope } from 'effect';
-import { applyLayout, type Applied } from '#deploy/nats/apply.ts';
+import { ensureLayout, type Applied } from '#deploy/nats/apply.ts';
+import { inboxPrefixOf } from '#deploy/nats/permissions.ts';
 import { compileDocument, type PolicySchemas } from '#protocol/config/compile.ts';
 import { Fault } from '#protocol/faults/fault.ts';
 import { openAudit } from './audit/audit.ts';
@@ -63,15 +64,15 @@ export const openHost = Effect.fnUntraced(function* (options: OpenHostOptions): 
     () => openTelemetry({ service: `parley-${role}`, instance, traces: settings.traces, log }),
     (open) => open.shutdown(),
   );
-  const { waitMs, credsFile, caFile, replicas } = settings.nats;
+  const { waitMs, access, replicas } = settings.nats;
   const connection = yield* acquire(
     'the connection to NATS',
-    (signal) => connectNats({ url: natsUrl, name: `parley-${instance}`, log, waitMs, signal, credsFile, caFile }),
+    (signal) => connectNats({ url: natsUrl, name: `parley-${instance}`, log, waitMs, signal, access, inboxPrefix: inboxPrefixOf(role) }),
     closeConnection,
   );
   const nats = yield* attempt('JetStream', () => natsHandle(connection));
-  const applied = yield* attempt('the streams and buckets', () => applyLayout(nats.jsm, { replicas })).pipe(Effect.retry(ELECTION));
-  for (const { name, outcome, changes } of applied) if (outcome !== 'unchanged') log.info({ name, changes }, `stream layout ${outcome}`);
+  const applied = yield* attempt('the streams and buckets', () => ensureLayout(nats.jsm, { replicas })).pipe(Effect.retry(ELECTION));
+  tellLayout(applied, log);
 
   const bus = openBus(connection, instance, log, telemetry);
   const compileOptions = { env: options.env, ...(options.policies === undefined ? {} : { policies: options.policies }) };
@@ -130,6 +131,13 @@ const acquire = <A>(
   release: (opened: A) => Promise<void>,
 ): Effect.Effect<A, Fault, Scope.Scope> =>
   Effect.acquireRelease(attempt(what, open), (opened) => Effect.promise(() => release(opened).catch(() => {})), { interruptible: true });
+
+function tellLayout(applied: readonly Applied[], log: Logger): void {
+  for (const { name, outcome, changes } of applied) {
+    if (outcome === 'differs') log.warn({ name, changes }, 'a stream has other limits than the layout, and this NATS user may not change it');
+    else if (outcome === 'created' || outcome === 'updated') log.info({ name, changes }, `stream layout ${outcome}`);
+  }
+}
 
 function openBus(connection: NatsConnection, instance: string, log: Logger, telemetry: OpenTelemetry): Bus {
   const dropped = telemetry.counter('parley_bus_dropped', 'messages not sent because NATS was away');

@@ -28,6 +28,11 @@ test('with an empty environment a process stays on loopback, waits a minute for 
 test('what the environment says is taken', () => {
   const settings = readSettings({
     NATS_URL: 'nats://a:4222,tls://b',
+    NATS_USER: 'session',
+    NATS_PASSWORD: ' with blanks ',
+    NATS_CA: '/ca.pem',
+    NATS_CERT: '/own.pem',
+    NATS_KEY: '/own.key',
     PARLEY_NATS_WAIT: '2m',
     PARLEY_REPLICAS: '3',
     PARLEY_NATS_SYNC: 'always',
@@ -41,7 +46,13 @@ test('what the environment says is taken', () => {
     OTEL_TRACES_SAMPLER_ARG: '0.25',
   });
   expect(settings).toMatchObject({
-    nats: { url: 'nats://a:4222,tls://b', waitMs: 120_000, replicas: 3, syncInterval: 'always' },
+    nats: {
+      url: 'nats://a:4222,tls://b',
+      access: { user: 'session', password: ' with blanks ', caFile: '/ca.pem', certFile: '/own.pem', keyFile: '/own.key', credsFile: undefined },
+      waitMs: 120_000,
+      replicas: 3,
+      syncInterval: 'always',
+    },
     dataDir: '/var/lib/parley',
     log: { level: 'debug', levelIsSet: true, format: 'json' },
     bindAddresses: ['0.0.0.0', '::'],
@@ -66,6 +77,9 @@ test('OTEL_SDK_DISABLED switches traces off although there is a collector', () =
 describe('a wrong variable is named, with what it must be', () => {
   test.each([
     ['NATS_URL', 'http://nats:4222', 'nats://host:port'],
+    ['NATS_CERT', '/own.pem', 'is set, and NATS_KEY is not'],
+    ['NATS_KEY', '/own.key', 'is set, and NATS_CERT is not'],
+    ['NATS_PASSWORD', 'hunter2', 'is set, and NATS_USER is not'],
     ['PARLEY_NATS_WAIT', '60', 'duration like 500ms'],
     ['PARLEY_NATS_WAIT', '25h', 'at most 24h'],
     ['PARLEY_REPLICAS', '2', '1, 3 or 5'],

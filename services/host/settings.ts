@@ -3,13 +3,14 @@ import { homedir } from 'node:os';
 import { isAbsolute, join, resolve } from 'node:path';
 import { z } from 'zod';
 import { duration, readEnvironment, type Environment } from './environment.ts';
+import type { NatsAccess } from './nats/connect.ts';
 import { SYNC_INTERVAL_DEFAULT } from './nats/server-config.ts';
 import { LOG_FORMATS, LOG_LEVELS, type LogFormat, type LogLevel } from './telemetry/log.ts';
 
 const NATS_WAIT_MS_DEFAULT = 60_000;
 /** The reference system's metrics port, so dashboards keep working; on loopback until told otherwise. */
 export const STATS_ADDR_DEFAULT = '127.0.0.1:15020';
-const DRAIN_MS_DEFAULT = 15_000;
+export const DRAIN_MS_DEFAULT = 15_000;
 const WAIT_MS_MAX = 24 * 3600_000;
 
 export interface Address {
@@ -20,8 +21,7 @@ export interface Address {
 export interface NatsSettings {
   /** Undefined = `parley up` starts a server of its own; `parley run` needs one. May hold a password: never print it. */
   readonly url: string | undefined;
-  readonly credsFile: string | undefined;
-  readonly caFile: string | undefined;
+  readonly access: NatsAccess;
   readonly waitMs: number;
   /** Undefined = one replica for what is created, and what exists keeps its own. */
   readonly replicas: number | undefined;
@@ -57,6 +57,13 @@ export interface HostSettings {
   readonly traces: TraceSettings | undefined;
 }
 
+/** The first is of no use without the second. */
+const TOGETHER = [
+  ['NATS_CERT', 'NATS_KEY'],
+  ['NATS_KEY', 'NATS_CERT'],
+  ['NATS_PASSWORD', 'NATS_USER'],
+] as const;
+
 const text = z.string().trim().optional();
 const bareUrl = z.url({ protocol: /^https?$/, error: 'must be an http or https URL' });
 
@@ -65,8 +72,12 @@ const environment = z.object({
     (urls) => urls === undefined || urls.split(',').every(isNatsUrl),
     'must be nats://host:port or tls://host:port, several separated by commas',
   ),
+  NATS_USER: text,
+  NATS_PASSWORD: z.string().optional(),
   NATS_CREDS: text,
   NATS_CA: text,
+  NATS_CERT: text,
+  NATS_KEY: text,
   PARLEY_NATS_WAIT: duration(WAIT_MS_MAX),
   PARLEY_DRAIN: duration(WAIT_MS_MAX),
   PARLEY_NATS_SYNC: z.string().regex(/^(always|\d+(ms|s|m|h))$/, 'must be `always` or a duration like 5s').optional(),
@@ -80,6 +91,10 @@ const environment = z.object({
   OTEL_EXPORTER_OTLP_ENDPOINT: bareUrl.optional(),
   OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: bareUrl.optional(),
   OTEL_TRACES_SAMPLER_ARG: z.coerce.number('must be a number from 0 to 1').min(0, 'must be a number from 0 to 1').max(1, 'must be a number from 0 to 1').optional(),
+}).check(({ value, issues }) => {
+  for (const [one, other] of TOGETHER) {
+    if (value[one] !== undefined && value[other] === undefined) issues.push({ code: 'custom', input: value, path: [one], message: `is set, and ${other} is not` });
+  }
 });
 
 /** @throws Fault invalid, one line for each variable that is wrong; values are not repeated, they may be secrets. */
@@ -89,8 +104,14 @@ export function readSettings(env: Environment): HostSettings {
   return {
     nats: {
       url: set.NATS_URL,
-      credsFile: set.NATS_CREDS,
-      caFile: set.NATS_CA,
+      access: {
+        user: set.NATS_USER,
+        password: set.NATS_PASSWORD,
+        credsFile: set.NATS_CREDS,
+        caFile: set.NATS_CA,
+        certFile: set.NATS_CERT,
+        keyFile: set.NATS_KEY,
+      },
       waitMs: set.PARLEY_NATS_WAIT ?? NATS_WAIT_MS_DEFAULT,
       replicas: set.PARLEY_REPLICAS,
       syncInterval: set.PARLEY_NATS_SYNC ?? SYNC_INTERVAL_DEFAULT,

@@ -154,6 +154,14 @@ describe('the connection', () => {
     await expect(handle(`nats://parley:wrong@${where}`)).rejects.toMatchObject({ code: 'invalid', message: expect.stringContaining('refuses our credentials') });
   });
 
+  test('uses the user it is given rather than the one in the URL', async () => {
+    const where = await serverWith(`jetstream { store_dir: "${dir}" }\nauthorization { user: parley, password: "p@ss" }`);
+    const url = `nats://somebody:else@${where}`;
+    const connection = await connectNats({ url, name: 'test', log: heard.log, waitMs: 5_000, access: { user: 'parley', password: 'p@ss' } });
+    expect(connection.isClosed()).toBe(false);
+    await connection.close();
+  });
+
   test('refuses a server without JetStream at once', async () => {
     await expect(handle(await serverWith(''))).rejects.toThrow(/runs without JetStream: start it with -js/);
   });
@@ -173,7 +181,7 @@ describe('the connection', () => {
 describe('the layout', () => {
   test('is created once, and applying it again changes nothing', async () => {
     const { jsm } = await handle((await child()).url);
-    const names = ['AUDIT', 'REPLAY', 'bucket parley-config', 'bucket parley-sessions'];
+    const names = ['AUDIT', 'REPLAY', 'bucket parley-config', 'bucket parley-sessions', 'bucket parley-quarantine'];
     expect(await applyLayout(jsm)).toEqual(names.map((name) => ({ name, outcome: 'created', changes: [] })));
     expect(await applyLayout(jsm)).toEqual(names.map((name) => ({ name, outcome: 'unchanged', changes: [] })));
     expect(await applyLayout(jsm, { replicas: 1 })).toEqual(names.map((name) => ({ name, outcome: 'unchanged', changes: [] })));
@@ -189,9 +197,9 @@ describe('the layout', () => {
   test('brings back what somebody changed, and leaves what it does not speak of', async () => {
     const { jsm } = await handle((await child()).url);
     await applyLayout(jsm);
-    await jsm.streams.update('AUDIT', { max_age: 0, max_msgs: 1234 });
-    expect(await applyLayout(jsm)).toContainEqual({ name: 'AUDIT', outcome: 'updated', changes: ['max_age'] });
-    expect((await jsm.streams.info('AUDIT')).config).toMatchObject({ max_msgs: 1234, max_age: 7 * 24 * 3600 * 1e9 });
+    await jsm.streams.update('AUDIT', { description: 'mine', max_msgs: 1234 });
+    expect(await applyLayout(jsm)).toContainEqual({ name: 'AUDIT', outcome: 'updated', changes: ['description'] });
+    expect((await jsm.streams.info('AUDIT')).config).toMatchObject({ max_msgs: 1234, description: expect.stringContaining('CloudEvents') });
   });
 
   test('refuses what cannot be changed in place, and deletes nothing', async () => {
@@ -202,19 +210,60 @@ describe('the layout', () => {
     expect((await jsm.streams.info('AUDIT')).state.messages).toBe(1);
   });
 
-  test('says that several replicas need a cluster', async () => {
+  test('says that several replicas need a cluster, whether the streams are there already or not', async () => {
     const { jsm } = await handle((await child()).url);
-    await expect(applyLayout(jsm, { replicas: 3 })).rejects.toThrow(/PARLEY_REPLICAS asks for several replicas.*not part of a cluster/);
+    const refusal = { code: 'invalid', message: expect.stringMatching(/AUDIT: several replicas are asked for .*PARLEY_REPLICAS.*not part of a cluster/) };
+    await expect(applyLayout(jsm, { replicas: 3 })).rejects.toMatchObject(refusal);
+    await applyLayout(jsm);
+    await expect(applyLayout(jsm, { replicas: 3 })).rejects.toMatchObject(refusal);
+    expect((await jsm.streams.info('AUDIT')).config.num_replicas).toBe(1);
+  });
+
+  test('says how much is kept and how long when it creates, and leaves what an operator made of it', async () => {
+    const { jsm } = await handle((await child()).url);
+    await applyLayout(jsm);
+    expect((await jsm.streams.info('KV_parley-sessions')).config.max_bytes).toBe(512 * 1024 * 1024);
+    await jsm.streams.update('KV_parley-sessions', { max_bytes: 1_000_000 });
+    await jsm.streams.update('AUDIT', { max_age: 30 * 24 * 3600 * 1e9 });
+    await jsm.streams.update('REPLAY', { max_bytes: -1, max_age: 0 });
+    expect((await applyLayout(jsm)).filter(({ outcome }) => outcome !== 'unchanged')).toEqual([{ name: 'REPLAY', outcome: 'updated', changes: ['max_age', 'max_bytes'] }]);
+    expect((await jsm.streams.info('KV_parley-sessions')).config.max_bytes).toBe(1_000_000);
+    expect((await jsm.streams.info('AUDIT')).config.max_age).toBe(30 * 24 * 3600 * 1e9);
+  });
+
+  test('that does not fit on the server is refused with what it wants', async () => {
+    const where = await serverWith(`jetstream { store_dir: "${dir}", max_file: 100MB }`);
+    await expect(applyLayout((await handle(where)).jsm)).rejects.toMatchObject({
+      code: 'invalid',
+      message: expect.stringMatching(/AUDIT: the server has not the storage .*max_file/),
+    });
+  });
+
+  test('keeps the frames of one event stream from driving out those of others, and a message said twice once', async () => {
+    const { jsm, js } = await handle((await child()).url);
+    await applyLayout(jsm);
+    const { max_msgs_per_subject: most } = (await jsm.streams.info('REPLAY')).config;
+    expect(most).toBeGreaterThan(1_000);
+    await js.publish('parley.replay.anonymous.s1.quiet', 'kept', { msgID: 'quiet-0' });
+    expect(await js.publish('parley.replay.anonymous.s1.quiet', 'kept', { msgID: 'quiet-0' })).toMatchObject({ duplicate: true });
+    for (let sent = 0; sent < most + 100; sent += 500) {
+      await Promise.all(Array.from({ length: 500 }, () => js.publish('parley.replay.anonymous.s1.loud', 'frame')));
+    }
+    const { state } = await jsm.streams.info('REPLAY', { subjects_filter: '>' });
+    expect(state.subjects).toEqual({ 'parley.replay.anonymous.s1.quiet': 1, 'parley.replay.anonymous.s1.loud': most });
   });
 
   test('makes buckets that keep history, compare and set, and let a key expire with a marker', async () => {
-    const { jsm, kv, js } = await handle((await child()).url);
+    const { jsm, kv, js, directGet } = await handle((await child()).url);
     await applyLayout(jsm);
     const sessions = await kv('parley-sessions');
     const first = await sessions.create('s1', 'one');
     await sessions.update('s1', 'two', first);
     await expect(sessions.update('s1', 'three', first)).rejects.toMatchObject({ code: 10071 });
-    expect((await jsm.streams.info('KV_parley-sessions')).config).toMatchObject({ allow_direct: false, max_msgs_per_subject: 1, allow_msg_ttl: true });
+    expect((await jsm.streams.info('KV_parley-sessions')).config).toMatchObject({ allow_direct: true, max_msgs_per_subject: 1, allow_msg_ttl: true });
+    expect((await directGet('parley-sessions', 's1'))?.string()).toBe('two');
+    expect(await directGet('parley-sessions', 's9')).toBeUndefined();
+    await expect(directGet('parley-config', 'current')).rejects.toThrow(/allows no direct reads/);
 
     const expired = Promise.withResolvers<string>();
     const watch = await sessions.watch({ key: 's2' });

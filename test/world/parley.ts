@@ -74,7 +74,7 @@ export async function startParley(options: ParleyOptions): Promise<ParleyWorld> 
       const settings = readSettings({ PARLEY_LOG_LEVEL: 'silent', PARLEY_STATS_ADDR: 'off', PARLEY_DRAIN: '2s', ...env });
       return Effect.runPromise(Scope.provide(openHost({ role, settings, natsUrl: nats.url, env, policies: policySchemas }), scope));
     });
-    const inherited = { PATH: process.env['PATH'] ?? '', ...env };
+    const inherited = { PATH: process.env['PATH'] ?? '', PARLEY_DRAIN: '2s', ...env };
     for (const service of await Promise.all(services.map((one) => load(one, file, inherited)))) await inScope(undo, (scope) => start(service, host, scope));
     const generation = options.config === undefined ? host.generations.current : await generationOfFile(host, file, env);
     const ports = generation?.binds.map(({ port }) => port) ?? [];

@@ -115,6 +115,10 @@ export interface EventStream {
   readonly status: number;
   readonly headers: Readonly<Record<string, string | string[] | undefined>>;
   readonly comments: readonly string[];
+  /** Those that came so far, in order. */
+  readonly events: readonly EventSourceMessage[];
+  /** The `retry:` fields that came so far, in ms. */
+  readonly retries: readonly number[];
   /** The first event, past or future, that is wanted; rejects when the stream ends without it. */
   event(wanted: (event: EventSourceMessage) => boolean): Promise<EventSourceMessage>;
   /** The message of the first event that has this id. */
@@ -132,9 +136,10 @@ export async function openStream(url: string, { method = 'GET', headers = {}, bo
   const response = await request(url, { method, headers: given({ ...accept, ...headers }), body: bodyOf(body) ?? null, dispatcher: agent });
   const events: EventSourceMessage[] = [];
   const comments: string[] = [];
+  const retries: number[] = [];
   const looking = new Set<() => void>();
   const look = () => looking.forEach((again) => again());
-  const parser = createParser({ onEvent: (event) => events.push(event), onComment: (comment) => comments.push(comment.trim()) });
+  const parser = createParser({ onEvent: (event) => events.push(event), onComment: (comment) => comments.push(comment.trim()), onRetry: (ms) => retries.push(ms) });
   let over = false;
   const ended = (async () => {
     try {
@@ -171,6 +176,8 @@ export async function openStream(url: string, { method = 'GET', headers = {}, bo
     status: response.statusCode,
     headers: response.headers,
     comments,
+    events,
+    retries,
     ended,
     event,
     answerTo: async (id) => messageOf(await event((one) => messageOf(one)?.id === id)) as Answer,

@@ -1,5 +1,6 @@
 /** A connection to NATS for as long as one command works. */
 import { resolve } from 'node:path';
+import { inboxPrefixOf, type User } from '#deploy/nats/permissions.ts';
 import type { Logger } from '#host/telemetry/log.ts';
 import { createLog, maskUrls } from '#host/telemetry/log.ts';
 import type { NatsHandle } from '#host/host.ts';
@@ -17,6 +18,8 @@ export interface NatsOptions {
   /** Undefined = NATS_URL only; else the data directory of a `parley up` on this machine does as well. */
   readonly dataDir: { readonly given: string | undefined } | undefined;
   readonly signal?: AbortSignal;
+  /** The user of deploy/nats whose rights do for this command; the operator's unless given. */
+  readonly user?: User;
 }
 
 export interface NatsSession {
@@ -36,8 +39,8 @@ export async function withNats<T>(options: NatsOptions, work: (session: NatsSess
     name: 'parley-cli',
     log,
     waitMs: Math.min(WAIT_MS, settings.nats.waitMs),
-    credsFile: settings.nats.credsFile,
-    caFile: settings.nats.caFile,
+    access: settings.nats.access,
+    inboxPrefix: inboxPrefixOf(options.user ?? 'operator'),
     ...(options.signal === undefined ? {} : { signal: options.signal }),
   });
   try {

@@ -15,7 +15,7 @@ export interface AuditQuestion {
 
 export const tailAudit = ({ sinceMs, kind, json, dataDir }: AuditQuestion): Promise<void> =>
   untilSignal((signal) =>
-    withNats({ dataDir: { given: dataDir }, signal }, ({ nats, where }) =>
+    withNats({ dataDir: { given: dataDir }, signal, user: 'audit' }, ({ nats, where }) =>
       auditTail(nats.js, {
         ...(sinceMs === undefined ? {} : { since: new Date(Date.now() - sinceMs) }),
         // The kind is the first wildcard of the contract's filter.

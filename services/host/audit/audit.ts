@@ -3,7 +3,7 @@
  * the event aside; a few milliseconds' worth goes to NATS together, unawaited (JetStream captures it). Published one by
  * one, each event was a write to the socket of its own, and those writes were a third of the cost of a call. What is not
  * sent when a process is killed is lost; while NATS is away events are dropped and counted, since the client's own buffer
- * has no limit.
+ * has no limit; so are those the stream does not keep (kept.ts).
  */
 import type { NatsConnection } from '@nats-io/nats-core';
 import { AUDIT_TYPE_PREFIX, type AuditCloudEvent, type AuditData } from '#protocol/audit/event.ts';
@@ -12,6 +12,7 @@ import { audited, NONE } from '#protocol/audit/subjects.ts';
 import type { Logger } from '../telemetry/log.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
 import { traceIdOf } from '../telemetry/spans.ts';
+import { KeptCheck } from './kept.ts';
 
 /** Names and reasons may come from a client or an upstream. */
 const TEXT_CHARS_MAX = 512;
@@ -43,7 +44,7 @@ export interface Audit {
   record(event: AuditEvent): void;
   /** Publishes what was put aside, now. */
   flush(): void;
-  /** Events that were not published since the start. */
+  /** Events that were not published, or not kept, since the start. */
   readonly dropped: number;
 }
 
@@ -71,6 +72,7 @@ export function openAudit({ connection, connected, instance, log, metrics }: Aud
     drops?.add(lost);
     if (problem !== undefined) log.warn({ err: problem }, 'an audit event could not be published');
   };
+  const kept = new KeptCheck({ connection, log, lost: drop });
   const publish = (event: AuditEvent, at: number): void => {
     const text: AuditCloudEvent = {
       specversion: '1.0',
@@ -81,7 +83,10 @@ export function openAudit({ connection, connected, instance, log, metrics }: Aud
       datacontenttype: 'application/json',
       data: dataOf(event),
     };
-    connection.publish(subjectOf(event, subjects), JSON.stringify(text));
+    const subject = subjectOf(event, subjects);
+    if (kept.due) return kept.ask(subject, JSON.stringify(text));
+    connection.publish(subject, JSON.stringify(text));
+    kept.sent();
   };
   const flush = (): void => {
     clearTimeout(timer);

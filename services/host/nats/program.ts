@@ -9,6 +9,7 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { createInterface } from 'node:readline';
 import { Fault } from '#protocol/faults/fault.ts';
+import type { Environment } from '../environment.ts';
 import type { Logger } from '../telemetry/log.ts';
 
 /** Recovery of a large store is part of a start. */
@@ -38,8 +39,9 @@ export interface RunningServer {
   kill(): void;
 }
 
-export async function runServer(bin: string, configFile: string, log: Logger): Promise<RunningServer> {
-  const child = start(bin, ['-c', configFile]);
+/** @param env what `$VAR` in the configuration file stands for; this process's own environment unless given. */
+export async function runServer(bin: string, configFile: string, log: Logger, env?: Environment): Promise<RunningServer> {
+  const child = start(bin, ['-c', configFile], env);
   const seen = watchLines(child, log);
   const exited = new Promise<string>((resolve) => {
     child.once('error', (error) => resolve(error.message));
@@ -74,9 +76,10 @@ export async function runServer(bin: string, configFile: string, log: Logger): P
   };
 }
 
-function start(bin: string, args: readonly string[]): ChildProcess {
-  if (process.platform !== 'win32') return spawn('/bin/sh', ['-c', WATCHED, 'sh', bin, ...args], { detached: true, stdio: ['pipe', 'ignore', 'pipe'] });
-  const child = spawn(bin, args, { stdio: ['pipe', 'ignore', 'pipe'], windowsHide: true });
+function start(bin: string, args: readonly string[], env: Environment | undefined): ChildProcess {
+  const environment = env === undefined ? {} : { env };
+  if (process.platform !== 'win32') return spawn('/bin/sh', ['-c', WATCHED, 'sh', bin, ...args], { detached: true, ...environment, stdio: ['pipe', 'ignore', 'pipe'] });
+  const child = spawn(bin, args, { ...environment, stdio: ['pipe', 'ignore', 'pipe'], windowsHide: true });
   const stop = (): void => void child.kill();
   process.once('exit', stop);
   child.once('close', () => process.off('exit', stop));
@@ -98,7 +101,7 @@ function watchLines(child: ChildProcess, log: Logger): Seen {
   child.stdin?.on('error', () => {});
   if (child.stderr === null) return seen;
   createInterface({ input: child.stderr }).on('line', (line) => {
-    const [, pid, level, said = line] = /^\[(\d+)\] \[(\w{3})\] (.*)$/.exec(line) ?? [];
+    const [, pid, level, said = line] = /^\[(\d+)\](?: \S+ \S+)? \[(\w{3})\] (.*)$/.exec(line) ?? [];
     if (pid !== undefined) seen.pid ??= Number(pid);
     const port = /^Listening for client connections on .*:(\d+)$/.exec(said)?.[1];
     if (port !== undefined) seen.port = Number(port);

@@ -1,0 +1,91 @@
+/**
+ * Certificates for one test, of an authority that lives as long: nothing secret lies in the tree, and no program or
+ * package is needed. X.509 in DER (RFC 5280), as far as a TLS handshake looks at it.
+ */
+import { generateKeyPairSync, randomBytes, sign, type KeyObject } from 'node:crypto';
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+
+const VALID_MS = 24 * 3600_000;
+/** A clock that is a little behind must not refuse what was made just now. */
+const EARLIER_MS = 3600_000;
+
+export interface Certificates {
+  readonly ca: string;
+  readonly serverCert: string;
+  readonly serverKey: string;
+  readonly clientCert: string;
+  readonly clientKey: string;
+}
+
+/** Paths of PEM files in the folder; the server's certificate is for localhost and 127.0.0.1. */
+export async function makeCertificates(folder: string): Promise<Certificates> {
+  const authority = keys();
+  const root = { name: 'Parley test authority', key: authority.privateKey };
+  const files: [string, string][] = [['ca.pem', certificate({ subject: root.name, publicKey: authority.publicKey, issuer: root, extensions: [IS_AUTHORITY] })]];
+  for (const subject of ['server', 'client']) {
+    const { publicKey, privateKey } = keys();
+    const extensions = [USED_BY_BOTH_SIDES, ...(subject === 'server' ? [LOOPBACK_NAMES] : [])];
+    files.push([`${subject}.pem`, certificate({ subject, publicKey, issuer: root, extensions })]);
+    files.push([`${subject}.key`, privateKey.export({ type: 'pkcs8', format: 'pem' }).toString()]);
+  }
+  for (const [name, text] of files) await writeFile(join(folder, name), text, { mode: 0o600 });
+  const path = (name: string): string => join(folder, name);
+  return { ca: path('ca.pem'), serverCert: path('server.pem'), serverKey: path('server.key'), clientCert: path('client.pem'), clientKey: path('client.key') };
+}
+
+const keys = (): { publicKey: KeyObject; privateKey: KeyObject } => generateKeyPairSync('ec', { namedCurve: 'P-256' });
+
+interface Wanted {
+  readonly subject: string;
+  readonly publicKey: KeyObject;
+  readonly issuer: { readonly name: string; readonly key: KeyObject };
+  readonly extensions: readonly Buffer[];
+}
+
+function certificate({ subject, publicKey, issuer, extensions }: Wanted): string {
+  const algorithm = sequence(oid('1.2.840.10045.4.3.2')); // ecdsa-with-SHA256
+  const serial = Buffer.concat([Buffer.from([1]), randomBytes(15)]);
+  const body = sequence(
+    tagged(0xa0, integer(Buffer.from([2]))), // version 3
+    integer(serial),
+    algorithm,
+    distinguishedName(issuer.name),
+    sequence(time(Date.now() - EARLIER_MS), time(Date.now() + VALID_MS)),
+    distinguishedName(subject),
+    publicKey.export({ type: 'spki', format: 'der' }),
+    tagged(0xa3, sequence(...extensions)),
+  );
+  const whole = sequence(body, algorithm, tagged(0x03, Buffer.concat([Buffer.from([0]), sign('sha256', body, issuer.key)])));
+  const lines = whole.toString('base64').match(/.{1,64}/g) ?? [];
+  return `-----BEGIN CERTIFICATE-----\n${lines.join('\n')}\n-----END CERTIFICATE-----\n`;
+}
+
+function tagged(tag: number, content: Buffer): Buffer {
+  const { length } = content;
+  const size = length < 0x80 ? [length] : length < 0x100 ? [0x81, length] : [0x82, length >> 8, length & 0xff];
+  return Buffer.concat([Buffer.from([tag, ...size]), content]);
+}
+
+const sequence = (...parts: readonly Buffer[]): Buffer => tagged(0x30, Buffer.concat(parts));
+const integer = (bytes: Buffer): Buffer => tagged(0x02, bytes);
+const time = (at: number): Buffer => tagged(0x17, Buffer.from(`${new Date(at).toISOString().slice(2, 19).replaceAll(/[-:T]/g, '')}Z`));
+const distinguishedName = (name: string): Buffer => sequence(tagged(0x31, sequence(oid('2.5.4.3'), tagged(0x0c, Buffer.from(name)))));
+
+function oid(dotted: string): Buffer {
+  const [first = 0, second = 0, ...rest] = dotted.split('.').map(Number);
+  const bytes = rest.flatMap((arc) => {
+    const digits = [arc & 0x7f];
+    for (let left = arc >> 7; left > 0; left >>= 7) digits.unshift((left & 0x7f) | 0x80);
+    return digits;
+  });
+  return tagged(0x06, Buffer.from([first * 40 + second, ...bytes]));
+}
+
+const extension = (id: string, value: Buffer, critical = false): Buffer =>
+  sequence(oid(id), ...(critical ? [tagged(0x01, Buffer.from([0xff]))] : []), tagged(0x04, value));
+
+const IS_AUTHORITY = extension('2.5.29.19', sequence(tagged(0x01, Buffer.from([0xff]))), true);
+/** serverAuth and clientAuth: members of a cluster are both to each other. */
+const USED_BY_BOTH_SIDES = extension('2.5.29.37', sequence(oid('1.3.6.1.5.5.7.3.1'), oid('1.3.6.1.5.5.7.3.2')));
+const LOOPBACK_NAMES = extension('2.5.29.17', sequence(tagged(0x82, Buffer.from('localhost')), tagged(0x87, Buffer.from([127, 0, 0, 1]))));
