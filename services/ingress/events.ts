@@ -15,11 +15,19 @@ export interface RequestFacts {
   readonly traceparent?: string | undefined;
 }
 
+export type SessionFacts = Required<Pick<RequestFacts, 'route' | 'principal' | 'session' | 'traceparent'>>;
+
+/** unknown: an event id that is none of the session's. expired: nothing of its stream is kept. limit: too many are open. */
+export type StreamRefusal = 'unknown' | 'expired' | 'limit';
+
 export interface IngressEvents {
   allowed(facts: RequestFacts): void;
   denied(facts: RequestFacts, reason: string): void;
   /** A request that broke a rule of the protocol, by what it was. */
   refused(route: string, why: string): void;
+  /** A session id that is unknown, closed, or somebody else's: which of them is nobody's business. */
+  sessionRefused(facts: SessionFacts): void;
+  streamRefused(facts: SessionFacts, why: StreamRefusal): void;
   answered(route: string, outcome: number | Fault, startedAt: number): void;
   failed(what: string, error: unknown): void;
 }
@@ -28,6 +36,8 @@ export function ingressEvents({ telemetry, audit, log }: Host): IngressEvents {
   const requests = telemetry.counter('parley_requests', 'requests answered, by route and status');
   const seconds = telemetry.histogram('parley_request_seconds', 'time from request to the end of its answer, in seconds', SECONDS_BUCKETS);
   const refusals = telemetry.counter('parley_requests_refused', 'requests that broke a rule of the protocol, by route and reason');
+  const sessions = telemetry.counter('parley_session_refusals', 'requests that named a session there is not, by route');
+  const streams = telemetry.counter('parley_stream_refusals', 'event streams that were not opened, by route and reason');
   const denials = telemetry.counter('parley_requests_denied', 'requests a policy denied, by route and reason');
   return {
     allowed(facts) {
@@ -40,6 +50,14 @@ export function ingressEvents({ telemetry, audit, log }: Host): IngressEvents {
       audit.record({ kind: 'call_denied', route, principal, session, method, tool: name, traceparent, reason });
     },
     refused: (route, why) => refusals.add(1, { route, why }),
+    sessionRefused(facts) {
+      sessions.add(1, { route: facts.route });
+      audit.record({ kind: 'session_refused', ...facts });
+    },
+    streamRefused(facts, reason) {
+      streams.add(1, { route: facts.route, reason });
+      audit.record({ kind: 'stream_refused', ...facts, reason });
+    },
     answered(route, outcome, startedAt) {
       requests.add(1, { route, status: outcome instanceof Fault ? outcome.code : outcome });
       seconds.record((performance.now() - startedAt) / 1000, { route });

@@ -1,40 +1,40 @@
 /** The ingress service: sockets, routes, policies, and the faces of MCP. */
 import { Effect } from 'effect';
+import { serviceOf } from '#protocol/subjects/frames.ts';
 import type { Environment } from '#host/environment.ts';
 import type { Host, Service } from '#host/host.ts';
-import { ingressEvents } from './events.ts';
+import { type IngressEvents, ingressEvents } from './events.ts';
 import type { IngressDeps } from './runtime/exchange.ts';
 import { Gateway } from './runtime/gateway.ts';
 import { KeepAlive } from './runtime/keep-alive.ts';
+import { leave } from './runtime/leave.ts';
 import { Listeners } from './runtime/listeners.ts';
-import { Replay } from './runtime/replay.ts';
+import { OpenStreams } from './runtime/open-streams.ts';
+import { ResponseLogs } from './runtime/response-logs.ts';
+import { SessionCalls } from './runtime/session-calls.ts';
+import { SessionStreams } from './runtime/session-streams.ts';
+import { StreamLogs } from './runtime/stream-logs.ts';
 import { buildWorld } from './runtime/world.ts';
 import { type IngressSettings, readIngressSettings } from './settings.ts';
 
 const SESSION_TTL_MS = 30 * 60_000;
+const SERVICE = 'ingress';
 
 export const ingressService = (env: Environment = {}): Service => ({
-  name: 'ingress',
+  name: SERVICE,
   start: (host) =>
     Effect.acquireRelease(
-      Effect.promise(() => openIngress(host, readIngressSettings(env))),
+      Effect.promise(() => openIngress(host, readIngressSettings(env, isAlone(host)))),
       (close) => Effect.promise(close),
     ).pipe(Effect.asVoid),
 });
 
+/** A process that was started to be an ingress has siblings; one that is a whole gateway has none. */
+const isAlone = ({ bus }: Host): boolean => !serviceOf(bus.instance).split('-').includes(SERVICE);
+
 async function openIngress(host: Host, settings: IngressSettings): Promise<() => Promise<void>> {
-  const events = ingressEvents(host);
   const keepAlive = new KeepAlive(settings.keepAliveMs);
-  const deps: IngressDeps = {
-    bus: host.bus,
-    events,
-    startSpan: host.telemetry.startSpan,
-    keepAlive,
-    replay: new Replay(host.nats, (error) => events.failed('a frame a client missed could not be kept', error)),
-    sessionTtlMs: () => host.generations.current?.settings.sessionTtlMs ?? SESSION_TTL_MS,
-    bodyBytesMax: settings.bodyBytesMax,
-    streams: new Set(),
-  };
+  const deps = depsOf(host, settings, keepAlive);
   const gateway = new Gateway(deps);
   const listeners = new Listeners({
     addresses: host.bindAddresses,
@@ -51,8 +51,27 @@ async function openIngress(host: Host, settings: IngressSettings): Promise<() =>
   return async () => {
     unwatch();
     await opening;
-    for (const stream of deps.streams) stream.end();
-    await listeners.close();
+    await leave({ listeners, endless: deps.endless, answers: deps.answers, ...settings });
     keepAlive.stop();
+  };
+}
+
+function depsOf(host: Host, settings: IngressSettings, keepAlive: KeepAlive): IngressDeps {
+  const { bus } = host;
+  const events: IngressEvents = ingressEvents(host);
+  const logs = new StreamLogs(host.nats, () => bus.connected);
+  return {
+    bus,
+    events,
+    startSpan: host.telemetry.startSpan,
+    keepAlive,
+    sessions: new SessionCalls(bus),
+    logs,
+    responseLogs: new ResponseLogs(logs, bus, (error) => events.failed('the end of a lost answer could not be kept', error)),
+    sessionStreams: new SessionStreams(bus),
+    endless: new OpenStreams(),
+    answers: new OpenStreams(),
+    sessionTtlMs: () => host.generations.current?.settings.sessionTtlMs ?? SESSION_TTL_MS,
+    bodyBytesMax: settings.bodyBytesMax,
   };
 }

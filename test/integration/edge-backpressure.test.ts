@@ -10,7 +10,7 @@ import type { Everything } from '../fixtures/everything/main.ts';
 import { eventually, startParley } from '../world/parley.ts';
 import { freePort } from '../world/port.ts';
 import type { ParleyWorld } from '../world/parley.ts';
-import { MODERN, dial, modernOf, openLegacy, rpc } from '../world/wire.ts';
+import { MODERN, dial, metric, modernOf, openLegacy, rpc } from '../world/wire.ts';
 import type { Headers, LegacySession, RawConnection } from '../world/wire.ts';
 
 const FRAMES = 4_000;
@@ -109,12 +109,24 @@ async function start(options: Omit<Parameters<typeof startParley>[0], 'config'> 
   return parley;
 }
 
-/** All services on one host, or each on its own, meeting on NATS. Returns where the gateway is. */
-async function gateway(mode: 'one host' | 'four hosts'): Promise<string> {
-  if (mode === 'one host') return (await start({ config: await config() })).url;
+interface GatewayWorld {
+  readonly url: string;
+  /** Of the process that is ingress. */
+  readonly statsUrl: string | undefined;
+}
+
+const ENV = { PARLEY_STATS_ADDR: '127.0.0.1:0', PARLEY_SSE_KEEP_ALIVE: '100ms', PARLEY_LAME_DUCK: '0ms' };
+
+/** All services on one host, or each on its own, meeting on NATS. */
+async function gateway(mode: 'one host' | 'four hosts'): Promise<GatewayWorld> {
+  if (mode === 'one host') {
+    const { url, host } = await start({ config: await config(), env: ENV });
+    return { url, statsUrl: host.statsUrl };
+  }
   const policy = await start({ config: await config(), services: ['policy'], role: 'policy' });
-  for (const role of ['session', 'connector', 'ingress'] as const) await start({ services: [role], role, nats: policy.nats });
-  return policy.url;
+  for (const role of ['session', 'connector'] as const) await start({ services: [role], role, nats: policy.nats });
+  const ingress = await start({ services: ['ingress'], role: 'ingress', nats: policy.nats, env: ENV });
+  return { url: policy.url, statsUrl: ingress.host.statsUrl };
 }
 
 /** A request whose answer nobody reads; without a body it is a GET. */
@@ -163,7 +175,7 @@ async function readToTheEnd({ socket, closed }: RawConnection, end: string): Pro
 
 describe.each(['one host', 'four hosts'] as const)('through %s, a client that does not read a flood', (mode) => {
   test.each(['legacy', 'modern'] as const)('of the %s era holds its server back, costs little memory and nobody else anything, and gets it all in the end', async (era) => {
-    const url = await gateway(mode);
+    const { url } = await gateway(mode);
     const other = await eventually('the gateway to serve', () => openLegacy(url));
     const flood = url.replace('/mcp', '/flood');
     flooder.reset();
@@ -179,7 +191,7 @@ describe.each(['one host', 'four hosts'] as const)('through %s, a client that do
   });
 
   test('and goes away lets its server go too', async () => {
-    const url = await gateway(mode);
+    const { url } = await gateway(mode);
     const other = await eventually('the gateway to serve', () => openLegacy(url));
     flooder.reset();
     const { headers, body } = modernOf('tools/call', { name: 'flood', params: { arguments: {} } });
@@ -191,13 +203,15 @@ describe.each(['one host', 'four hosts'] as const)('through %s, a client that do
   });
 
   test('on the stream of its session is let go, and its server never waits', async () => {
-    const url = await gateway(mode);
+    const { url, statsUrl } = await gateway(mode);
     const other = await eventually('the gateway to serve', () => openLegacy(url));
     const flood = url.replace('/mcp', '/flood');
     const session = await openLegacy(flood);
     flooder.reset();
     const { socket, closed } = await readNothing(flood, session.headers);
     expect(await sentWhileNobodyReads(other)).toBeGreaterThan(FLOOD_BYTES);
+    // Messages of a flood that nobody could keep in time are dropped; the server floods on until this client has its fill.
+    await expect.poll(() => metric(statsUrl, 'parley_streams_open'), { timeout: 20_000 }).toBe(0);
     let read = 0;
     socket.removeAllListeners('data').on('data', (chunk: string) => {
       read += chunk.length;

@@ -14,6 +14,8 @@ import { callModern, callOf, initializeOf, modernOf, note, openLegacy, openSse, 
 import type { EventStream, Headers, LegacySession, Told } from '../world/wire.ts';
 
 const STEADY_MS = 30_000;
+/** The store waits as long as an election of NATS may take. */
+const REFUSED_MS = 15_000;
 
 let everything: Everything;
 let folder: string;
@@ -62,10 +64,11 @@ async function openSlow(url: string, headers: Headers, body: unknown): Promise<E
 }
 
 const busy = ({ status, headers, json }: Told) => status === 503 && headers['retry-after'] === '1' && json?.error !== undefined;
+const codes = (told: readonly Told[]) => told.map(({ status, headers, json }) => [status, headers['retry-after'], json?.error?.code]);
 
-/** Every way in says so at once, and says when to come back. */
+/** Every way in says so, and says when to come back. */
 async function refusesEverything(url: string, session: LegacySession): Promise<void> {
-  await eventually('the gateway to notice', async () => (busy(await session.send(rpc('ping'))) ? true : undefined), STEADY_MS);
+  await eventually('the gateway to give up waiting', async () => (busy(await session.send(rpc('ping'))) ? true : undefined), STEADY_MS);
   const accept = 'text/event-stream';
   const told = await Promise.all([
     session.send(callOf('echo', { message: 'm' })),
@@ -75,9 +78,20 @@ async function refusesEverything(url: string, session: LegacySession): Promise<v
     send(url, { method: 'DELETE', headers: session.headers }),
     sendModern(url, 'tools/list'),
     sendModern(url, 'tools/call', { name: 'echo', params: { arguments: { message: 'm' } } }),
-    send(url.replace('/mcp', '/sse'), { method: 'GET', headers: { accept } }),
   ]);
-  expect(told.map(({ status, headers, json }) => [status, headers['retry-after'], json?.error?.code])).toEqual(Array(8).fill([503, '1', -32603]));
+  expect(codes(told)).toEqual(Array(7).fill([503, '1', -32603]));
+}
+
+/** What has to be written down is refused: clearly, in time, and with a word about when to come back. */
+async function refusesWhatMustBeKept(url: string, [writes, closes]: readonly [LegacySession, LegacySession]): Promise<void> {
+  const began = performance.now();
+  const told = await Promise.all([
+    writes.send(rpc('resources/subscribe', { uri: 'test://watched-resource' }, 'subscribe')),
+    send(url, { body: initializeOf() }),
+    closes.end(),
+  ]);
+  expect(codes(told)).toEqual(Array(3).fill([503, '1', -32603]));
+  expect(performance.now() - began).toBeLessThan(REFUSED_MS);
 }
 
 /** The very session of before, as it was. */
@@ -109,27 +123,33 @@ describe('NATS that is not there at the start', () => {
 });
 
 describe('NATS that is lost while all services run in one process', () => {
-  test('is answered with 503 on every way in, and missed by nobody when it is back', async () => {
+  test('is not needed by what need not be kept, and missed by nobody when it is back', async () => {
     const world = await nats();
     const parley = await startParley({ config: document(await freePort()), nats: world, env: { PARLEY_STATS_ADDR: '127.0.0.1:0' } });
     undo.push(() => parley.stop());
-    const session = await openLegacy(parley.url);
+    const [session, writes, closes] = [await openLegacy(parley.url), await openLegacy(parley.url), await openLegacy(parley.url)];
     const health = async () => (await send(`${parley.host.statsUrl}/healthz/ready`, { method: 'GET' })).status;
     expect([await session.call('counter', { key: 'one' }), await health()]).toEqual(['1', 200]);
     const own = await openStream(parley.url, { headers: session.headers });
     const sse = await openSse(parley.url.replace('/mcp', '/sse'));
     const lasting = await openSlow(parley.url, session.headers, rpc('tools/call', slow(1_500), 'open'));
-    for (const count of [2, 3]) {
-      world.kill();
-      await refusesEverything(parley.url, session);
-      expect(await health()).toBe(503);
-      await world.restart();
-      await servesAgain(parley.url, session, 'one', count);
-      expect(await health()).toBe(200);
-    }
-    // Within one process nothing of this call ever went through NATS.
+    world.kill();
+    await eventually('it to be noticed', async () => ((await health()) === 503 ? true : undefined));
+    expect(await session.call('counter', { key: 'one' })).toBe('2');
+    expect(await callModern(parley.url, 'echo', { message: 'm' })).toBe('Echo: m');
+    expect(await sse.call('echo', { message: 'm' })).toBe('Echo: m');
+    // Slow, so it would have a log; it is answered without.
+    expect(await session.call('slow', { ms: 400 })).toBe('Waited 400 ms');
     expect(textOf(await lasting.answerTo('open'))).toBe('Waited 1500 ms');
+    await session.call('test_trigger_tool_change');
+    const { id } = await own.event(({ data }) => data.includes('tools/list_changed'));
+    expect(id).toBeUndefined();
+    await refusesWhatMustBeKept(parley.url, [writes, closes]);
+    await world.restart();
+    await servesAgain(parley.url, session, 'one', 3);
+    expect(await health()).toBe(200);
     expect(await sse.call('echo', { message: 'still open' })).toBe('Echo: still open');
+    expect((await closes.end()).status).toBe(204);
     await Promise.all([own.cut(), sse.stream.cut()]);
   });
 
@@ -140,7 +160,8 @@ describe('NATS that is lost while all services run in one process', () => {
     const [session, other] = await Promise.all([openLegacy(parley.url), openLegacy(parley.url)]);
     await session.end();
     world.kill();
-    await refusesEverything(parley.url, other);
+    await eventually('a session that is not live to be refused', async () => (busy(await session.send(callOf('echo', { message: 'm' }))) ? true : undefined), STEADY_MS);
+    expect(await other.call('echo', { message: 'm' })).toBe('Echo: m');
     await world.restart();
     await servesAgain(parley.url, other, 'two', 1);
     expect((await session.send(callOf('echo', { message: 'm' }))).status).toBe(404);
@@ -149,7 +170,7 @@ describe('NATS that is lost while all services run in one process', () => {
 });
 
 describe('NATS that is lost while the services are processes of their own', () => {
-  test('ends open calls with an error, ends no process, and the same session goes on when it is back', async () => {
+  test('ends open calls with an error or a word about when to come back, ends no process, and the same session goes on when it is back', async () => {
     const world = await nats();
     const port = await freePort();
     const url = `http://127.0.0.1:${port}/mcp`;
@@ -164,11 +185,33 @@ describe('NATS that is lost while the services are processes of their own', () =
     const { headers, body } = modernOf('tools/call', { name: 'slow', params: { arguments: { ms: 60_000 } }, meta: { progressToken: 'p' }, id: 'open' });
     const modern = await openSlow(url, headers, body);
     world.kill();
-    const answers = await Promise.all([legacy, modern].map((stream) => stream.answerTo('open')));
-    expect(answers.map((answer) => [answer.error?.code, textOf(answer)])).toEqual([[-32603, undefined], [-32603, undefined]]);
+    // A client that can come back to its answer is told to; the call itself goes on.
+    await legacy.ended;
+    expect(legacy.retries).toEqual([1_000]);
+    expect((await modern.answerTo('open')).error?.code).toBe(-32603);
     await refusesEverything(url, session);
     await world.restart();
     await servesAgain(url, session, 'four', 2);
+    const { id = '' } = legacy.events.at(-1) ?? {};
+    const back = await openStream(url, { headers: { ...session.headers, 'last-event-id': id } });
+    expect(back.status).toBe(200);
+    await back.cut();
     expect(exits).toEqual([]);
+  });
+
+  test('for less than a few seconds is a pause and no more', async () => {
+    const world = await nats();
+    const port = await freePort();
+    const url = `http://127.0.0.1:${port}/mcp`;
+    run('policy', world.url, ['-f', await configFile(port)]);
+    for (const service of ['session', 'connector', 'ingress']) run(service, world.url);
+    const session = await eventually('all four to serve', () => openLegacy(url), STEADY_MS);
+    expect(await callModern(url, 'echo', { message: 'before' })).toBe('Echo: before');
+    const legacy = await openSlow(url, session.headers, rpc('tools/call', slow(1_000), 'open'));
+    world.kill();
+    const asked = [session.call('echo', { message: 'legacy' }), callModern(url, 'echo', { message: 'modern' })];
+    await world.restart();
+    expect(await Promise.all(asked)).toEqual(['Echo: legacy', 'Echo: modern']);
+    expect(textOf(await legacy.answerTo('open'))).toBe('Waited 1000 ms');
   });
 });

@@ -3,7 +3,7 @@ import { FAULT_CODES, Fault } from '#protocol/faults/fault.ts';
 import type { FaultCode } from '#protocol/faults/fault.ts';
 import { parseJson } from '#protocol/mcp/message.ts';
 import type { Response } from '#protocol/mcp/message.ts';
-import { refusalOf } from './refusal.ts';
+import { bareStatus, refusalOf } from './refusal.ts';
 
 type Facts = Readonly<Record<string, string>>;
 
@@ -26,6 +26,8 @@ describe('a fault', () => {
     ['invalid', { rpc: '-32022', requested: '1999-01-01', supported: '2026-07-28' }, [400, -32022], [400, -32022]],
     ['gone', {}, [404, -32001], [503, -32603]],
     ['gone', { reason: 'no-responders', subject: 'x' }, [503, -32603], [503, -32603]],
+    ['gone', { reason: 'no-upstreams', connector: 'c-1' }, [503, -32603], [503, -32603]],
+    ['conflict', { reason: 'moved' }, [503, -32603], [503, -32603]],
     ['conflict', {}, [409, -32600], [409, -32600]],
     ['overloaded', {}, [503, -32603], [503, -32603]],
     ['timeout', {}, [200, -32001], [200, -32603]],
@@ -70,5 +72,15 @@ describe('a fault', () => {
 
   test('of a resource says which one', () => {
     expect(said(new Fault('invalid', 'no', { rpc: '-32602', uri: 'test://none' })).data).toEqual({ uri: 'test://none' });
+  });
+
+  test.each<[FaultCode, number]>([
+    ['timeout', 504],
+    ['upstream', 502],
+    ['overloaded', 503],
+    ['gone', 404],
+  ])('%s is status %i to a GET, which takes a 200 for success', (code, expected) => {
+    const fault = new Fault(code, 'why');
+    expect(bareStatus(refusalOf(fault, undefined, 'legacy').status, fault)).toBe(expected);
   });
 });

@@ -1,7 +1,8 @@
-/** Faults as MCP over HTTP says them: the one place where a fault code becomes a status and a JSON-RPC error. */
+/** Faults as MCP over HTTP says them: the one place where a fault code becomes a status. Its JSON-RPC error is rpc-error.ts. */
 import type { Fault, FaultCode } from '#protocol/faults/fault.ts';
 import { CODE, type Id, type RpcError, errorResponse } from '#protocol/mcp/message.ts';
 import { statusOf } from '#protocol/mcp/modern.ts';
+import { isMoving, rpcErrorOf } from '#protocol/mcp/rpc-error.ts';
 import type { Era } from '#protocol/mcp/versions.ts';
 
 export interface HttpAnswer {
@@ -10,46 +11,23 @@ export interface HttpAnswer {
   readonly body: Uint8Array;
 }
 
-interface Wire {
-  readonly status: number;
-  readonly code: number;
-}
-
 /** 200 = the transport did its work and the answer is an error: clients show its message to whoever called. */
-const WIRE: Readonly<Record<FaultCode, Wire>> = {
-  unauthenticated: { status: 401, code: CODE.invalidRequest },
-  denied: { status: 403, code: CODE.invalidRequest },
-  invalid: { status: 400, code: CODE.invalidRequest },
-  gone: { status: 404, code: CODE.legacyServer },
-  conflict: { status: 409, code: CODE.invalidRequest },
-  overloaded: { status: 503, code: CODE.internal },
-  timeout: { status: 200, code: CODE.internal },
-  upstream: { status: 200, code: CODE.internal },
-  bug: { status: 500, code: CODE.internal },
+const STATUS: Readonly<Record<FaultCode, number>> = {
+  unauthenticated: 401,
+  denied: 403,
+  invalid: 400,
+  gone: 404,
+  conflict: 409,
+  overloaded: 503,
+  timeout: 200,
+  upstream: 200,
+  bug: 500,
 };
 
-/** Which of our services is missing is for the operator's log, not for callers. */
-const NOBODY = 'A service behind this endpoint is not running; try again shortly';
 const BUSY = 503;
 const RETRY_AFTER_S = 1;
 const JSON_HEADERS = { 'content-type': 'application/json' };
 const BUSY_HEADERS = { ...JSON_HEADERS, 'retry-after': String(RETRY_AFTER_S) };
-
-export function rpcErrorOf(fault: Fault, era: Era): RpcError {
-  const { rpc, uri, supported, requested, id } = fault.facts;
-  if (!fault.readable) return { code: CODE.internal, message: `Internal error ${id ?? ''}`.trim() };
-  if (fault.facts['reason'] === 'no-responders') return { code: CODE.internal, message: NOBODY };
-  const code = rpc === undefined ? wireCode(fault, era) : Number(rpc);
-  if (uri !== undefined) return { code, message: fault.message, data: { uri } };
-  if (supported !== undefined) return { code, message: fault.message, data: { supported: supported.split(' '), requested } };
-  return { code, message: fault.message };
-}
-
-/** -32001 is what legacy clients know for a session that is gone and a request that timed out; modern ones know neither. */
-function wireCode(fault: Fault, era: Era): number {
-  if (era === 'modern') return fault.code === 'gone' ? CODE.internal : WIRE[fault.code].code;
-  return fault.code === 'timeout' ? CODE.legacyServer : WIRE[fault.code].code;
-}
 
 export function refusalOf(fault: Fault, id: Id | undefined, era: Era): HttpAnswer {
   const error = rpcErrorOf(fault, era);
@@ -57,10 +35,16 @@ export function refusalOf(fault: Fault, id: Id | undefined, era: Era): HttpAnswe
   return { status, headers: status === BUSY ? BUSY_HEADERS : JSON_HEADERS, body: errorResponse(id, error) };
 }
 
+/** An error in a 200 is for whoever made the JSON-RPC request; a GET or DELETE makes none, and would take it for success. */
+export function bareStatus(status: number, { code }: Fault): number {
+  if (status !== 200) return status;
+  return code === 'timeout' ? 504 : 502;
+}
+
 function httpStatus(fault: Fault, error: RpcError, era: Era): number {
   const { status, rpc } = fault.facts;
   if (fault.code === 'invalid' && status !== undefined) return Number(status);
   if (fault.code === 'invalid' && rpc !== undefined) return era === 'modern' || error.code === CODE.unsupportedVersion ? statusOf(error.code) : 200;
-  if (fault.code === 'gone' && (era === 'modern' || fault.facts['reason'] === 'no-responders')) return 503;
-  return WIRE[fault.code].status;
+  if (fault.code === 'gone' && (era === 'modern' || fault.facts['reason'] === 'no-responders')) return BUSY;
+  return isMoving(fault) ? BUSY : STATUS[fault.code];
 }

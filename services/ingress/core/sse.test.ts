@@ -3,7 +3,7 @@ import type { EventSourceMessage } from 'eventsource-parser';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { encode } from '#protocol/mcp/message.ts';
-import { KEEP_ALIVE, eventId, eventOf, parseEventId, primingEvent, retryField } from './sse.ts';
+import { KEEP_ALIVE, eventOf, primingEvent, retryField } from './sse.ts';
 
 interface Read {
   readonly events: EventSourceMessage[];
@@ -62,18 +62,4 @@ test('a keep-alive is a comment, and a retry no event', () => {
   const { events, comments, retries } = read(KEEP_ALIVE, retryField(1500));
   expect({ events, retries }).toEqual({ events: [], retries: [1500] });
   expect(comments.map((comment) => comment.trim())).toEqual(['keep-alive']);
-});
-
-describe('an event id', () => {
-  test('names its stream and its place, and is read back as both', () => {
-    fc.assert(
-      fc.property(fc.stringMatching(/^[A-Za-z0-9_-]{1,64}$/), fc.nat(999_999_999), (stream, seq) => {
-        expect(parseEventId(eventId(stream, seq))).toEqual({ stream, seq });
-      }),
-    );
-  });
-
-  test.each(['', '.', 'a', 'a.', '.1', 'a.b', 'a.-1', 'a.1.2', 'a b.1', 'a.1\n', 'a.*.1', '>.1', `${'a'.repeat(65)}.1`, 'a.1234567890'])('%j is none of ours', (id) => {
-    expect(parseEventId(id)).toBeUndefined();
-  });
 });

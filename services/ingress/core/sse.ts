@@ -15,26 +15,13 @@ export function eventOf(payload: Uint8Array, id?: string): string {
 
 /** An event with an id and no data: what a client needs to come back to a stream that told it nothing yet (SEP-1699). */
 export const primingEvent = (id: string): string => `id: ${id}\ndata: \n\n`;
+/** When a client that was sent away comes back: the rest is still being made, or there is nothing to wait for elsewhere. */
+export const RETRY_MS = 1_000;
+export const MOVED_RETRY_MS = 100;
 export const retryField = (ms: number): string => `retry: ${ms}\n\n`;
 export const KEEP_ALIVE = ': keep-alive\n\n';
 
 function oneLine(payload: Uint8Array): string {
   const text = Buffer.from(payload.buffer, payload.byteOffset, payload.byteLength).toString('utf8');
   return payload.includes(NEWLINE) ? JSON.stringify(JSON.parse(text)) : text;
-}
-
-/** An event's id names its stream and its place in it. */
-export interface EventPlace {
-  readonly stream: string;
-  readonly seq: number;
-}
-
-export const eventId = (stream: string, seq: number): string => `${stream}.${seq}`;
-
-const EVENT_ID = /^([A-Za-z0-9_-]{1,64})\.(\d{1,9})$/;
-
-/** Undefined when it is no event id of ours. */
-export function parseEventId(id: string): EventPlace | undefined {
-  const match = EVENT_ID.exec(id);
-  return match?.[1] === undefined ? undefined : { stream: match[1], seq: Number(match[2]) };
 }

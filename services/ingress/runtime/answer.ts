@@ -2,61 +2,54 @@
  * What a client's POST is answered with. It starts undecided: one message alone is plain JSON, anything more is an event
  * stream (MCP "Streamable HTTP").
  *
- * A1 Legacy: a client that goes away has not cancelled. What comes after is kept where it can be fetched, if the stream had
- *    told the client how to come back (a priming event), and is dropped otherwise.
+ * A1 Legacy: a client that goes away has not cancelled. What comes after is in the log, if the answer has one, and is dropped
+ *    otherwise.
  * A2 Modern: a client that goes away has cancelled (the caller of this class does that).
- * A3 The last frames of a stream are remembered, since what was written to a dying socket may never have arrived.
+ * A3 What was lost on the direct way is read from the log. When the writer of the log died before the response, its client
+ *    gets the error that ends the log too, so that whoever comes back later is told the same.
  */
 import type { Fault } from '#protocol/faults/fault.ts';
 import { type Id, type Response, errorResponse, parseJson } from '#protocol/mcp/message.ts';
 import { statusOf } from '#protocol/mcp/modern.ts';
+import { rpcErrorOf } from '#protocol/mcp/rpc-error.ts';
 import type { Era } from '#protocol/mcp/versions.ts';
 import type { StreamFacts } from '#protocol/subjects/frames.ts';
 import type { Receiver } from '#host/bus/bus.ts';
 import { JSON_TYPE } from '../core/media.ts';
-import { refusalOf, rpcErrorOf } from '../core/refusal.ts';
-import { STREAM_HEADERS, eventId, eventOf, primingEvent, retryField } from '../core/sse.ts';
-import type { EdgeResponse, EdgeStream } from './edge.ts';
+import { refusalOf } from '../core/refusal.ts';
+import { MOVED_RETRY_MS, RETRY_MS, STREAM_HEADERS } from '../core/sse.ts';
+import type { EdgeResponse } from './edge.ts';
 import type { KeepAlive } from './keep-alive.ts';
+import type { Movable, OpenStreams } from './open-streams.ts';
+import { LOST_NUMBER } from './response-logs.ts';
+import { type ComeBack, type Kept, ResponseStream } from './response-stream.ts';
 
-const REMEMBERED_FRAMES_MAX = 64;
-const REMEMBERED_BYTES_MAX = 256 * 1024;
-const RETRY_MS = 1_000;
+/** No call lasts longer, so neither does the rest of its log. */
+const REST_MS = 5 * 60_000;
 const ERROR_MARK = Buffer.from('"error"');
-
-/** Where frames go that the client is not there to read. */
-export interface Missed {
-  readonly stream: string;
-  keep(seq: number, payload: Uint8Array, last: boolean): void;
-}
 
 export interface McpAnswerOptions {
   readonly response: EdgeResponse;
   readonly id: Id | undefined;
   readonly era: Era;
-  readonly headers?: Readonly<Record<string, string>>;
+  /** Asked when the answer begins. */
+  readonly headers?: () => Readonly<Record<string, string>>;
   readonly keepAlive: KeepAlive;
-  /** Present when the client can come back to a stream it lost; asked when a stream is opened. */
-  readonly missed?: (() => Missed) | undefined;
-  /** Given when the stream has no end of its own (a subscription): it is remembered there, to be ended with the process. */
-  readonly endless?: Set<EdgeStream> | undefined;
+  /** Where it is remembered while it is an event stream, to be moved when the process stops. */
+  readonly open: OpenStreams;
+  /** It has no response to wait for: a subscription, which only its client can open anew. */
+  readonly lasting?: boolean;
+  /** Present when the client can come back to a stream it lost; asked when there is a log to come back to. */
+  readonly comeBack?: (() => ComeBack) | undefined;
   /** How it ended, once: the HTTP status, or the fault. */
   readonly done?: (outcome: number | Fault) => void;
 }
 
-interface Frame {
-  readonly seq: number;
-  readonly payload: Uint8Array;
-}
-
-export class McpAnswer implements Receiver {
+export class McpAnswer implements Receiver, Movable {
   readonly #options: McpAnswerOptions;
-  #stream: EdgeStream | undefined;
-  #missed: Missed | undefined;
+  #stream: ResponseStream | undefined;
   #away = false;
-  #seq = 0;
-  #remembered: Frame[] = [];
-  #rememberedBytes = 0;
+  #reading: AbortController | undefined;
 
   constructor(options: McpAnswerOptions) {
     this.#options = options;
@@ -64,85 +57,102 @@ export class McpAnswer implements Receiver {
 
   /** The client closed the connection before the answer was complete. */
   gone(): void {
-    this.#away = true;
-    this.#closeStream();
-    for (const { seq, payload } of this.#remembered.splice(0)) this.#missed?.keep(seq, payload, false);
+    this.#leave();
+  }
+
+  /** A client that can come back is sent away. The others are answered first. */
+  move(): void {
+    if (this.#away || this.#stream === undefined) return;
+    if (this.#stream.movable) this.#leave(MOVED_RETRY_MS);
+    else if (this.#options.lasting === true) this.#leave();
   }
 
   head(facts: StreamFacts): void {
     if (this.#away) return;
+    const { comeBack, open } = this.#options;
     const stream = this.#open();
-    if (facts.stream !== 'suspended' || this.#missed === undefined) return;
-    stream.write(retryField(Number(facts.retry ?? RETRY_MS)));
-    stream.end();
-    this.gone();
+    if (facts.log !== undefined && comeBack !== undefined) stream.keptIn(facts.log, comeBack());
+    if (facts.stream === 'suspended' && stream.movable) this.#leave(Number(facts.retry ?? RETRY_MS));
+    else if (open.moving) this.move();
   }
 
   data(payload: Uint8Array): void | Promise<void> {
-    return this.#write(payload, false);
+    return this.#away ? undefined : this.#open().write(payload);
   }
 
   end(payload: Uint8Array, facts?: StreamFacts): void {
     const { response, era, headers, done } = this.#options;
     if (this.#stream !== undefined || this.#away || facts?.stream === 'sse') {
-      if (payload.length > 0) void this.#write(payload, true);
-      this.#closeStream();
+      if (payload.length > 0) void this.data(payload);
+      this.#leave();
       done?.(200);
       return;
     }
     const status = payload.length === 0 ? 202 : era === 'modern' ? modernStatus(payload) : 200;
-    if (payload.length === 0) response.send(status, headers ?? {});
-    else response.send(status, { 'content-type': JSON_TYPE, ...headers }, payload);
+    if (payload.length === 0) response.send(status, headers?.() ?? {});
+    else response.send(status, { 'content-type': JSON_TYPE, ...headers?.() }, payload);
     done?.(status);
   }
 
   fail(fault: Fault): void {
     const { response, id, era, done } = this.#options;
-    if (this.#stream !== undefined || this.#away) {
-      void this.#write(errorResponse(id, rpcErrorOf(fault, era)), true);
-      this.#closeStream();
-    } else {
+    if (this.#stream !== undefined) return void this.#failStream(this.#stream, fault).finally(() => done?.(fault));
+    if (!this.#away) {
       const { status, headers, body } = refusalOf(fault, id, era);
       response.send(status, headers, body);
     }
     done?.(fault);
   }
 
-  #write(payload: Uint8Array, last: boolean): void | Promise<void> {
-    const stream = this.#away ? undefined : this.#open();
-    const missed = this.#missed;
-    const seq = this.#seq++;
-    if (stream === undefined) return missed?.keep(seq, payload, last);
-    if (missed !== undefined && !last) this.#remember({ seq, payload });
-    return stream.write(eventOf(payload, missed && eventId(missed.stream, seq))) ? undefined : stream.drained();
+  async #failStream(stream: ResponseStream, fault: Fault): Promise<void> {
+    const { id, era } = this.#options;
+    const { reason } = fault.facts;
+    const error = errorResponse(id, rpcErrorOf(fault, era));
+    if (stream.kept !== undefined) {
+      if (reason === 'bus-down' && stream.movable) return this.#leave(RETRY_MS);
+      if (reason === 'lost' && !(await stream.kept.logs.complete(stream.kept.log))) {
+        stream.kept.logs.end(stream.kept.log, error);
+        if (!this.#away) void stream.write(error, LOST_NUMBER);
+        return this.#leave();
+      }
+      if ((reason === 'lost' || reason === 'gap') && (await this.#readOn(stream, stream.kept))) return this.#leave();
+    }
+    if (!this.#away) void stream.write(error);
+    this.#leave();
   }
 
-  #open(): EdgeStream {
-    if (this.#stream !== undefined) return this.#stream;
-    const { response, headers, missed, keepAlive, endless } = this.#options;
-    const stream = response.open(200, { ...STREAM_HEADERS, ...headers });
-    this.#stream = stream;
-    keepAlive.add(stream);
-    endless?.add(stream);
-    this.#missed = missed?.();
-    if (this.#missed !== undefined) stream.write(primingEvent(eventId(this.#missed.stream, this.#seq++)));
-    return stream;
-  }
-
-  #remember(frame: Frame): void {
-    this.#remembered.push(frame);
-    this.#rememberedBytes += frame.payload.length;
-    while (this.#remembered.length > REMEMBERED_FRAMES_MAX || this.#rememberedBytes > REMEMBERED_BYTES_MAX) {
-      this.#rememberedBytes -= this.#remembered.shift()?.payload.length ?? 0;
+  /** From the log, what the direct way lost. False when that cannot be. */
+  async #readOn(stream: ResponseStream, { log, logs }: Kept): Promise<boolean> {
+    if (this.#away) return true;
+    this.#reading = new AbortController();
+    try {
+      for await (const { number, payload } of logs.rest(log, stream.number, AbortSignal.any([this.#reading.signal, AbortSignal.timeout(REST_MS)]))) {
+        await stream.write(payload, number);
+      }
+      return true;
+    } catch {
+      return false;
     }
   }
 
-  #closeStream(): void {
+  #open(): ResponseStream {
+    if (this.#stream !== undefined) return this.#stream;
+    const { response, headers, keepAlive, open } = this.#options;
+    const edge = response.open(200, { ...STREAM_HEADERS, ...headers?.() });
+    this.#stream = new ResponseStream(edge);
+    keepAlive.add(edge);
+    open.add(this);
+    return this.#stream;
+  }
+
+  /** The client is there no more, or is sent away; what still comes of the answer goes nowhere. */
+  #leave(retryMs?: number): void {
+    this.#away = true;
+    this.#reading?.abort();
     if (this.#stream === undefined) return;
-    this.#options.keepAlive.remove(this.#stream);
-    this.#options.endless?.delete(this.#stream);
-    this.#stream.end();
-    this.#stream = undefined;
+    this.#options.keepAlive.remove(this.#stream.edge);
+    this.#options.open.remove(this);
+    this.#stream.end(retryMs);
   }
 }
 

@@ -26,7 +26,7 @@ export interface EdgeResponse {
   carry(headers: readonly (readonly [name: string, value: string])[]): void;
   /** Called once when the client goes away before the response ended. */
   onClose(gone: () => void): void;
-  /** Called once when the response is over, however it ended. */
+  /** Called once when the response is over, however it ended; at once when it is already. */
   onEnd(over: () => void): void;
 }
 

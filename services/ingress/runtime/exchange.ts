@@ -1,17 +1,22 @@
 /** What the faces of MCP share about one request: where it came in, what it may reach, and what it may use to answer. */
 import type { Bus } from '#host/bus/bus.ts';
+import { clock } from '#host/clock.ts';
 import type { SpanHandle, StartSpan } from '#host/telemetry/spans.ts';
-import { Fault } from '#protocol/faults/fault.ts';
+import { Fault, asFault } from '#protocol/faults/fault.ts';
 import type { Id } from '#protocol/mcp/message.ts';
 import type { Era } from '#protocol/mcp/versions.ts';
-import { refusalOf } from '../core/refusal.ts';
-import type { IngressEvents } from '../events.ts';
-import type { EdgeRequest, EdgeResponse, EdgeStream } from './edge.ts';
+import { ANONYMOUS } from '#protocol/records/principal.ts';
+import { bareStatus, refusalOf } from '../core/refusal.ts';
+import type { IngressEvents, SessionFacts, StreamRefusal } from '../events.ts';
+import type { EdgeRequest, EdgeResponse } from './edge.ts';
 import type { KeepAlive } from './keep-alive.ts';
-import type { Replay } from './replay.ts';
+import type { OpenStreams } from './open-streams.ts';
+import type { ResponseLogs } from './response-logs.ts';
+import type { SessionCalls } from './session-calls.ts';
+import type { SessionStreams } from './session-streams.ts';
+import type { StreamLogs } from './stream-logs.ts';
 import type { RouteWorld } from './world.ts';
 
-export const ANONYMOUS = 'anonymous';
 export const CALL_MS = 5 * 60_000;
 export const OPEN_MS = 90_000;
 export const SESSION_HEADER = 'mcp-session-id';
@@ -22,9 +27,14 @@ export interface IngressDeps {
   readonly bus: Bus;
   readonly events: IngressEvents;
   readonly keepAlive: KeepAlive;
-  readonly replay: Replay;
-  /** Open streams of sessions: they have no end of their own, and are ended when the process stops. */
-  readonly streams: Set<EdgeStream>;
+  readonly sessions: SessionCalls;
+  readonly logs: StreamLogs;
+  readonly responseLogs: ResponseLogs;
+  readonly sessionStreams: SessionStreams;
+  /** Event streams without an end of their own: the first to go when the process stops. */
+  readonly endless: OpenStreams;
+  /** Answers that are event streams: they may end by themselves before they have to go. */
+  readonly answers: OpenStreams;
   readonly startSpan: StartSpan;
   readonly sessionTtlMs: () => number;
   readonly bodyBytesMax: number;
@@ -37,6 +47,8 @@ export class Exchange {
   readonly world: RouteWorld;
   readonly deps: IngressDeps;
   readonly principal = ANONYMOUS;
+  /** The session the request names, once that is known. */
+  session: string | undefined;
   readonly #startedAt: number;
   #span: SpanHandle | undefined;
   #over = false;
@@ -65,18 +77,41 @@ export class Exchange {
   readonly done = (outcome: number | Fault): void => {
     if (this.#over) return;
     this.#over = true;
-    if (outcome instanceof Fault) this.#span?.fail(outcome.code);
+    if (outcome instanceof Fault) this.#failed(outcome);
     this.#span?.end();
     this.deps.events.answered(this.world.route.key, outcome, this.#startedAt);
   };
 
   refuse(fault: Fault, id?: Id, era: Era = 'legacy'): void {
     const { status, headers, body } = refusalOf(fault, id, era);
-    this.response.send(status, headers, body);
+    this.response.send(this.request.method === 'POST' ? status : bareStatus(status, fault), headers, body);
     this.deps.events.refused(this.world.route.key, fault.code);
     this.done(fault);
   }
+
+  /** What is not a fault is a bug of ours: its detail goes to the log. */
+  refuseError(error: unknown): void {
+    const fault = asFault(error);
+    if (fault.code === 'bug') this.deps.events.failed('a request could not be served', fault);
+    this.refuse(fault);
+  }
+
+  /** A fault `gone` without a reason is an id nobody may use: unknown, closed, or of somebody else. */
+  #failed({ code, facts }: Fault): void {
+    this.#span?.fail(code);
+    if (code === 'gone' && facts['reason'] === undefined && this.session !== undefined) this.deps.events.sessionRefused(this.#facts(this.session));
+  }
+
+  streamRefused(session: string, why: StreamRefusal): void {
+    this.deps.events.streamRefused(this.#facts(session), why);
+  }
+
+  #facts(session: string): SessionFacts {
+    return { route: this.world.route.key, principal: this.principal, session, traceparent: this.traceparent };
+  }
 }
+
+export const within = (ms: number): number => clock() + ms;
 
 export const invalid = (status: number, message: string, rpc?: number): Fault =>
   new Fault('invalid', message, rpc === undefined ? { status: String(status) } : { status: String(status), rpc: String(rpc) });

@@ -1,14 +1,15 @@
 /**
  * One request from socket to answer:
  *
- *   bus up? → gateway policies → route → route policies → Host and Origin → the face of MCP
+ *   gateway policies → route → route policies → Host and Origin → the face of MCP
  */
 import type { Chain } from '#policies/chain.ts';
 import { Fault } from '#protocol/faults/fault.ts';
+import { ANONYMOUS } from '#protocol/records/principal.ts';
 import { refuseOrigin } from '../core/origin.ts';
 import { refusalOf } from '../core/refusal.ts';
 import type { EdgeRequest, EdgeResponse } from './edge.ts';
-import { ANONYMOUS, Exchange, type IngressDeps } from './exchange.ts';
+import { Exchange, type IngressDeps } from './exchange.ts';
 import { serveSse } from './sse-face.ts';
 import { serveStreamable } from './streamable.ts';
 import type { World } from './world.ts';
@@ -16,7 +17,6 @@ import type { World } from './world.ts';
 const SSE_PATH = '/sse';
 const NO_ROUTE = '-';
 const NO_WORLD = new Fault('overloaded', 'no configuration is in force yet; try again shortly', { reason: 'no-generation' });
-const BUS_DOWN = new Fault('overloaded', 'NATS cannot be reached; try again shortly', { reason: 'bus-down' });
 const NOT_FOUND = 'no route matches this request';
 
 /** The socket a request came in by. */
@@ -49,7 +49,6 @@ export class Gateway {
     const arrival: Arrival = { door, request, response, startedAt: performance.now() };
     const bind = this.#world?.binds.get(door.port);
     if (bind === undefined) return this.#busy(arrival, NO_WORLD);
-    if (!this.#deps.bus.connected) return this.#busy(arrival, BUS_DOWN);
     const listener = bind.listenerOf(request.host);
     if (listener !== undefined && !this.#judge(arrival, bind.gatewayChain(listener), NO_ROUTE)) return;
     const hit = bind.lookup(request);
@@ -70,10 +69,7 @@ export class Gateway {
       return exchange.refuse(new Fault('denied', `Forbidden: this ${why} is not allowed here`));
     }
     const face = request.path === SSE_PATH ? serveSse(exchange) : serveStreamable(exchange);
-    face.catch((error: unknown) => {
-      this.#deps.events.failed('a request could not be served', error);
-      exchange.refuse(new Fault('bug', 'internal error', {}, { cause: error }));
-    });
+    face.catch((error: unknown) => exchange.refuseError(error));
   }
 
   /** True = go on. Otherwise the policies have answered. */

@@ -6,9 +6,11 @@ import fc from 'fast-check';
 import { afterEach, describe, expect, test } from 'vitest';
 import { Fault } from '#protocol/faults/fault.ts';
 import type { EdgeHandler, EdgeRequest, EdgeStream } from './edge.ts';
-import { createHttpServer } from './http-edge.ts';
+import { beginLeaving, createHttpServer, stopHttpServer } from './http-edge.ts';
 
 const POLL_MS = 8_000;
+/** Much more than the kernel holds of one connection. */
+const LARGE_BYTES = 32 * 1024 * 1024;
 
 const BODY_MAX = 1_000;
 
@@ -22,13 +24,15 @@ afterEach(() => {
   }
 });
 
-async function serve(handle: EdgeHandler): Promise<string> {
-  const server = createHttpServer(handle);
+async function start(handle: EdgeHandler, stalledMs?: number): Promise<{ readonly server: Server; readonly url: string }> {
+  const server = createHttpServer(handle, stalledMs);
   open.push(server);
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
-  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  return { server, url: `http://127.0.0.1:${(server.address() as AddressInfo).port}` };
 }
+
+const serve = async (handle: EdgeHandler): Promise<string> => (await start(handle)).url;
 
 /** A connection on which this was sent; what comes back is collected until it closes. */
 function say(url: string, text: string): { readonly socket: Socket; readonly answer: Promise<string> } {
@@ -177,6 +181,27 @@ describe('a stream', () => {
     expect(stream.open).toBe(true);
   });
 
+  test('that ends while its client takes nothing is cut after a while, and one that is read slowly is not', async () => {
+    const over: string[] = [];
+    const { url } = await start((request, response) => {
+      const stream = response.open(200, {});
+      while (stream.pendingBytes < LARGE_BYTES) stream.write('x'.repeat(1024 * 1024));
+      stream.end();
+      response.onEnd(() => over.push(request.path));
+    }, 1_000);
+    const ask = (path: string) => say(url, `GET ${path} HTTP/1.1\r\nhost: h\r\nconnection: close\r\n\r\n`);
+    const stalled = ask('/stalled').socket.pause();
+    const { socket: slow, answer } = ask('/slow');
+    slow.pause();
+    const reading = setInterval(() => void slow.read(), 20);
+    await expect.poll(() => over, { timeout: POLL_MS }).toContain('/stalled');
+    expect(over).not.toContain('/slow');
+    clearInterval(reading);
+    slow.resume();
+    expect((await answer).length).toBeGreaterThan(LARGE_BYTES);
+    stalled.destroy();
+  });
+
   test('leaves nobody waiting when its reader goes away, and takes what is written then for nothing', async () => {
     const { stream, socket } = await slowReader();
     fill(stream);
@@ -214,4 +239,70 @@ describe('a request', () => {
     expect(await say(url, 'GET / HTTP/1.1\r\n\r\n').answer).toMatch(/^HTTP\/1\.1 400 /);
     expect(requests).toBe(0);
   });
+});
+
+describe('a server that leaves', () => {
+  const ASK = 'GET / HTTP/1.1\r\nhost: h\r\n\r\n';
+  const isClosed = (url: string): Promise<boolean> => fetch(url).then(() => false, () => true);
+
+  test('serves on, and asks each client to come back by another connection', async () => {
+    const { server, url } = await start((request, response) => {
+      void request.body(BODY_MAX).then(() => (request.path === '/stream' ? response.open(200, {}).end() : response.send(200, {}, 'all')));
+    });
+    expect((await fetch(url)).headers.get('connection')).toBe('keep-alive');
+    beginLeaving(server);
+    for (const path of ['/', '/stream', '/']) expect((await fetch(`${url}${path}`)).headers.get('connection')).toBe('close');
+  });
+
+  test('stops once what was asked is answered, and what has just connected has asked', async () => {
+    let answer: (() => void) | undefined;
+    const { server, url } = await start((_request, response) => {
+      answer = () => response.send(200, {}, 'late');
+    });
+    const asked = say(url, ASK);
+    const fresh = connect(Number(new URL(url).port), '127.0.0.1');
+    open.push(fresh);
+    await once(fresh, 'connect');
+    await expect.poll(() => answer, { timeout: POLL_MS }).toBeDefined();
+    const first = answer;
+    const stopped = stopHttpServer(server, POLL_MS);
+    await expect.poll(() => isClosed(url), { timeout: POLL_MS }).toBe(true);
+    first?.();
+    expect(await asked.answer).toMatch(/connection: close.*late$/is);
+    let heard = '';
+    fresh.setEncoding('utf8').on('data', (chunk: string) => (heard += chunk)).write(ASK);
+    await expect.poll(() => answer !== first, { timeout: POLL_MS }).toBe(true);
+    answer?.();
+    await stopped;
+    await expect.poll(() => heard, { timeout: POLL_MS }).toMatch(/late$/);
+  });
+
+  test.each([
+    ['is idle', ASK],
+    ['never asks anything', ''],
+  ])('does not wait for a connection that %s', async (_what, text) => {
+    const { server, url } = await start((_request, response) => response.send(200, {}, 'all'));
+    const { socket, answer } = say(url, text);
+    await once(socket, text === '' ? 'connect' : 'data');
+    await stopHttpServer(server, POLL_MS);
+    await answer;
+  });
+
+  test('cuts what is not over in time', async () => {
+    const { server, url } = await start((_request, response) => void response.open(200, {}).write('half'));
+    const { socket, answer } = say(url, ASK);
+    await once(socket, 'data');
+    await stopHttpServer(server, 100);
+    expect(await answer).toContain('half');
+  });
+});
+
+test('who asks to be told of the end of a response that is over is told at once', async () => {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const url = await serve((_request, response) => {
+    response.onEnd(() => response.onEnd(resolve));
+    response.send(200, {});
+  });
+  await (await fetch(url)).text();
+  await promise;
 });

@@ -9,44 +9,68 @@ const REQUEST_MS = 60_000;
 const HEADERS_MS = 15_000;
 const IDLE_MS = 75_000;
 const HEADERS_MAX = 200;
-/** Answers under way are finished when a server stops; what is still open then is cut. */
-const DRAIN_MS = 10_000;
 const IDLE_CHECK_MS = 25;
+/** A connection that was just made has its first request on the way. */
+const FIRST_REQUEST_MS = 250;
+/** What is left of an ended response must move within this time. */
+const STALLED_MS = 60_000;
 
-/** Connections that have not asked anything yet: node counts them as busy. */
-const silent = new WeakMap<Server, Set<Socket>>();
+interface ServerState {
+  readonly stalledMs: number;
+  /** Connections that have not asked anything yet, which node counts as busy. */
+  readonly silent: Set<Socket>;
+  /** Every response asks its client to come back by another connection. */
+  leaving: boolean;
+}
 
-export function createHttpServer(handle: EdgeHandler): Server {
-  const sockets = new Set<Socket>();
+const states = new WeakMap<Server, ServerState>();
+
+export function createHttpServer(handle: EdgeHandler, stalledMs = STALLED_MS): Server {
+  const state: ServerState = { stalledMs, silent: new Set(), leaving: false };
   const server = createServer({ requestTimeout: REQUEST_MS, headersTimeout: HEADERS_MS, keepAliveTimeout: IDLE_MS }, (request, response) => {
-    sockets.delete(request.socket);
-    handle(new NodeRequest(request), new NodeResponse(response));
+    state.silent.delete(request.socket);
+    handle(new NodeRequest(request), new NodeResponse(response, state));
   });
   server.maxHeadersCount = HEADERS_MAX;
-  silent.set(server, sockets);
+  states.set(server, state);
   server.on('connection', (socket: Socket) => {
-    sockets.add(socket);
-    socket.once('close', () => sockets.delete(socket));
+    state.silent.add(socket);
+    socket.once('close', () => state.silent.delete(socket));
   });
   return server;
 }
 
-/** Resolves when the last connection is gone: one that is silent or idle at once, one that is being answered after its answer. */
-export function stopHttpServer(server: Server): Promise<void> {
+/** It serves on, and says `connection: close` with each answer: a balancer in front finds another server for the next one. */
+export function beginLeaving(server: Server): void {
+  const state = states.get(server);
+  if (state !== undefined) state.leaving = true;
+}
+
+/**
+ * Resolves when the last connection is gone: an idle one at once, one that is being answered after its answer, one that has
+ * asked nothing yet after FIRST_REQUEST_MS; what is still open after `withinMs` is cut.
+ */
+export function stopHttpServer(server: Server, withinMs: number): Promise<void> {
+  beginLeaving(server);
   return new Promise((resolve) => {
-    const limit = setTimeout(() => server.closeAllConnections(), DRAIN_MS);
-    const closeIdle = (): void => {
-      server.closeIdleConnections();
-      for (const socket of silent.get(server) ?? []) socket.destroy();
-    };
-    const idle = setInterval(closeIdle, IDLE_CHECK_MS);
+    const limit = setTimeout(() => server.closeAllConnections(), withinMs);
+    const idle = setInterval(() => server.closeIdleConnections(), IDLE_CHECK_MS);
+    const silent = setTimeout(() => {
+      for (const socket of states.get(server)?.silent ?? []) socket.destroy();
+    }, Math.min(FIRST_REQUEST_MS, withinMs));
     server.close(() => {
       clearTimeout(limit);
+      clearTimeout(silent);
       clearInterval(idle);
       resolve();
     });
-    closeIdle();
+    server.closeIdleConnections();
   });
+}
+
+/** An ended response whose client takes nothing of the rest would stay for ever. A slow reader is none: node counts what it takes. */
+function cutWhenStalled(response: ServerResponse, { stalledMs }: ServerState): void {
+  if (!response.writableFinished && !response.destroyed) response.setTimeout(stalledMs, () => response.destroy());
 }
 
 class NodeRequest implements EdgeRequest {
@@ -108,26 +132,30 @@ const asLatin1 = (bytes: Uint8Array): string => Buffer.from(bytes.buffer, bytes.
 
 class NodeResponse implements EdgeResponse {
   readonly #response: ServerResponse;
+  readonly #server: ServerState;
 
-  constructor(response: ServerResponse) {
+  constructor(response: ServerResponse, server: ServerState) {
     this.#response = response;
+    this.#server = server;
   }
 
   send(status: number, headers: Readonly<Record<string, string>>, body?: Uint8Array | string): void {
     const response = this.#response;
     if (response.headersSent || response.destroyed) return;
     // What is left of a body nobody read would be taken for the next request.
-    if (!response.req.complete) response.shouldKeepAlive = false;
+    if (!response.req.complete || this.#server.leaving) response.shouldKeepAlive = false;
     const length = body === undefined ? 0 : typeof body === 'string' ? Buffer.byteLength(body) : body.length;
     response.writeHead(status, status === 204 || status === 304 ? headers : { ...headers, 'content-length': length });
     if (body instanceof Uint8Array && length < ONE_WRITE_BYTES_MAX) response.end(asLatin1(body), 'latin1');
     else response.end(body);
+    if (length >= ONE_WRITE_BYTES_MAX) cutWhenStalled(response, this.#server);
   }
 
   open(status: number, headers: Readonly<Record<string, string>>): EdgeStream {
+    if (this.#server.leaving) this.#response.shouldKeepAlive = false;
     this.#response.writeHead(status, headers);
     this.#response.flushHeaders();
-    return new NodeStream(this.#response);
+    return new NodeStream(this.#response, this.#server);
   }
 
   carry(headers: readonly (readonly [name: string, value: string])[]): void {
@@ -144,16 +172,19 @@ class NodeResponse implements EdgeResponse {
   }
 
   onEnd(over: () => void): void {
-    this.#response.once('close', over);
+    if (this.#response.closed) over();
+    else this.#response.once('close', over);
   }
 }
 
 class NodeStream implements EdgeStream {
   readonly #response: ServerResponse;
+  readonly #server: ServerState;
   #draining: Promise<void> | undefined;
 
-  constructor(response: ServerResponse) {
+  constructor(response: ServerResponse, server: ServerState) {
     this.#response = response;
+    this.#server = server;
   }
 
   get open(): boolean {
@@ -185,6 +216,8 @@ class NodeStream implements EdgeStream {
   }
 
   end(): void {
-    if (this.open) this.#response.end();
+    if (!this.open) return;
+    this.#response.end();
+    cutWhenStalled(this.#response, this.#server);
   }
 }

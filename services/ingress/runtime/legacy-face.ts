@@ -1,18 +1,20 @@
-/** The legacy face (MCP up to 2025-11-25): a session opened by initialize, its messages by POST, its own stream by GET, its end by DELETE. */
+/** The legacy face (MCP up to 2025-11-25): a session opened by initialize, its messages by POST, its own streams by GET, its end by DELETE. */
 import { CODE, type Request, idKey, nameOf } from '#protocol/mcp/message.ts';
 import { VERSION_HEADER } from '#protocol/mcp/modern.ts';
 import { wrongInitialize } from '#protocol/mcp/shapes.ts';
-import { ASSUMED_LEGACY, LATEST_LEGACY, LEGACY_VERSIONS, POLLING_SINCE, atLeast, isLegacyVersion } from '#protocol/mcp/versions.ts';
+import { LATEST_LEGACY, LEGACY_VERSIONS, isLegacyVersion } from '#protocol/mcp/versions.ts';
 import { connectorOnce } from '#protocol/subjects/connector.ts';
 import { sessionOpen } from '#protocol/subjects/session.ts';
 import { Fault } from '#protocol/faults/fault.ts';
 import { NOTHING } from '#host/bus/bus.ts';
+import { EventIds } from '../core/event-id.ts';
 import { EVENTS_TYPE, accepts } from '../core/media.ts';
-import { parseEventId } from '../core/sse.ts';
-import { McpAnswer, type Missed } from './answer.ts';
-import { CALL_MS, type Exchange, OPEN_MS, SESSION_HEADER, invalid, isSessionId, newSessionId, noSession } from './exchange.ts';
-import { openEventStream, openReplayStream } from './event-stream.ts';
-import { askSession, callSession, sessionMessage } from './session-calls.ts';
+import { McpAnswer } from './answer.ts';
+import { openGetStream, polls } from './event-stream.ts';
+import { CALL_MS, type Exchange, OPEN_MS, SESSION_HEADER, invalid, isSessionId, newSessionId, noSession, within } from './exchange.ts';
+import type { ComeBack } from './response-stream.ts';
+import { callWithRemedies, isLost } from './retried-call.ts';
+import { sessionMessage } from './session-calls.ts';
 import type { ParsedMessage } from './streamable.ts';
 
 export function legacyPost(exchange: Exchange, parsed: ParsedMessage): void {
@@ -27,7 +29,7 @@ export function legacyPost(exchange: Exchange, parsed: ParsedMessage): void {
 export function statelessPost(exchange: Exchange, { kind, message, payload }: ParsedMessage): void {
   const { request, response, world, deps, principal, traceparent } = exchange;
   const { id, method, params } = message as Request;
-  const answer = new McpAnswer({ response, id: kind === 'request' ? id : undefined, era: 'legacy', keepAlive: deps.keepAlive, done: exchange.done });
+  const answer = new McpAnswer({ response, id: kind === 'request' ? id : undefined, era: 'legacy', keepAlive: deps.keepAlive, open: deps.answers, done: exchange.done });
   if (kind !== 'request') return answer.end(NOTHING);
   const backend = world.pick(Math.random());
   if (backend === undefined) return answer.fail(new Fault('overloaded', 'no backend of this route may be used'));
@@ -36,7 +38,7 @@ export function statelessPost(exchange: Exchange, { kind, message, payload }: Pa
   deps.events.allowed({ route: world.route.key, principal, method, name, traceparent });
   deps.bus.call(
     connectorOnce.to({ backend: backend.key }),
-    { payload, meta: { kind, method, name, id: idKey(id), principal, route: world.route.key, version }, deadline: Date.now() + CALL_MS, traceparent },
+    { payload, meta: { kind, method, name, id: idKey(id), principal, route: world.route.key, version }, deadline: within(CALL_MS), traceparent },
     answer,
   );
   response.onClose(() => answer.gone());
@@ -46,24 +48,23 @@ export async function legacyGet(exchange: Exchange): Promise<void> {
   const { request } = exchange;
   if (!accepts(request.header('accept'), [EVENTS_TYPE])) return exchange.refuse(invalid(406, `Not Acceptable: Accept must list ${EVENTS_TYPE}`));
   const session = findSession(exchange);
-  if (session instanceof Fault) return exchange.refuse(session);
-  const last = request.header('last-event-id');
-  const place = last === undefined ? undefined : parseEventId(last);
-  if (last !== undefined && place === undefined) return exchange.refuse(invalid(400, 'Last-Event-ID is not an event id of this session'));
-  return place === undefined ? openEventStream(exchange, session) : openReplayStream(exchange, session, place);
+  return session instanceof Fault ? exchange.refuse(session) : openGetStream(exchange, session, request.header('last-event-id'));
 }
 
 export async function legacyDelete(exchange: Exchange): Promise<void> {
   const session = findSession(exchange);
   if (session instanceof Fault) return exchange.refuse(session);
   try {
-    await askSession(exchange.deps.bus, sessionMessage(exchange, session, 'close'));
+    await exchange.deps.sessions.ask(sessionMessage(exchange, session, 'close'));
     exchange.response.send(204, {});
     exchange.done(204);
   } catch (error) {
-    exchange.refuse(error as Fault);
+    exchange.refuseError(error);
   }
 }
+
+/** An open whose worker was lost is made again, for a session of another id: the first, if it came to be, expires unused. */
+const OPENS_MAX = 3;
 
 function open(exchange: Exchange, { message, payload }: ParsedMessage): void {
   const { response, world, deps, principal, traceparent } = exchange;
@@ -72,40 +73,54 @@ function open(exchange: Exchange, { message, payload }: ParsedMessage): void {
   if (wrong !== undefined) return exchange.refuse(invalid(400, `Invalid params: ${wrong}`, CODE.invalidParams), id);
   const backend = world.pick(Math.random());
   if (backend === undefined) return exchange.refuse(new Fault('overloaded', 'no backend of this route may be used'), id);
-  const session = newSessionId();
-  const answer = new McpAnswer({ response, id, era: 'legacy', headers: { [SESSION_HEADER]: session }, keepAlive: deps.keepAlive, done: exchange.done });
-  const meta = { session, principal, route: world.route.key, backend: backend.key };
-  deps.bus.call(sessionOpen.to({}), { payload, meta, deadline: Date.now() + OPEN_MS, traceparent }, answer);
+  let [opens, opened] = [1, newSessionId()];
+  const answer = new McpAnswer({ response, id, era: 'legacy', headers: () => ({ [SESSION_HEADER]: opened }), keepAlive: deps.keepAlive, open: deps.answers, done: exchange.done });
+  const meta = { principal, route: world.route.key, backend: backend.key };
+  const deadline = within(OPEN_MS);
+  callWithRemedies<string>(
+    {
+      ask: (session, attempt) => deps.bus.call(sessionOpen.to({}), { payload, meta: { ...meta, session }, deadline, traceparent }, attempt),
+      remedy: (trouble) => (isLost(trouble) && opens++ < OPENS_MAX ? newSessionId() : undefined),
+      answered: (session) => (opened = session),
+    },
+    opened,
+    answer,
+  );
   response.onClose(() => answer.gone());
 }
 
 function deliver(exchange: Exchange, { kind, message, payload }: ParsedMessage, session: string): void {
   const { response, world, deps, principal, traceparent } = exchange;
   const { id, method, params } = message as Request;
-  const name = kind === 'request' ? nameOf(method, params) : undefined;
-  const answer = new McpAnswer({ response, id: kind === 'request' ? id : undefined, era: 'legacy', keepAlive: deps.keepAlive, missed: missedOf(exchange, kind, session), done: exchange.done });
-  if (kind === 'request') deps.events.allowed({ route: world.route.key, principal, session, method, name, traceparent });
-  callSession(
-    deps.bus,
-    { ...sessionMessage(exchange, session, 'deliver'), payload, kind, method, name, ...(kind === 'request' ? { id: idKey(id) } : {}) },
-    answer,
-  );
+  const request = kind === 'request';
+  const name = request ? nameOf(method, params) : undefined;
+  const answer = new McpAnswer({
+    response,
+    id: request ? id : undefined,
+    era: 'legacy',
+    keepAlive: deps.keepAlive,
+    open: deps.answers,
+    comeBack: request ? () => comeBackTo(exchange, session) : undefined,
+    done: exchange.done,
+  });
+  if (request) deps.events.allowed({ route: world.route.key, principal, session, method, name, traceparent });
+  deps.sessions.call({ ...sessionMessage(exchange, session, 'deliver'), payload, kind, method, name, ...(request ? { id: idKey(id) } : {}) }, answer);
   response.onClose(() => answer.gone());
 }
 
-/** Clients from 2025-11-25 on know what an event with an id and no data means, and come back for the rest. */
-function missedOf({ request, deps }: Exchange, kind: ParsedMessage['kind'], session: string): (() => Missed) | undefined {
-  const version = request.header(VERSION_HEADER) ?? ASSUMED_LEGACY;
-  return kind === 'request' && atLeast(version, POLLING_SINCE) ? () => deps.replay.keeper(session) : undefined;
+function comeBackTo(exchange: Exchange, session: string): ComeBack {
+  const { deps, principal } = exchange;
+  return { ids: new EventIds(principal, session), logs: deps.responseLogs, nameOf: (stream) => ({ principal, session, stream }), polls: polls(exchange) };
 }
 
 /** The session a request names: missing is 400, impossible is 404 (MCP 2025-11-25 "Session management"). */
-function findSession({ request }: Exchange): string | Fault {
-  const version = request.header(VERSION_HEADER);
+function findSession(exchange: Exchange): string | Fault {
+  const version = exchange.request.header(VERSION_HEADER);
   if (version !== undefined && !isLegacyVersion(version)) {
     return invalid(400, `Bad Request: Unsupported protocol version ${version} (supported: ${LEGACY_VERSIONS.join(', ')})`);
   }
-  const session = request.header(SESSION_HEADER);
+  const session = exchange.request.header(SESSION_HEADER);
   if (session === undefined) return invalid(400, 'Bad Request: Mcp-Session-Id header is required', CODE.invalidRequest);
+  exchange.session = session;
   return isSessionId(session) ? session : noSession();
 }

@@ -3,9 +3,11 @@ import type { Server } from 'node:http';
 import type { Logger } from '#host/telemetry/log.ts';
 import type { EdgeHandler } from './edge.ts';
 import type { Door } from './gateway.ts';
-import { createHttpServer, stopHttpServer } from './http-edge.ts';
+import { beginLeaving, createHttpServer, stopHttpServer } from './http-edge.ts';
 
 const RETRY_MS = 2_000;
+/** Answers under way are finished when a port leaves with a generation; what is still open then is cut. */
+const CLOSE_MS = 10_000;
 /** A host without IPv6 has no ::1 to bind; the IPv4 address serves. */
 const ABSENT: ReadonlySet<string> = new Set(['EADDRNOTAVAIL', 'EAFNOSUPPORT']);
 const LOOPBACK = /^(?:127\.|::1$|localhost$)/;
@@ -34,9 +36,15 @@ export class Listeners {
     return this.#inTurn(() => this.#follow(ports));
   }
 
-  close(): Promise<void> {
+  /** Before they close: they serve on, and each answer asks its client to come back by another connection. */
+  beginLeaving(): void {
+    for (const { servers } of this.#bound.values()) for (const server of servers) beginLeaving(server);
+  }
+
+  /** Takes no more connections, and resolves when what is open has been answered, or was cut after `withinMs`. */
+  close(withinMs = CLOSE_MS): Promise<void> {
     return this.#inTurn(async () => {
-      await Promise.all([...this.#bound.keys()].map((port) => this.#close(port)));
+      await Promise.all([...this.#bound.keys()].map((port) => this.#close(port, withinMs)));
     });
   }
 
@@ -76,11 +84,11 @@ export class Listeners {
     await this.#open(port);
   }
 
-  async #close(port: number): Promise<void> {
+  async #close(port: number, withinMs = CLOSE_MS): Promise<void> {
     const bound = this.#bound.get(port);
     this.#bound.delete(port);
     clearTimeout(bound?.retry);
-    await Promise.all((bound?.servers ?? []).map(stopHttpServer));
+    await Promise.all((bound?.servers ?? []).map((server) => stopHttpServer(server, withinMs)));
   }
 }
 

@@ -5,11 +5,17 @@ import { PARAM_HEADER_PREFIX, refuseModern } from '#protocol/mcp/modern.ts';
 import { connectorCall } from '#protocol/subjects/connector.ts';
 import { JSON_TYPE } from '../core/media.ts';
 import { McpAnswer } from './answer.ts';
-import { CALL_MS, type Exchange } from './exchange.ts';
+import { CALL_MS, type Exchange, within } from './exchange.ts';
+import { callWithRemedies, isLost } from './retried-call.ts';
 import type { ParsedMessage } from './streamable.ts';
 
 /** A subscription lasts until one side closes it. */
 const LISTEN = 'subscriptions/listen';
+/**
+ * A call whose connector died is asked again, marked as one that may have run: another runs it if it may run twice. More than
+ * once, since a connector that is stopped is still asked in its turn.
+ */
+const RETRIES_MAX = 3;
 
 export function modernPost(exchange: Exchange, { kind, message, payload }: ParsedMessage): void {
   const { request, response, world, deps, principal, traceparent } = exchange;
@@ -25,16 +31,21 @@ export function modernPost(exchange: Exchange, { kind, message, payload }: Parse
   if (backend === undefined) return exchange.refuse(new Fault('overloaded', 'no backend of this route may be used'), asked.id, 'modern');
   const { method, params } = asked;
   const name = nameOf(method, params);
-  const answer = new McpAnswer({ response, id: asked.id, era: 'modern', keepAlive: deps.keepAlive, endless: method === LISTEN ? deps.streams : undefined, done: exchange.done });
+  const lasting = method === LISTEN;
+  const open = lasting ? deps.endless : deps.answers;
+  const answer = new McpAnswer({ response, id: asked.id, era: 'modern', keepAlive: deps.keepAlive, open, lasting, done: exchange.done });
   deps.events.allowed({ route: world.route.key, principal, method, name, traceparent });
-  const call = deps.bus.call(
-    connectorCall.to({ backend: backend.key }),
+  const meta = { kind, method, name, principal, route: world.route.key, id: kind === 'request' ? idKey(asked.id) : undefined, params: paramHeaders(exchange) };
+  const deadline = lasting ? Number.MAX_SAFE_INTEGER : within(CALL_MS);
+  const call = callWithRemedies<number>(
     {
-      payload,
-      meta: { kind, method, name, principal, route: world.route.key, id: kind === 'request' ? idKey(asked.id) : undefined, params: paramHeaders(exchange) },
-      deadline: method === LISTEN ? Number.MAX_SAFE_INTEGER : Date.now() + CALL_MS,
-      traceparent,
+      ask: (retries, attempt) => {
+        const again = retries > 0 ? '1' : undefined;
+        return deps.bus.call(connectorCall.to({ backend: backend.key }), { payload, meta: { ...meta, again }, deadline, traceparent }, attempt);
+      },
+      remedy: (trouble, retries) => (retries < RETRIES_MAX && isLost(trouble) ? retries + 1 : undefined),
     },
+    0,
     answer,
   );
   response.onClose(() => {

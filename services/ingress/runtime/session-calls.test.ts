@@ -1,36 +1,69 @@
 import { describe, expect, test } from 'vitest';
-import type { Asked, Bus, Meta } from '#host/bus/bus.ts';
+import type { Asked, Call, Meta, Question, Receiver } from '#host/bus/bus.ts';
 import { LocalBus } from '#host/bus/local.ts';
+import { clock } from '#host/clock.ts';
 import { Fault } from '#protocol/faults/fault.ts';
+import type { Subject } from '#protocol/subjects/define.ts';
 import { connectorRelay } from '#protocol/subjects/connector.ts';
-import { sessionActor, sessionClaim } from '#protocol/subjects/session.ts';
-import { type SessionMessage, askSession, callSession } from './session-calls.ts';
+import { sessionActor, sessionClaim, sessionWorker } from '#protocol/subjects/session.ts';
+import { SessionCalls, type SessionMessage } from './session-calls.ts';
 
 const SESSION = 'session-0123456789';
 const OK = Buffer.from('ok');
-const ACTOR = sessionActor.to({ session: SESSION });
+const ACTOR = sessionActor.to({ principal: 'anonymous', session: SESSION });
+const WORKER = 'session-w2';
+
+type Handle = (asked: Asked<Meta>) => void;
+
+/** A bus on which some subjects lead to nobody who says anything, as one whose process is stopped does: so many times. */
+class PartlySilentBus extends LocalBus {
+  readonly silent = new Map<string, number>();
+
+  override call<M extends Meta>(subject: Subject<M>, question: Question<M>, receiver: Receiver): Call {
+    const times = this.silent.get(subject) ?? 0;
+    if (times === 0) return super.call(subject, question, receiver);
+    this.silent.set(subject, times - 1);
+    queueMicrotask(() => (receiver.silent === undefined ? receiver.fail(new Fault('upstream', 'lost', { reason: 'lost' })) : receiver.silent()));
+    return { cancel: () => undefined };
+  }
+}
 
 interface World {
-  readonly bus: Bus;
+  readonly bus: PartlySilentBus;
+  readonly calls: SessionCalls;
   /** What happened, in order. */
   readonly log: string[];
-  /** The actor, from now on. */
-  serve(answer: (asked: Asked<Meta>) => void): void;
+  /** The actor on its own subject, from now on. */
+  actor(answer: Handle | undefined): void;
+  /** The worker asked by its name. */
+  worker(answer: Handle): void;
   /** Workers that answer a claim so; without it there are none. */
-  claimed(answer: (asked: Asked<Meta>) => void): void;
+  claimed(answer: Handle): void;
+  ask(more?: Partial<SessionMessage>): Promise<string>;
 }
+
+const toldOf = ({ meta }: Asked<Meta>): string => [meta['lost'] && `lost ${meta['lost']}`, meta['again'] && 'again'].filter(Boolean).join(' ');
 
 function world(): World {
   const log: string[] = [];
-  const bus = new LocalBus({ instance: 'test', onBug: (error) => log.push(`bug ${String(error)}`) });
+  const bus = new PartlySilentBus({ instance: 'test', onBug: (error) => log.push(`bug ${String(error)}`) });
+  const calls = new SessionCalls(bus);
   let serving = { stop: (): void => undefined };
   return {
     bus,
+    calls,
     log,
-    serve: (answer) => {
+    actor: (answer) => {
       serving.stop();
+      if (answer === undefined) return;
       serving = bus.serve(ACTOR, (asked) => {
-        log.push(`asked ${String(asked.meta.lost)}`);
+        log.push(`actor ${toldOf(asked)}`.trim());
+        answer(asked);
+      });
+    },
+    worker: (answer) => {
+      bus.serve(sessionWorker.to({ instance: WORKER }), (asked) => {
+        log.push(`worker ${asked.meta.session === SESSION ? '' : 'of another '}${toldOf(asked)}`.trim());
         answer(asked);
       });
     },
@@ -40,108 +73,180 @@ function world(): World {
         answer(asked);
       });
     },
+    ask: async (more = {}) => {
+      const message: SessionMessage = { session: SESSION, principal: 'anonymous', backend: 'b', verb: 'deliver', kind: 'request', method: 'ping', id: '1', deadline: clock() + 5_000, ...more };
+      return Buffer.from(await calls.ask(message)).toString();
+    },
   };
 }
 
-const message = (): SessionMessage => ({ session: SESSION, principal: 'p', backend: 'b', verb: 'deliver', kind: 'request', method: 'ping', id: '1', deadline: Date.now() + 5_000 });
-const ask = async ({ bus }: World): Promise<string> => Buffer.from(await askSession(bus, message())).toString();
-const ends = ({ answer }: Asked<Meta>): void => answer.end(OK);
-const fails = (fault: Fault) => ({ answer }: Asked<Meta>) => answer.fail(fault);
+const ends: Handle = ({ answer }) => answer.end(OK);
+const fails = (fault: Fault): Handle => ({ answer }) => answer.fail(fault);
+const owned: Handle = ({ answer }) => answer.end(Buffer.from(WORKER));
 
-const CLAIM = `claim ${SESSION} for p`;
+const CLAIM = `claim ${SESSION} for anonymous`;
+const MOVED = new Fault('conflict', 'moved', { reason: 'moved' });
+const lost = (instance?: string): Fault => new Fault('upstream', 'lost', { reason: 'lost', ...(instance === undefined ? {} : { instance }) });
 
 describe('a message to a session', () => {
   test('goes to its owner and nowhere else', async () => {
     const here = world();
-    here.serve(ends);
-    here.claimed(ends);
-    expect([await ask(here), here.log]).toEqual(['ok', ['asked undefined']]);
+    here.actor(ends);
+    here.claimed(owned);
+    expect([await here.ask(), here.log]).toEqual(['ok', ['actor']]);
   });
 
-  test('that nobody owns has it claimed first', async () => {
+  test('that nobody owns has it claimed first, and goes to whom the claim names', async () => {
     const here = world();
-    here.claimed((asked) => {
-      here.serve(ends);
-      ends(asked);
-    });
-    expect([await ask(here), here.log]).toEqual(['ok', [CLAIM, 'asked undefined']]);
+    here.claimed(owned);
+    here.worker(ends);
+    expect([await here.ask(), here.log]).toEqual(['ok', [CLAIM, 'worker']]);
+  });
+
+  test('that nobody owns is claimed once for all who wait', async () => {
+    const here = world();
+    here.claimed((asked) => setImmediate(() => owned(asked)));
+    here.worker(ends);
+    expect(await Promise.all([here.ask(), here.ask({ id: '2' }), here.ask({ id: '3' })])).toEqual(['ok', 'ok', 'ok']);
+    expect(here.log).toEqual([CLAIM, 'worker', 'worker', 'worker']);
   });
 
   test('whose owner has lost it has it claimed anew', async () => {
     const here = world();
-    here.serve(fails(new Fault('conflict', 'moved', { reason: 'moved' })));
-    here.claimed((asked) => {
-      here.serve(ends);
-      ends(asked);
-    });
-    expect([await ask(here), here.log]).toEqual(['ok', ['asked undefined', CLAIM, 'asked undefined']]);
+    here.actor(fails(MOVED));
+    here.claimed(owned);
+    here.worker(ends);
+    expect([await here.ask(), here.log]).toEqual(['ok', ['actor', CLAIM, 'worker']]);
   });
 
-  test.each<[string, (asked: Asked<Meta>) => void]>([
-    ['says it holds no upstreams of it', fails(new Fault('gone', 'none', { reason: 'no-upstreams', connector: 'c1' }))],
-    ['does not answer any more', fails(new Fault('gone', 'nobody', { reason: 'no-responders', subject: connectorRelay.to({ instance: 'c1' }) }))],
-  ])('whose connector %s is told which one was lost', async (_what, lost) => {
+  test.each<[string, Fault]>([
+    ['says it holds no upstreams of it', new Fault('gone', 'none', { reason: 'no-upstreams', connector: 'c-1' })],
+    ['does not answer any more', new Fault('gone', 'nobody', { reason: 'no-responders', subject: connectorRelay.to({ instance: 'c-1' }) })],
+  ])('whose connector %s is told which one was lost', async (_what, fault) => {
     const here = world();
-    here.serve((asked) => (asked.meta.lost === 'c1' ? ends(asked) : lost(asked)));
-    expect([await ask(here), here.log]).toEqual(['ok', ['asked undefined', 'asked c1']]);
+    here.actor((asked) => (asked.meta['lost'] === 'c-1' ? ends(asked) : fails(fault)(asked)));
+    expect([await here.ask(), here.log]).toEqual(['ok', ['actor', 'actor lost c-1']]);
+  });
+
+  test('whose holder died is sent again as one that may have run', async () => {
+    const here = world();
+    here.actor((asked) => (asked.meta['again'] === '1' ? ends(asked) : fails(lost('c-1'))(asked)));
+    expect([await here.ask(), here.log]).toEqual(['ok', ['actor', 'actor lost c-1 again']]);
+  });
+
+  test('that may have run is never sent as one that has not, whatever else goes wrong', async () => {
+    const here = world();
+    const faults = [lost('c-1'), new Fault('gone', 'none', { reason: 'no-upstreams', connector: 'c-2' }), MOVED];
+    here.actor((asked) => fails(faults.shift() ?? MOVED)(asked));
+    here.claimed(owned);
+    here.worker(ends);
+    await here.ask();
+    expect(here.log).toEqual(['actor', 'actor lost c-1 again', 'actor lost c-2 again', CLAIM, 'worker lost c-2 again']);
+  });
+
+  test('is refused when the connector says that it cannot be run again', async () => {
+    const here = world();
+    here.actor((asked) => fails(asked.meta['again'] === '1' ? lost() : lost('c-1'))(asked));
+    await expect(here.ask()).rejects.toMatchObject({ code: 'upstream', facts: { reason: 'lost' } });
+    expect(here.log).toHaveLength(2);
   });
 
   test('is refused as the worker refuses the claim', async () => {
     const here = world();
     here.claimed(fails(new Fault('gone', 'no such session')));
-    await expect(ask(here)).rejects.toMatchObject({ code: 'gone', message: 'no such session' });
+    await expect(here.ask()).rejects.toMatchObject({ code: 'gone', message: 'no such session' });
   });
 
   test('finds no session service at all: busy, and not "no such session"', async () => {
-    await expect(ask(world())).rejects.toMatchObject({ code: 'gone', facts: { reason: 'no-responders' } });
+    await expect(world().ask()).rejects.toMatchObject({ code: 'gone', facts: { reason: 'no-responders' } });
   });
 
   test('is not tried again for ever', async () => {
     const here = world();
-    here.claimed(ends);
-    await expect(ask(here)).rejects.toMatchObject({ facts: { reason: 'no-responders' } });
-    expect(here.log).toEqual([CLAIM, CLAIM, CLAIM]);
+    here.claimed(owned);
+    await expect(here.ask()).rejects.toMatchObject({ facts: { reason: 'no-responders' } });
+    expect(here.log).toEqual([CLAIM, CLAIM, CLAIM, CLAIM, CLAIM]);
   });
 
   test.each(['invalid', 'timeout', 'upstream', 'bug', 'conflict', 'overloaded'] as const)('is never tried again for a fault %s of the call itself', async (code) => {
     const here = world();
-    here.claimed(ends);
-    here.serve(fails(new Fault(code, 'why')));
-    await expect(ask(here)).rejects.toMatchObject({ code });
-    expect(here.log).toHaveLength(1);
+    here.claimed(owned);
+    here.actor(fails(new Fault(code, 'why')));
+    await expect(here.ask()).rejects.toMatchObject({ code });
+    expect(here.log).toEqual(['actor']);
   });
 
-  test.each([
-    ['a frame', (asked: Asked<Meta>) => void asked.answer.data(OK)],
-    ['a head', (asked: Asked<Meta>) => asked.answer.head({ stream: 'sse' })],
+  test.each<[string, Handle]>([
+    ['a frame', ({ answer }) => void answer.data(OK)],
+    ['a head', ({ answer }) => answer.head({ stream: 'sse' })],
   ])('is never sent twice once %s of its answer has come', async (_what, begin) => {
     const here = world();
-    here.claimed(ends);
-    here.serve((asked) => {
+    here.claimed(owned);
+    here.actor((asked) => {
       begin(asked);
-      fails(new Fault('gone', 'lost', { reason: 'no-upstreams', connector: 'c1' }))(asked);
+      fails(new Fault('gone', 'lost', { reason: 'no-upstreams', connector: 'c-1' }))(asked);
     });
-    await expect(ask(here)).rejects.toMatchObject({ code: 'gone' });
-    expect(here.log).toEqual(['asked undefined']);
+    await expect(here.ask()).rejects.toMatchObject({ code: 'gone' });
+    expect(here.log).toEqual(['actor']);
+  });
+});
+
+describe('a message whose owner does not answer', () => {
+  test('is sent again to the worker the claim names, as one that may have run; so are those that follow, without it', async () => {
+    const here = world();
+    here.bus.silent.set(ACTOR, Infinity);
+    here.claimed(owned);
+    here.worker(ends);
+    expect([await here.ask(), await here.ask(), here.log]).toEqual(['ok', 'ok', [CLAIM, 'worker again', 'worker']]);
   });
 
-  test('that was given up is not sent after the claim', async () => {
+  test('goes to the session again when that worker has it no more', async () => {
     const here = world();
-    const { promise, resolve } = Promise.withResolvers<Asked<Meta>>();
-    here.claimed(resolve);
-    const call = callSession(here.bus, message(), { data: () => undefined, end: () => here.log.push('end'), fail: () => here.log.push('fail') });
-    const claim = await promise;
-    call.cancel();
-    here.serve(ends);
-    claim.answer.end(OK);
-    await new Promise((done) => setImmediate(done));
-    expect(here.log).toEqual([CLAIM]);
+    here.bus.silent.set(ACTOR, Infinity);
+    here.claimed(owned);
+    let moved = false;
+    here.worker((asked) => (moved ? fails(MOVED)(asked) : ends(asked)));
+    await here.ask();
+    moved = true;
+    here.bus.silent.delete(ACTOR);
+    here.actor(ends);
+    await expect(here.ask()).rejects.toMatchObject({ facts: { reason: 'moved' } });
+    here.log.length = 0;
+    expect([await here.ask(), here.log]).toEqual(['ok', ['actor']]);
   });
 
-  test('that was given up stops at whoever works on it', () => {
+  test('is asked for again as long as nobody holds it, since whoever is stopped behind the worker is found out meanwhile', async () => {
     const here = world();
-    here.serve(({ answer }) => answer.onCancel(() => here.log.push('stopped')));
-    callSession(here.bus, message(), { data: () => undefined, end: () => undefined, fail: () => undefined }).cancel();
-    expect(here.log).toEqual(['asked undefined', 'stopped']);
+    here.bus.silent.set(ACTOR, Infinity);
+    here.bus.silent.set(sessionWorker.to({ instance: WORKER }), 3);
+    here.claimed(owned);
+    here.worker(ends);
+    expect([await here.ask(), here.log]).toEqual(['ok', [CLAIM, 'worker again']]);
   });
+
+  test('has it claimed by another worker when the first one asked does not answer either', async () => {
+    const here = world();
+    here.bus.silent.set(ACTOR, Infinity);
+    let claims = 0;
+    here.claimed((asked) => (++claims < 3 ? fails(lost())(asked) : owned(asked)));
+    here.worker(ends);
+    expect([await here.ask(), claims]).toEqual(['ok', 3]);
+  });
+});
+
+test('how many sessions are addressed by the name of a worker has a limit, and the oldest is forgotten', async () => {
+  const here = world();
+  here.claimed(owned);
+  here.worker(ends);
+  const sessions = Array.from({ length: 10_001 }, (_, at) => `session-${String(at).padStart(10, '0')}`);
+  for (const session of sessions) here.bus.silent.set(sessionActor.to({ principal: 'anonymous', session }), 1);
+  for (const session of sessions) await here.ask({ session });
+  const claims = (): number => here.log.filter((line) => line.startsWith('claim')).length;
+  expect(claims()).toBe(10_001);
+  await here.ask({ session: sessions[1] ?? '' });
+  expect(claims()).toBe(10_001);
+  const [forgotten = ''] = sessions;
+  here.bus.silent.set(sessionActor.to({ principal: 'anonymous', session: forgotten }), 1);
+  await here.ask({ session: forgotten });
+  expect(claims()).toBe(10_002);
 });

@@ -1,15 +1,27 @@
 /**
- * How ingress reaches a session, wherever its actor lives: ask its subject; when nobody owns it, have a worker claim it;
- * when the connector behind it is gone, say so. Each is tried again only while nothing of an answer has come and nothing
- * was executed, so a call never runs twice.
+ * How ingress reaches a session, wherever its actor lives and whatever dies on the way.
+ *
+ * S1 What was certainly not executed is sent again as it was. What may have been is marked `again`, and the connector, which
+ *    knows what it has seen and which tools may run twice, decides.
+ * S2 A worker that a claim has named is addressed by its name: the session's own subject may still lead to an owner that is
+ *    stopped and has not noticed. Where that was so, later messages are addressed by name too.
  */
-import type { Fault } from '#protocol/faults/fault.ts';
+import { Fault, asFault } from '#protocol/faults/fault.ts';
+import { decode } from '#protocol/mcp/message.ts';
+import { principalKey } from '#protocol/records/principal.ts';
 import { connectorRelay } from '#protocol/subjects/connector.ts';
-import { sessionActor, sessionClaim } from '#protocol/subjects/session.ts';
+import { sessionActor, sessionClaim, sessionWorker } from '#protocol/subjects/session.ts';
 import { NOTHING, type Bus, type Call, type Receiver } from '#host/bus/bus.ts';
+import { clock } from '#host/clock.ts';
 import { CALL_MS, type Exchange } from './exchange.ts';
+import { type Trouble, callWithRemedies } from './retried-call.ts';
 
-const TRIES_MAX = 4;
+/** A claim is a read and a write; it may wait for the election of a leader. */
+const CLAIM_MS = 12_000;
+/** A claim that reached a worker which is stopped is made again: most of the others are not. */
+const CLAIMS_MAX = 4;
+/** Sessions that are addressed at a worker by name; the oldest is forgotten. */
+const ADDRESSED_MAX = 10_000;
 
 export interface SessionMessage {
   readonly session: string;
@@ -21,66 +33,134 @@ export interface SessionMessage {
   readonly method?: string | undefined;
   readonly id?: string | undefined;
   readonly name?: string | undefined;
+  readonly transient?: '1' | undefined;
   readonly deadline: number;
   readonly traceparent?: string | undefined;
 }
 
 export function sessionMessage({ world, principal, traceparent }: Exchange, session: string, verb: SessionMessage['verb']): SessionMessage {
-  return { session, principal, backend: world.backendKeys, verb, deadline: Date.now() + CALL_MS, traceparent };
+  return { session, principal, backend: world.backendKeys, verb, deadline: clock() + CALL_MS, traceparent };
 }
 
-type Remedy = { readonly kind: 'claim' } | { readonly kind: 'reopen'; readonly connector: string };
+/** What is asked next. */
+interface Plan {
+  /** The worker to ask by name; undefined = whoever owns the session. */
+  readonly worker: string | undefined;
+  /** The connector that was lost: the session's upstreams are to be opened elsewhere. */
+  readonly lost: string | undefined;
+  /** An earlier attempt may have run. */
+  readonly again: '1' | undefined;
+  /** Nobody held an earlier attempt. */
+  readonly sought: boolean;
+}
 
-export function callSession(bus: Bus, message: SessionMessage, receiver: Receiver): Call {
-  const { session, payload = NOTHING, deadline, traceparent, ...meta } = message;
-  const subject = sessionActor.to({ session });
-  let current: Call | undefined;
-  let cancelled = false;
-  const attempt = (tries: number, lost: string | undefined): void => {
-    if (cancelled) return;
-    let began = false;
-    current = bus.call(subject, { payload, meta: { ...meta, lost }, deadline, traceparent }, {
-      head: (facts) => {
-        began = true;
-        receiver.head?.(facts);
+/**
+ *   claim    nobody owns the session, or not who was asked: have a worker claim it, and ask that one
+ *   reopen   the connector does not hold its upstreams (any more): the actor has them opened elsewhere
+ *   again    whoever held the message died: the same, and it may have run
+ */
+type Remedy = 'claim' | 'reopen' | 'again';
+
+const REMEDIES: Readonly<Record<string, Remedy>> = {
+  moved: 'claim',
+  'no-upstreams': 'reopen',
+  lost: 'again',
+};
+
+export class SessionCalls {
+  readonly #bus: Bus;
+  readonly #workers = new Map<string, string>();
+  readonly #claiming = new Map<string, Promise<string | undefined>>();
+
+  constructor(bus: Bus) {
+    this.#bus = bus;
+  }
+
+  call(message: SessionMessage, receiver: Receiver): Call {
+    const { session, principal, payload = NOTHING, deadline, traceparent, ...more } = message;
+    const key = principalKey(principal);
+    const actor = sessionActor.to({ principal: key, session });
+    return callWithRemedies<Plan>(
+      {
+        ask: ({ worker, lost, again }, attempt) => {
+          if (worker === undefined) return this.#bus.call(actor, { payload, meta: { ...more, principal, lost, again }, deadline, traceparent }, attempt);
+          return this.#bus.call(sessionWorker.to({ instance: worker }), { payload, meta: { ...more, principal, session, lost, again }, deadline, traceparent }, attempt);
+        },
+        remedy: (trouble, plan) => this.#remedy(trouble, plan, message),
       },
-      data: (frame) => {
-        began = true;
-        return receiver.data(frame);
-      },
-      end: (frame, facts) => receiver.end(frame, facts),
-      fail: (fault) => {
-        const remedy = began || tries >= TRIES_MAX ? undefined : remedyFor(fault, subject);
-        if (remedy === undefined) receiver.fail(fault);
-        else if (remedy.kind === 'reopen') attempt(tries + 1, remedy.connector);
-        else claim(bus, message).then(() => attempt(tries + 1, lost), (refused: Fault) => receiver.fail(refused));
-      },
-    });
-  };
-  attempt(1, undefined);
-  return {
-    cancel: () => {
-      cancelled = true;
-      current?.cancel();
-    },
-  };
+      this.#workers.size === 0 ? FIRST : { ...FIRST, worker: this.#workers.get(addressOf(message)) },
+      receiver,
+    );
+  }
+
+  /** For what has one answer or none. @throws Fault */
+  ask(message: SessionMessage): Promise<Uint8Array> {
+    return new Promise((resolve, reject) => this.call(message, { data: () => undefined, end: resolve, fail: reject }));
+  }
+
+  #remedy(trouble: Trouble, plan: Plan, message: SessionMessage): Plan | Promise<Plan> | undefined {
+    if (trouble === 'silent') return plan.sought ? plan : this.#seek(plan, message);
+    const { instance, connector, subject = '' } = trouble.facts;
+    const lost = connector ?? instance ?? connectorRelay.parse(subject)?.instance;
+    switch (remedyFor(trouble, lost)) {
+      case 'claim':
+        this.#workers.delete(addressOf(message));
+        return this.#claim(message).then((worker) => ({ ...plan, worker }));
+      case 'reopen':
+        return { ...plan, lost };
+      case 'again':
+        return { ...plan, worker: plan.worker === lost ? undefined : plan.worker, lost, again: '1' };
+      case undefined:
+        return undefined;
+    }
+  }
+
+  /** The owner may be a process that is stopped: the claim finds out, and names who serves the session now. */
+  async #seek(plan: Plan, message: SessionMessage): Promise<Plan> {
+    const worker = await this.#claim(message);
+    if (worker !== undefined) this.#address(message, worker);
+    return { ...plan, worker, again: '1', sought: true };
+  }
+
+  #address(message: SessionMessage, worker: string): void {
+    const [oldest] = this.#workers.keys();
+    if (oldest !== undefined && this.#workers.size >= ADDRESSED_MAX) this.#workers.delete(oldest);
+    this.#workers.set(addressOf(message), worker);
+  }
+
+  /** The worker that owns the session, one claim for all who wait for it. */
+  #claim(message: SessionMessage): Promise<string | undefined> {
+    const address = addressOf(message);
+    const claiming = this.#claiming.get(address) ?? this.#claimOnce(message).finally(() => this.#claiming.delete(address));
+    this.#claiming.set(address, claiming);
+    return claiming;
+  }
+
+  async #claimOnce({ session, principal, traceparent }: SessionMessage): Promise<string | undefined> {
+    const deadline = clock() + CLAIM_MS;
+    for (let tries = 1; ; tries += 1) {
+      try {
+        const owner = decode(await this.#bus.request(sessionClaim.to({}), { payload: NOTHING, meta: { session, principal }, deadline, traceparent }));
+        return owner === '' ? undefined : owner;
+      } catch (error) {
+        const fault = asFault(error);
+        if (fault.facts['reason'] !== 'lost' || tries >= CLAIMS_MAX) throw fault.code === 'timeout' ? noClaim(fault) : fault;
+      }
+    }
+  }
 }
 
-/** For what has one answer or none. @throws Fault */
-export function askSession(bus: Bus, message: SessionMessage): Promise<Uint8Array> {
-  return new Promise((resolve, reject) => callSession(bus, message, { data: () => undefined, end: resolve, fail: reject }));
+const FIRST: Plan = { worker: undefined, lost: undefined, again: undefined, sought: false };
+
+const addressOf = ({ principal, session }: SessionMessage): string => `${session} ${principal}`;
+
+const noClaim = (cause: Fault): Fault => new Fault('overloaded', 'the session could not be claimed in time; try again shortly', { reason: 'no-claim' }, { cause });
+
+/** @param lost the connector that is meant, as far as the fault says. */
+function remedyFor({ facts: { reason = '', subject = '' } }: Fault, lost: string | undefined): Remedy | undefined {
+  if (reason === 'no-responders') return connectorRelay.parse(subject) !== undefined ? 'reopen' : isSessions(subject) ? 'claim' : undefined;
+  const remedy = REMEDIES[reason];
+  return remedy === 'claim' || lost !== undefined ? remedy : undefined;
 }
 
-function claim(bus: Bus, { session, principal, deadline, traceparent }: SessionMessage): Promise<Uint8Array> {
-  return bus.request(sessionClaim.to({}), { payload: NOTHING, meta: { session, principal }, deadline, traceparent });
-}
-
-function remedyFor(fault: Fault, actor: string): Remedy | undefined {
-  const { reason, subject = '', connector } = fault.facts;
-  if (reason === 'moved') return { kind: 'claim' };
-  if (reason === 'no-upstreams' && connector !== undefined) return { kind: 'reopen', connector };
-  if (reason !== 'no-responders') return undefined;
-  const instance = connectorRelay.parse(subject)?.instance;
-  if (instance !== undefined) return { kind: 'reopen', connector: instance };
-  return subject === actor ? { kind: 'claim' } : undefined;
-}
+const isSessions = (subject: string): boolean => sessionActor.parse(subject) !== undefined || sessionWorker.parse(subject) !== undefined;

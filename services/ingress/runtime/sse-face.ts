@@ -1,17 +1,24 @@
 /**
  * The HTTP+SSE transport of 2024-11-05: GET opens the session's stream and says where to POST; every answer comes on it.
- * The stream is the session: when it closes, the session does.
+ * The stream is the session: when it closes, the session does, so nothing of it is kept to come back to.
  */
 import { Fault } from '#protocol/faults/fault.ts';
 import { CODE, type Id, type Request, errorResponse, idKey, nameOf } from '#protocol/mcp/message.ts';
+import { rpcErrorOf } from '#protocol/mcp/rpc-error.ts';
+import { principalKey } from '#protocol/records/principal.ts';
 import { sessionOpen, sessionStream } from '#protocol/subjects/session.ts';
-import { NOTHING, type Receiver } from '#host/bus/bus.ts';
-import { rpcErrorOf } from '../core/refusal.ts';
-import { STREAM_HEADERS } from '../core/sse.ts';
-import { type Exchange, OPEN_MS, invalid, isSessionId, newSessionId, noSession } from './exchange.ts';
-import { keep, push, subscribe } from './event-stream.ts';
-import { askSession, callSession, sessionMessage } from './session-calls.ts';
+import { NOTHING, type Asked, type Meta, type Receiver } from '#host/bus/bus.ts';
+import { STREAM_HEADERS, eventOf } from '../core/sse.ts';
+import type { EdgeStream } from './edge.ts';
+import { join, keep } from './event-stream.ts';
+import { type Exchange, OPEN_MS, invalid, isSessionId, newSessionId, noSession, within } from './exchange.ts';
+import { sessionMessage } from './session-calls.ts';
 import { type ParsedMessage, readMessage } from './streamable.ts';
+
+/** A client that stopped reading is let go: what it did not take is lost to it anyway, and memory is everybody's. */
+const UNREAD_BYTES_MAX = 1024 * 1024;
+/** To the ingress that holds the stream. */
+const HAND_OVER_MS = 10_000;
 
 export async function serveSse(exchange: Exchange): Promise<void> {
   const { request, response } = exchange;
@@ -24,26 +31,38 @@ export async function serveSse(exchange: Exchange): Promise<void> {
 function openStream(exchange: Exchange): void {
   const { request, response, deps } = exchange;
   const session = newSessionId();
-  const stream = response.open(200, STREAM_HEADERS);
-  const close = subscribe(exchange, session, (payload) => push(stream, payload), () => stream.end());
-  stream.write(`event: endpoint\ndata: ${request.path}?sessionId=${session}\n\n`);
-  keep(exchange, session, stream, () => {
-    close();
-    void askSession(deps.bus, sessionMessage(exchange, session, 'close')).catch(() => undefined);
+  const holder: { edge?: EdgeStream } = {};
+  const membership = join(exchange, session, { take: (asked) => write(asked, holder.edge), closed: () => holder.edge?.end() });
+  if (membership === undefined) return;
+  const edge = response.open(200, STREAM_HEADERS);
+  holder.edge = edge;
+  edge.write(`event: endpoint\ndata: ${request.path}?sessionId=${session}\n\n`);
+  keep(exchange, session, edge, { move: () => edge.end() });
+  response.onEnd(() => {
+    membership.leave();
+    void deps.sessions.ask(sessionMessage(exchange, session, 'close')).catch(() => undefined);
   });
+}
+
+function write({ payload, answer }: Asked<Meta>, edge: EdgeStream | undefined): void {
+  if (edge === undefined || !edge.open) return answer.fail(new Fault('gone', 'the event stream was closed', { reason: 'no-stream' }));
+  edge.write(eventOf(payload));
+  if (edge.pendingBytes > UNREAD_BYTES_MAX) edge.end();
+  answer.end(NOTHING);
 }
 
 async function post(exchange: Exchange): Promise<void> {
   const session = new URLSearchParams(exchange.request.query).get('sessionId');
   if (session === null) return exchange.refuse(invalid(400, 'Bad Request: sessionId is required', CODE.invalidRequest));
+  exchange.session = session;
   if (!isSessionId(session)) return exchange.refuse(noSession());
   const parsed = await readMessage(exchange);
   if (parsed instanceof Fault) return exchange.refuse(parsed);
   const initialize = parsed.kind === 'request' && (parsed.message as Request).method === 'initialize';
   try {
-    if (!initialize) await askSession(exchange.deps.bus, sessionMessage(exchange, session, 'touch'));
+    if (!initialize) await exchange.deps.sessions.ask(sessionMessage(exchange, session, 'touch'));
   } catch (error) {
-    return exchange.refuse(error as Fault);
+    return exchange.refuseError(error);
   }
   exchange.response.send(202, { 'content-type': 'text/plain' }, 'Accepted');
   if (initialize) open(exchange, parsed, session);
@@ -57,33 +76,38 @@ function open(exchange: Exchange, { message, payload }: ParsedMessage, session: 
   const receiver = toStream(exchange, session, id);
   if (backend === undefined) return receiver.fail(new Fault('overloaded', 'no backend of this route may be used'));
   const meta = { session, principal, route: world.route.key, backend: backend.key };
-  deps.bus.call(sessionOpen.to({}), { payload, meta, deadline: Date.now() + OPEN_MS, traceparent }, receiver);
+  deps.bus.call(sessionOpen.to({}), { payload, meta, deadline: within(OPEN_MS), traceparent }, receiver);
 }
 
 function deliver(exchange: Exchange, { kind, message, payload }: ParsedMessage, session: string): void {
   const { world, deps, principal, traceparent } = exchange;
   const { id, method, params } = message as Request;
-  const name = kind === 'request' ? nameOf(method, params) : undefined;
-  if (kind === 'request') deps.events.allowed({ route: world.route.key, principal, session, method, name, traceparent });
-  callSession(
-    deps.bus,
-    { ...sessionMessage(exchange, session, 'deliver'), payload, kind, method, name, ...(kind === 'request' ? { id: idKey(id) } : {}) },
-    toStream(exchange, session, kind === 'request' ? id : undefined),
+  const request = kind === 'request';
+  const name = request ? nameOf(method, params) : undefined;
+  if (request) deps.events.allowed({ route: world.route.key, principal, session, method, name, traceparent });
+  deps.sessions.call(
+    { ...sessionMessage(exchange, session, 'deliver'), payload, kind, method, name, transient: '1', ...(request ? { id: idKey(id) } : {}) },
+    toStream(exchange, session, request ? id : undefined),
   );
 }
 
-/** The stream may be held by another process: frames reach it by the session's own subject. */
-function toStream(exchange: Exchange, session: string, id: Id | undefined): Receiver {
-  const { deps, done } = exchange;
-  const send = (payload: Uint8Array): void => deps.bus.send(sessionStream.to({ session }), { payload, meta: {} });
+/** The stream may be held by another process: frames reach it by the session's own subject, in the order they are said. */
+function toStream({ deps, done, principal }: Exchange, session: string, id: Id | undefined): Receiver {
+  const subject = sessionStream.to({ principal: principalKey(principal), session });
+  const send = (payload: Uint8Array): Promise<void> =>
+    deps.bus.request(subject, { payload, meta: {}, deadline: within(HAND_OVER_MS) }).then(
+      () => undefined,
+      // The stream has gone, and the session goes with it.
+      () => undefined,
+    );
   return {
     data: send,
     end: (payload) => {
-      if (payload.length > NOTHING.length) send(payload);
+      if (payload.length > NOTHING.length) void send(payload);
       done(202);
     },
     fail: (fault) => {
-      if (id !== undefined) send(errorResponse(id, rpcErrorOf(fault, 'legacy')));
+      if (id !== undefined) void send(errorResponse(id, rpcErrorOf(fault, 'legacy')));
       done(fault);
     },
   };
