@@ -9,7 +9,7 @@ import type { StdioEvents } from './runtime/legacy-stdio.ts';
 /** The methods that run something on behalf of a caller: these are calls to the audit stream; the rest is housekeeping. */
 const CALLS: ReadonlySet<string> = new Set(['tools/call', 'prompts/get', 'resources/read', 'completion/complete']);
 
-export interface CallFacts {
+interface CallerFacts {
   readonly route: string;
   readonly principal: string;
   readonly session?: string | undefined;
@@ -18,11 +18,22 @@ export interface CallFacts {
   readonly name: string | undefined;
   readonly traceparent: string | undefined;
   readonly span: SpanHandle | undefined;
+}
+
+export interface CallFacts extends CallerFacts {
   readonly startedAt: number;
 }
 
 export interface ConnectorEvents extends StdioEvents {
   callEnded(facts: CallFacts, outcome: Response | Fault): void;
+  /** A second attempt was run. */
+  callRetried(facts: CallerFacts): void;
+  /** The log of a response stream could not be begun: the client cannot come back to it. */
+  logNotBegun(error: unknown): void;
+  /** Frames of a log are missing from now on. */
+  logGivenUp(session: string, error: unknown): void;
+  /** A message of a server for a client that has no stream open: the oldest of too many. */
+  unsolicitedDropped(): void;
 }
 
 export function connectorEvents({ telemetry, audit, log }: Host): ConnectorEvents {
@@ -30,6 +41,10 @@ export function connectorEvents({ telemetry, audit, log }: Host): ConnectorEvent
   const seconds = telemetry.histogram('parley_upstream_call_seconds', 'time an upstream took to answer, in seconds', SECONDS_BUCKETS);
   const garbage = telemetry.counter('parley_upstream_garbage', 'messages of upstreams that were no JSON-RPC');
   const starts = telemetry.counter('parley_upstream_starts', 'child processes started, by target');
+  const retries = telemetry.counter('parley_upstream_retries', 'requests that were run again after an earlier attempt was lost, by target');
+  const dropped = telemetry.counter('parley_unsolicited_dropped', 'messages of servers dropped because their client had no stream open for too many of them');
+  const logs = telemetry.counter('parley_stream_logs_failed', 'logs of response streams that could not be begun, or not be kept whole, by what failed');
+  const loops = telemetry.counter('parley_upstream_crash_loops', 'times a child process exited so often that it was left alone for a while, by target');
   const exits = telemetry.counter('parley_upstream_exits', 'child processes that exited by themselves, by target');
   return {
     callEnded(facts, outcome) {
@@ -52,6 +67,24 @@ export function connectorEvents({ telemetry, audit, log }: Host): ConnectorEvent
       starts.add(1, { target });
       audit.record({ kind: 'upstream_started', target });
     },
+    callRetried({ route, principal, session, target, method, name: tool, traceparent }) {
+      retries.add(1, { target });
+      audit.record({ kind: 'call_retried', route, principal, session, target, method, tool, traceparent });
+    },
+    logNotBegun(error) {
+      logs.add(1, { what: 'begin' });
+      log.debug({ err: error }, 'the log of a response stream could not be begun');
+    },
+    logGivenUp(session, error) {
+      logs.add(1, { what: 'frames' });
+      log.warn({ err: error, session: session.slice(0, SESSION_CHARS) }, 'the log of a response stream is not whole: its client may miss messages when it comes back');
+    },
+    unsolicitedDropped: () => dropped.add(1),
+    crashLoop(target) {
+      loops.add(1, { target });
+      audit.record({ kind: 'upstream_failed', target, reason: 'crash-loop' });
+      log.error({ target }, 'a child process exits again and again: it is not started for a minute');
+    },
     exited(target, fault) {
       exits.add(1, { target });
       audit.record({ kind: 'upstream_failed', target, reason: fault.message });
@@ -59,6 +92,9 @@ export function connectorEvents({ telemetry, audit, log }: Host): ConnectorEvent
     },
   };
 }
+
+/** Enough to tell sessions apart, and not enough to use one. */
+const SESSION_CHARS = 8;
 
 /** Labels come from a closed set: a client may invent methods. */
 const KNOWN_METHODS: ReadonlySet<string> = new Set([

@@ -1,6 +1,6 @@
-/** One MCP backend of the generation in force, with its targets. A backend that left the configuration lives on until its last session is gone. */
+/** One MCP backend of the generation in force, with its targets. A backend that left the configuration lives on until its last session and its last call are gone. */
 import type { McpBackend } from '#protocol/config/generation.ts';
-import { type Ended, ModernBackend } from './modern-backend.ts';
+import { ModernBackend, type ModernEvents } from './modern-backend.ts';
 import type { SessionUpstreams } from './session-upstreams.ts';
 import { type StdioSurroundings, Target } from './target.ts';
 import type { SessionUpstream, UpstreamCall } from './upstream.ts';
@@ -9,13 +9,13 @@ export class Backend {
   readonly config: McpBackend;
   readonly targets: ReadonlyMap<string, Target>;
   readonly modern: ModernBackend;
-  #sessions = 0;
+  #users = 0;
   #retired = false;
 
-  constructor(config: McpBackend, stdio: StdioSurroundings, ended: Ended) {
+  constructor(config: McpBackend, stdio: StdioSurroundings, events: ModernEvents) {
     this.config = config;
     this.targets = new Map(config.targets.map((target) => [target.name, new Target(config.key, target, stdio)]));
-    this.modern = new ModernBackend(config, this.targets, ended);
+    this.modern = new ModernBackend(config, this.targets, events);
   }
 
   /** How a session reaches one of the targets. */
@@ -28,17 +28,19 @@ export class Backend {
     return upstream;
   };
 
+  /** A session, or a call of none. */
   enter(): void {
-    this.#sessions += 1;
+    this.#users += 1;
   }
 
   leave(): void {
-    this.#sessions -= 1;
+    this.#users -= 1;
     this.#closeIfDone();
   }
 
   retire(): void {
     this.#retired = true;
+    this.modern.endListens();
     this.#closeIfDone();
   }
 
@@ -47,6 +49,6 @@ export class Backend {
   }
 
   #closeIfDone(): void {
-    if (this.#retired && this.#sessions === 0) void this.close();
+    if (this.#retired && this.#users === 0) void this.close();
   }
 }

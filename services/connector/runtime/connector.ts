@@ -4,7 +4,8 @@
  *
  * C1 A backend is served by a queue group; a session's upstreams are reached by this instance's own subject.
  * C2 A new generation changes what new sessions and stateless calls see; open sessions keep what they were opened with.
- * C3 Upstreams nobody has used for twice the session's life are closed: their session died with its record.
+ * C3 A connector that drains takes nothing new and lets go of its sessions, so that others go on with them; their upstream
+ *    sessions live on. Calls that are open here are finished here, answers of clients for them included.
  */
 import type { Generation, McpBackend } from '#protocol/config/generation.ts';
 import { Fault } from '#protocol/faults/fault.ts';
@@ -19,22 +20,29 @@ import {
   connectorRelay,
   connectorStatus,
 } from '#protocol/subjects/connector.ts';
-import { sessionStream } from '#protocol/subjects/session.ts';
-import { NOTHING, type Asked, type Meta, type Serving } from '#host/bus/bus.ts';
+import type { Subject } from '#protocol/subjects/define.ts';
+import type { Answer, Asked, Meta, Serving } from '#host/bus/bus.ts';
+import { clock } from '#host/clock.ts';
+import type { Environment } from '#host/environment.ts';
 import type { Host } from '#host/host.ts';
 import type { SpanHandle } from '#host/telemetry/spans.ts';
 import { type ConnectorEvents, connectorEvents } from '../events.ts';
+import type { ConnectorSettings } from '../settings.ts';
 import { Backend } from './backend.ts';
+import { HeldSessions, outletOf } from './held-sessions.ts';
 import { type OnceOptions, serveOnce } from './once.ts';
-import type { Relayed, SessionOutlet } from './relayed.ts';
-import { SessionUpstreams } from './session-upstreams.ts';
-import type { Environment } from '#host/environment.ts';
+import { OpenCalls } from './open-calls.ts';
+import type { RelayMeta } from './relayed.ts';
+import { ServerRequests } from './server-requests.ts';
+import { SessionRelay } from './session-relay.ts';
+import { StreamLogs } from './stream-log.ts';
 import { traced } from './trace.ts';
 
-const SESSIONS_MAX = 50_000;
 const REAP_EVERY_MS = 60_000;
 const INSPECT_AGAIN_MS = 5_000;
 const SESSION_TTL_MS = 30 * 60_000;
+/** For the last frames of logs to be kept, when all calls are over. */
+const SETTLE_MS = 5_000;
 
 interface Served {
   readonly backend: Backend;
@@ -42,51 +50,83 @@ interface Served {
   inspectedAt: number;
 }
 
-interface Held {
-  readonly upstreams: SessionUpstreams;
-  readonly backend: Backend;
-}
-
-type Opening = Asked<{ session: string; principal: string; route: string }>;
+type OnceAsked = Asked<RelayMeta & { readonly principal: string; readonly route: string; readonly version: string }>;
 
 export class Connector {
   readonly #host: Host;
   readonly #env: Environment;
+  readonly #settings: ConnectorSettings;
   readonly #events: ConnectorEvents;
   readonly #backends = new Map<string, Served>();
-  readonly #sessions = new Map<string, Held>();
-  readonly #serving: Serving[];
+  readonly #requests: ServerRequests;
+  readonly #calls: OpenCalls;
+  readonly #logs: StreamLogs;
+  readonly #sessions: HeldSessions;
+  readonly #relay: SessionRelay;
+  /** Reached by others through us alone: served until the end. */
+  readonly #own: Serving[];
+  readonly #status: Serving;
   readonly #reaper: NodeJS.Timeout;
-  readonly #unwatch: () => void;
+  readonly #unwatch: (() => void)[];
   #ttlMs = SESSION_TTL_MS;
+  #draining = false;
 
-  constructor(host: Host, env: Environment) {
+  constructor(host: Host, env: Environment, settings: ConnectorSettings) {
     this.#host = host;
     this.#env = env;
+    this.#settings = settings;
     this.#events = connectorEvents(host);
-    const { bus } = host;
-    this.#serving = [
-      bus.serve(connectorRelay.to({ instance: bus.instance }), (asked) => this.#relay(asked)),
-      bus.listen(connectorClose.to({ instance: bus.instance }), ({ meta }) => void this.#drop(meta.session)),
-      bus.serve(connectorStatus.to({}), (asked) => asked.answer.end(encode(this.#status())), { queue: CONNECTOR_QUEUE }),
+    const { bus, nats } = host;
+    this.#requests = new ServerRequests(bus.instance, settings.answerWaitMs);
+    this.#calls = new OpenCalls(settings.durableAfterMs);
+    this.#logs = new StreamLogs({ nats, bus, gaveUp: this.#events.logGivenUp, notBegun: this.#events.logNotBegun });
+    this.#sessions = new HeldSessions({ host, events: this.#events, requests: this.#requests });
+    this.#relay = new SessionRelay({ bus, sessions: this.#sessions, requests: this.#requests, calls: this.#calls, logs: this.#logs, traced: (asked) => this.#traced(asked) });
+    this.#own = [
+      bus.serve(connectorRelay.to({ instance: bus.instance }), (asked) => this.#relay.take(asked)),
+      bus.listen(connectorClose.to({ instance: bus.instance }), ({ meta }) => this.#letGo(meta)),
     ];
-    this.#unwatch = host.generations.onChange((generation) => this.#follow(generation));
-    this.#reaper = setInterval(() => this.#reap(), REAP_EVERY_MS);
+    this.#status = bus.serve(connectorStatus.to({}), (asked) => asked.answer.end(encode(this.#targets())), { queue: CONNECTOR_QUEUE });
+    this.#unwatch = [
+      host.generations.onChange((generation) => this.#follow(generation)),
+      bus.onWake(() => this.#sessions.doubt()),
+      bus.onConnection(() => this.#sessions.doubt()),
+    ];
+    this.#reaper = setInterval(() => this.#sessions.reap(2 * this.#ttlMs), REAP_EVERY_MS);
     host.telemetry.gauge('parley_upstream_sessions', 'sessions whose upstreams this process holds', () => this.#sessions.size);
   }
 
-  /** Stops taking; open calls go on. */
-  stop(): void {
+  /** C3. What is not over by PARLEY_DRAIN fails, so that whoever waits learns of it now. */
+  async close(): Promise<void> {
+    this.#draining = true;
     clearInterval(this.#reaper);
-    this.#unwatch();
-    for (const serving of this.#serving) serving.stop();
+    for (const unwatch of this.#unwatch) unwatch();
+    this.#status.stop();
     for (const { serving } of this.#backends.values()) for (const one of serving) one.stop();
+    this.#sessions.letGoOfAll();
+    for (const { backend } of this.#backends.values()) backend.modern.endListens();
+    await this.#finishCalls();
+    await this.#logs.settle(clock() + SETTLE_MS);
+    for (const serving of this.#own) serving.stop();
+    await this.#sessions.leave();
+    await Promise.allSettled([...this.#backends.values()].map(({ backend }) => backend.close()));
+    this.#relay.stop();
+    this.#requests.stop();
+    this.#calls.stop();
   }
 
-  async close(): Promise<void> {
-    this.stop();
-    await Promise.allSettled([...this.#sessions.keys()].map((session) => this.#drop(session)));
-    await Promise.allSettled([...this.#backends.values()].map(({ backend }) => backend.close()));
+  async #finishCalls(): Promise<void> {
+    const { instance } = this.#host.bus;
+    const late = setTimeout(() => {
+      this.#calls.failAll(new Fault('upstream', 'the connector that ran this call was stopped; whether it took effect is not known', { reason: 'lost', instance }));
+    }, this.#settings.drainMs);
+    await this.#calls.idle();
+    clearTimeout(late);
+  }
+
+  #letGo({ session, handedOver, resting }: { readonly session: string; readonly handedOver?: '1' | undefined; readonly resting?: '1' | undefined }): void {
+    if (resting === undefined) void this.#sessions.close(session, handedOver !== undefined);
+    else this.#sessions.forget(session);
   }
 
   #follow(generation: Generation): void {
@@ -102,69 +142,42 @@ export class Connector {
   }
 
   #serve(key: string, config: McpBackend): void {
-    const backend = new Backend(config, { env: this.#env, events: this.#events }, (asked, target, outcome, startedAt) => {
-      const { method, name } = asked.meta;
-      const { principal = 'anonymous', route = '-' } = asked.meta as { principal?: string; route?: string };
-      this.#events.callEnded({ route, principal, target, method, name, traceparent: asked.traceparent, span: asked.span, startedAt }, outcome);
-    });
-    const { bus } = this.#host;
+    const backend = new Backend(config, { env: this.#env, events: this.#events }, this.#events);
     const serving = [
-      bus.serve(connectorCall.to({ backend: key }), (asked) => backend.modern.call(this.#traced(asked)), { queue: CONNECTOR_QUEUE }),
-      bus.serve(connectorOnce.to({ backend: key }), (asked) => void serveOnce(this.#traced(asked), this.#onceOptions(backend, asked)), { queue: CONNECTOR_QUEUE }),
-      bus.serve(connectorOpen.to({ backend: key }), (asked) => void this.#open(backend, asked), { queue: CONNECTOR_QUEUE }),
+      this.#take(connectorCall.to({ backend: key }), (asked) => {
+        this.#count(backend, asked.answer);
+        backend.modern.call(this.#traced(asked));
+      }),
+      this.#take(connectorOnce.to({ backend: key }), (asked) => {
+        this.#count(backend, asked.answer);
+        void serveOnce(this.#traced(asked), this.#onceOptions(backend, asked));
+      }),
+      this.#take(connectorOpen.to({ backend: key }), (asked) => {
+        this.#count(backend, asked.answer);
+        void this.#sessions.open(backend, asked);
+      }),
     ];
-    this.#backends.set(key, { backend, serving, inspectedAt: Date.now() });
+    this.#backends.set(key, { backend, serving, inspectedAt: clock() });
     for (const target of backend.targets.values()) void target.inspect();
   }
 
-  async #open(backend: Backend, asked: Opening): Promise<void> {
-    const { session } = asked.meta;
-    try {
-      if (this.#sessions.size >= SESSIONS_MAX) throw new Fault('overloaded', `${SESSIONS_MAX} sessions are held here`);
-      const upstreams = this.#upstreams(backend, asked);
-      const { response, opened } = await upstreams.open();
-      await this.#drop(session);
-      this.#sessions.set(session, { upstreams, backend });
-      backend.enter();
-      asked.answer.data(encode(opened));
-      asked.answer.end(response);
-    } catch (error) {
-      asked.answer.fail(this.#fault(error));
-    }
+  /** Neither this process nor the backend closes before the answer does. */
+  #count(backend: Backend, answer: Answer): void {
+    this.#calls.count(answer);
+    backend.enter();
+    answer.whenClosed(() => backend.leave());
   }
 
-  #upstreams(backend: Backend, { payload, meta }: Opening): SessionUpstreams {
-    const { session } = meta;
-    const toStream = (message: Uint8Array): void => this.#host.bus.send(sessionStream.to({ session }), { payload: message, meta: {} });
-    return new SessionUpstreams({ ...this.#reach(backend), initialize: payload, outlet: this.#outlet(meta, toStream) });
+  /** What still arrives while we drain is for the others. */
+  #take<M extends Meta>(subject: Subject<M>, serve: (asked: Asked<M>) => void): Serving {
+    const { bus } = this.#host;
+    return bus.serve(subject, (asked) => (this.#draining ? bus.forward(asked, subject, asked.meta) : serve(asked)), { queue: CONNECTOR_QUEUE });
   }
 
-  #onceOptions(backend: Backend, { meta }: Asked<{ principal: string; route: string; version: string }>): OnceOptions {
-    return { ...this.#reach(backend), version: meta.version, outlet: this.#outlet(meta, () => undefined) };
-  }
-
-  #reach(backend: Backend): Pick<OnceOptions, 'backend' | 'instance' | 'connect'> {
-    return { backend: backend.config, instance: this.#host.bus.instance, connect: backend.connect };
-  }
-
-  #outlet(caller: { readonly principal: string; readonly route: string; readonly session?: string }, unsolicited: SessionOutlet['unsolicited']): SessionOutlet {
-    const { principal, route, session } = caller;
-    return {
-      unsolicited,
-      ended: ({ meta: { method, name }, traceparent, span }, target, outcome, startedAt) => {
-        this.#events.callEnded({ route, principal, session, target, method, name, traceparent, span, startedAt }, outcome);
-      },
-    };
-  }
-
-  #relay(asked: Relayed & { readonly meta: { verb: 'relay' | 'listen'; session: string } }): void {
-    const held = this.#sessions.get(asked.meta.session);
-    if (held === undefined) {
-      return asked.answer.fail(new Fault('gone', 'no upstreams of this session are held here', { reason: 'no-upstreams', connector: this.#host.bus.instance }));
-    }
-    if (asked.meta.verb === 'relay') return held.upstreams.relay(asked.meta.kind === 'request' ? this.#traced(asked) : asked);
-    held.upstreams.listen();
-    asked.answer.end(NOTHING);
+  #onceOptions(backend: Backend, { meta }: OnceAsked): OnceOptions {
+    const { instance } = this.#host.bus;
+    const outlet = outletOf(this.#events, meta, () => undefined);
+    return { backend: backend.config, instance, session: '', connect: backend.connect, version: meta.version, outlet, requests: this.#requests };
   }
 
   #traced<A extends Asked<Meta>>(asked: A): A & { readonly span?: SpanHandle | undefined } {
@@ -172,35 +185,16 @@ export class Connector {
     return traced(asked, startSpan, tracing);
   }
 
-  async #drop(session: string): Promise<void> {
-    const held = this.#sessions.get(session);
-    if (held === undefined) return;
-    this.#sessions.delete(session);
-    await held.upstreams.close();
-    held.backend.leave();
-  }
-
-  #reap(): void {
-    const since = Date.now() - 2 * this.#ttlMs;
-    for (const [session, { upstreams }] of this.#sessions) if (upstreams.seenAt < since) void this.#drop(session);
-  }
-
-  #status(): ConnectorStatus {
+  #targets(): ConnectorStatus {
     const targets = [...this.#backends.values()].flatMap((served) => {
       const all = [...served.backend.targets.values()];
-      if (all.some((target) => target.status.state === 'failed') && Date.now() - served.inspectedAt > INSPECT_AGAIN_MS) {
-        served.inspectedAt = Date.now();
+      if (all.some((target) => target.status.state === 'failed') && clock() - served.inspectedAt > INSPECT_AGAIN_MS) {
+        served.inspectedAt = clock();
         for (const target of all) if (target.status.state === 'failed') void target.inspect();
       }
       return all.map((target) => target.status);
     });
     return { targets };
-  }
-
-  #fault(error: unknown): Fault {
-    if (error instanceof Fault) return error;
-    this.#host.log.error({ err: error }, 'opening upstreams failed');
-    return new Fault('bug', 'internal error', {}, { cause: error });
   }
 }
 

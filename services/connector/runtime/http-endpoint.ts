@@ -3,6 +3,7 @@ import { EventEmitter } from 'node:events';
 import { createParser, type EventSourceMessage } from 'eventsource-parser';
 import { type Dispatcher, Pool } from 'undici';
 import { Fault } from '#protocol/faults/fault.ts';
+import { clock } from '#host/clock.ts';
 import { MESSAGE_BYTES_MAX } from './upstream.ts';
 
 const CONNECTIONS_MAX = 256;
@@ -64,7 +65,7 @@ export class HttpEndpoint {
   }
 
   async send({ method, headers, body, stop, deadline }: HttpQuestion): Promise<HttpAnswer> {
-    const left = deadline === Number.MAX_SAFE_INTEGER ? 0 : Math.max(1, deadline - Date.now() + TIMEOUT_SLACK_MS);
+    const left = deadline === Number.MAX_SAFE_INTEGER ? 0 : Math.max(1, deadline - clock() + TIMEOUT_SLACK_MS);
     const options: Dispatcher.RequestOptions = { method, path: this.#path, headers, body: body ?? null, headersTimeout: left, bodyTimeout: left };
     try {
       if (stop !== undefined) options.signal = stop.signal;

@@ -5,14 +5,17 @@
  * H2 A stream that ends before its response is taken up again from its last event id; without one the call fails.
  * H3 404 means the upstream forgot the session: it is initialized again, once for all who notice, and the refused
  *    request is sent again. The server said it does not know the session, so nothing was executed twice.
+ * H4 The upstream's own stream is opened again for as long as the upstream offers one. It may be held by a connector that
+ *    had the session before (409), and it is the first to find that the session is forgotten (404).
  */
 import { Fault } from '#protocol/faults/fault.ts';
 import { encode } from '#protocol/mcp/message.ts';
 import { VERSION_HEADER } from '#protocol/mcp/modern.ts';
+import { clock } from '#host/clock.ts';
 import { readGreeting } from './greeting.ts';
 import { HttpEndpoint, Stop, type HttpAnswer } from './http-endpoint.ts';
 import { readMessage, readRefusal, readResponse } from './responses.ts';
-import { type SessionUpstream, type Unsolicited, UpstreamCall, type UpstreamReceiver, ask } from './upstream.ts';
+import { type OpenedUpstream, type SessionUpstream, type Unsolicited, UpstreamCall, type UpstreamReceiver, ask } from './upstream.ts';
 
 const OPEN_MS = 30_000;
 const TELL_MS = 30_000;
@@ -20,11 +23,28 @@ const CLOSE_MS = 5_000;
 const RESUMES_MAX = 10;
 const RETRY_MS = 1_000;
 const RETRY_MS_MAX = 30_000;
+/** Between two tries of the upstream's own stream, unless it asks for more. */
+const FOLLOW_MS_MAX = 5_000;
+/** Of a stream another connector is just letting go of, soon; what a server says meanwhile may be lost. */
+const REFUSED_MS = 50;
 
 const SESSION_HEADER = 'mcp-session-id';
 const JSON_TYPE = 'application/json';
 const EVENTS_TYPE = 'text/event-stream';
 const encoder = new TextEncoder();
+
+/** Of a stream that broke; whether the upstream is well is found out by the next attempt. */
+const BROKEN = 0;
+const NOT_FOUND = 404;
+const NOT_OFFERED = 405;
+/** Another holds the stream still, or the server is not well. */
+const PASSING: ReadonlySet<number> = new Set([409, 429, 500, 502, 503, 504]);
+
+/** How far a stream was read, and when to come back. */
+interface Place {
+  id: string | undefined;
+  retryMs: number;
+}
 
 export interface LegacyHttpOptions {
   readonly target: string;
@@ -49,6 +69,8 @@ export class LegacyHttp implements SessionUpstream {
   /** While it is initialized again: what is asked meanwhile would go out without a session. */
   #opening: Promise<unknown> | undefined;
   #listening = false;
+  /** It has given us a stream of its own. */
+  #heard = false;
 
   constructor(options: LegacyHttpOptions) {
     this.target = options.target;
@@ -60,11 +82,20 @@ export class LegacyHttp implements SessionUpstream {
     this.session = null;
     this.version = '';
     const call = this.#options.initialize;
-    const response = await ask(this, new UpstreamCall({ ...call, payload: call.payload, deadline: Date.now() + (this.#options.timeoutMs ?? OPEN_MS) }));
+    const response = await ask(this, new UpstreamCall({ ...call, payload: call.payload, deadline: clock() + (this.#options.timeoutMs ?? OPEN_MS) }));
     const { result, version, capabilities } = readGreeting(response, this.target);
     this.version = version;
     this.capabilities = capabilities;
     return result;
+  }
+
+  adopt({ session, version, capabilities }: OpenedUpstream): boolean {
+    // Records of an earlier version do not say what the server can do.
+    if (Object.keys(capabilities).length === 0) return false;
+    this.session = session;
+    this.version = version;
+    this.capabilities = capabilities;
+    return true;
   }
 
   request(call: UpstreamCall, receiver: UpstreamReceiver): () => void {
@@ -76,7 +107,7 @@ export class LegacyHttp implements SessionUpstream {
   }
 
   async tell(payload: Uint8Array): Promise<void> {
-    const answer = await this.#post(payload, {}, Date.now() + TELL_MS);
+    const answer = await this.#post(payload, {}, clock() + TELL_MS);
     if (answer.kind === 'stream') await answer.body.dump();
     if (answer.kind === 'refused') throw refused(this.target, answer.status);
   }
@@ -87,10 +118,19 @@ export class LegacyHttp implements SessionUpstream {
     void this.#follow();
   }
 
-  async close(): Promise<void> {
+  quiet(): void {
     this.#closing.stop();
+  }
+
+  leave(): Promise<void> {
+    this.quiet();
+    return Promise.resolve();
+  }
+
+  async close(): Promise<void> {
+    this.quiet();
     if (this.session === null) return;
-    await this.#endpoint.send({ method: 'DELETE', headers: this.#headers(), deadline: Date.now() + CLOSE_MS }).catch(() => undefined);
+    await this.#endpoint.send({ method: 'DELETE', headers: this.#headers(), deadline: clock() + CLOSE_MS }).catch(() => undefined);
   }
 
   async #run(call: UpstreamCall, receiver: UpstreamReceiver, stop: Stop): Promise<void> {
@@ -110,7 +150,7 @@ export class LegacyHttp implements SessionUpstream {
   }
 
   async #stream(first: HttpAnswer, call: UpstreamCall, receiver: UpstreamReceiver, stop: Stop): Promise<void> {
-    const place = { id: undefined as string | undefined, retryMs: RETRY_MS };
+    const place: Place = { id: undefined, retryMs: RETRY_MS };
     let answer = first;
     for (let resumes = 0; resumes <= RESUMES_MAX; resumes += 1) {
       if (answer.kind !== 'stream') throw new Fault('upstream', `${this.target} closed the stream and does not resume it`, { target: this.target });
@@ -128,7 +168,7 @@ export class LegacyHttp implements SessionUpstream {
     answer: HttpAnswer & { kind: 'stream' },
     call: UpstreamCall,
     receiver: UpstreamReceiver,
-    place: { id: string | undefined; retryMs: number },
+    place: Place,
   ): Promise<boolean> {
     let done = false;
     await this.#endpoint.readEvents(answer.body, {
@@ -165,33 +205,52 @@ export class LegacyHttp implements SessionUpstream {
     return this.#endpoint.send({ method: 'GET', headers, stop, deadline });
   }
 
-  /** The upstream's own stream, opened again for as long as the session lives and the upstream offers one. */
+  /** H4 */
   async #follow(): Promise<void> {
-    let lastEventId: string | undefined;
-    let retryMs = RETRY_MS;
-    let { session } = this;
+    const place: Place = { id: undefined, retryMs: RETRY_MS };
+    let refusals = 0;
     while (!this.#closing.stopped) {
-      // Event ids mean nothing to another session.
-      if (this.session !== session) lastEventId = undefined;
-      ({ session } = this);
-      try {
-        const answer = await this.#get(lastEventId, this.#closing, Number.MAX_SAFE_INTEGER);
-        if (answer.kind !== 'stream') break;
-        await this.#endpoint.readEvents(answer.body, {
-          retry: (ms) => (retryMs = Math.min(ms, RETRY_MS_MAX)),
-          event: (event) => {
-            if (event.id !== undefined) lastEventId = event.id;
-            if (event.data === '') return;
-            const from = readMessage(encoder.encode(event.data), this.target);
-            if (from.kind !== 'response') this.#options.unsolicited(from.message);
-          },
-        });
-      } catch {
-        // The stream broke; whether the upstream is well is found out by the next attempt.
+      const { session } = this;
+      const status = await this.#listenOnce(place).catch(() => BROKEN);
+      if (status === NOT_FOUND && this.#heard && session !== null && (await this.#repaired(session))) {
+        place.id = undefined;
+        continue;
       }
-      await pause(retryMs, this.#closing);
+      if (status !== undefined && status !== BROKEN && !this.#mayPass(status)) break;
+      if (status === undefined) refusals = 0;
+      else refusals += 1;
+      // A refusal may be about the event id.
+      if (refusals > 0 && status !== BROKEN) place.id = undefined;
+      await pause(refusals > 0 ? Math.min(REFUSED_MS * 2 ** (refusals - 1), FOLLOW_MS_MAX) : place.retryMs, this.#closing);
     }
     this.#listening = false;
+  }
+
+  /** A server that never had a stream for us may mean by 404 that it offers none. */
+  #mayPass(status: number): boolean {
+    return status === NOT_FOUND ? this.#heard : PASSING.has(status);
+  }
+
+  #repaired(lost: string): Promise<boolean> {
+    return this.#revive(lost).then(() => true, () => false);
+  }
+
+  /** Reads one stream to its end. The HTTP status when there is none to read. */
+  async #listenOnce(place: Place): Promise<number | undefined> {
+    const answer = await this.#get(place.id, this.#closing, Number.MAX_SAFE_INTEGER);
+    if (answer.kind === 'refused') return answer.status;
+    if (answer.kind !== 'stream') return NOT_OFFERED;
+    this.#heard = true;
+    await this.#endpoint.readEvents(answer.body, {
+      retry: (ms) => (place.retryMs = Math.min(ms, RETRY_MS_MAX)),
+      event: (event) => {
+        if (event.id !== undefined) place.id = event.id;
+        if (event.data === '') return;
+        const from = readMessage(encoder.encode(event.data), this.target);
+        if (from.kind !== 'response') this.#options.unsolicited(from.message);
+      },
+    });
+    return undefined;
   }
 
   #headers(): Record<string, string> {

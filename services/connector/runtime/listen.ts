@@ -5,9 +5,10 @@
  * acknowledgement, first, once each target has acknowledged or failed; the stream ends when the last target's did.
  */
 import { Fault } from '#protocol/faults/fault.ts';
-import { type Notification, type Request, encode } from '#protocol/mcp/message.ts';
+import { type Id, type Notification, type Request, encode } from '#protocol/mcp/message.ts';
 import { META_SUBSCRIPTION } from '#protocol/mcp/modern.ts';
 import type { Naming } from '../core/naming.ts';
+import { isListChanged } from '../core/news.ts';
 import { rewriteFromTarget } from '../core/rewrite.ts';
 import type { ModernAsked } from './modern-backend.ts';
 import type { Member } from './multiplexer.ts';
@@ -44,7 +45,12 @@ export class Listen {
     this.#open = wanted.length;
     if (wanted.length === 0) this.#acknowledge();
     for (const [target, member, filter] of wanted) this.#stops.push(this.#listen(target, member, filter));
-    this.#options.asked.answer.onCancel(() => this.#stops.forEach((stop) => stop()));
+    this.#options.asked.answer.onCancel(() => this.stop());
+  }
+
+  /** At every target; the client is not told. */
+  stop(): void {
+    for (const stop of this.#stops) stop();
   }
 
   #listen(target: string, member: Member, filter: Filter): () => void {
@@ -62,7 +68,7 @@ export class Listen {
           this.#honoured.push(this.#named(target, (message.params?.['notifications'] ?? {}) as Filter));
           return acknowledge();
         }
-        if (message.method.endsWith('/list_changed')) this.#options.onListChanged();
+        if (isListChanged(message.method)) this.#options.onListChanged();
         return this.#pass(encode(rewriteFromTarget(message, target, naming)));
       },
       suspended: () => undefined,
@@ -99,7 +105,7 @@ export class Listen {
     if (--this.#open > 0) return;
     const { call, asked } = this.#options;
     if (this.#honoured.length === 0 && this.#failed) return asked.answer.fail(this.#failed);
-    asked.answer.end(encode({ jsonrpc: '2.0', id: call.id, result: { resultType: 'complete', _meta: this.#stamp() } }));
+    asked.answer.end(listenEnded(call.id));
   }
 
   #stamp(): Record<string, unknown> {
@@ -120,6 +126,9 @@ export class Listen {
     return Array.isArray(uris) ? { ...filter, resourceSubscriptions: uris.map((uri) => this.#options.naming.uri(target, String(uri))) } : filter;
   }
 }
+
+/** The last message of a listen stream that ends in peace. */
+export const listenEnded = (id: Id): Uint8Array => encode({ jsonrpc: '2.0', id, result: { resultType: 'complete', _meta: { [META_SUBSCRIPTION]: id } } });
 
 function mergeFilters(filters: readonly Filter[]): Filter {
   const merged: Filter = {};

@@ -9,8 +9,10 @@ import { mergeDiscover } from '../core/merge.ts';
 import { Naming } from '../core/naming.ts';
 import { rewriteFromTarget, rewriteResult } from '../core/rewrite.ts';
 import { onlyLegacy } from '../core/version-fault.ts';
-import { Listen } from './listen.ts';
+import type { ConnectorEvents } from '../events.ts';
+import { Listen, listenEnded } from './listen.ts';
 import { type Member, Multiplexer } from './multiplexer.ts';
+import { lostFault } from './session-tools.ts';
 import type { Target } from './target.ts';
 import { tracedPayload } from './trace.ts';
 import { type Upstream, UpstreamCall, type UpstreamReceiver, requestWithin } from './upstream.ts';
@@ -21,24 +23,30 @@ export interface CallMeta extends Meta {
   readonly id?: string | undefined;
   readonly name?: string | undefined;
   readonly params?: string | undefined;
+  readonly principal: string;
+  readonly route: string;
+  /** An earlier attempt may have run. */
+  readonly again?: '1' | undefined;
 }
 
 export type ModernAsked = Asked<CallMeta> & { readonly span?: SpanHandle | undefined };
-export type Ended = (asked: ModernAsked, target: string, outcome: Response | Fault, startedAt: number) => void;
+export type ModernEvents = Pick<ConnectorEvents, 'callEnded' | 'callRetried'>;
 
 export class ModernBackend {
   readonly #backend: McpBackend;
   readonly #targets: ReadonlyMap<string, Target>;
   readonly #naming: Naming;
   readonly #multiplexer: Multiplexer;
-  readonly #ended: Ended;
+  readonly #events: ModernEvents;
+  /** Streams that last until one side ends them. */
+  readonly #listens = new Set<() => void>();
 
-  constructor(backend: McpBackend, targets: ReadonlyMap<string, Target>, ended: Ended) {
+  constructor(backend: McpBackend, targets: ReadonlyMap<string, Target>, events: ModernEvents) {
     this.#backend = backend;
     this.#targets = targets;
     this.#naming = new Naming(backend);
     this.#multiplexer = new Multiplexer(backend, this.#naming);
-    this.#ended = ended;
+    this.#events = events;
   }
 
   call(asked: ModernAsked): void {
@@ -50,21 +58,37 @@ export class ModernBackend {
     });
   }
 
+  /** Ends every stream as a server that has no more to say does: its client listens again, elsewhere. */
+  endListens(): void {
+    for (const end of this.#listens) end();
+  }
+
   async #call(asked: ModernAsked, startedAt: number): Promise<void> {
     if (asked.meta.kind !== 'request') return asked.answer.end(NOTHING);
     const call = readCall(asked);
     const [only] = this.#targets.values();
     if (!this.#naming.shared && only) {
       if ((await only.discover()) === undefined) throw onlyLegacy(call.request);
-      return this.#send(only.modern, call, asked, startedAt);
+      return this.#attempt(only.modern, call, asked, startedAt);
     }
     const members = await this.#members();
     if (members.size === 0) throw onlyLegacy(call.request);
     if (call.method === 'server/discover') return this.#answer(asked, startedAt, mergeDiscover([...members].map(([target, { discover }]) => ({ target, value: discover }))));
     if (isList(call.method)) return this.#answer(asked, startedAt, await this.#multiplexer.list(members, call));
-    if (call.method === 'subscriptions/listen') return new Listen({ call, asked, naming: this.#naming, onListChanged: () => this.#multiplexer.forgetOwners() }).open(members);
+    if (call.method === LISTEN) return this.#listen(members, call, asked);
     const { member, call: routed } = await this.#multiplexer.destination(members, call);
-    this.#send(member.upstream, routed, asked, startedAt);
+    await this.#attempt(member.upstream, routed, asked, startedAt);
+  }
+
+  /** Nothing is known of earlier attempts: a tool that may have run is run again only where it says that this does no harm. */
+  async #attempt(upstream: Upstream, call: UpstreamCall, asked: ModernAsked, startedAt: number): Promise<void> {
+    const { again, principal, route, name } = asked.meta;
+    if (again !== undefined) {
+      const hints = this.#targets.get(upstream.target)?.hints;
+      if (call.method === 'tools/call' && (await hints?.repeatable(call.name)) !== true) throw lostFault();
+      this.#events.callRetried({ route, principal, target: upstream.target, method: call.method, name, traceparent: asked.traceparent, span: asked.span });
+    }
+    this.#send(upstream, call, asked, startedAt);
   }
 
   /** The targets that speak this era; one that cannot be reached counts as absent or as a failure, as the backend says. */
@@ -88,6 +112,22 @@ export class ModernBackend {
     const timeoutMs = this.#targets.get(upstream.target)?.config.timeoutMs;
     const stop = requestWithin(upstream, call, this.#receiver(upstream.target, asked, startedAt), timeoutMs);
     asked.answer.onCancel(stop);
+    if (call.method === LISTEN) this.#watchListen(asked, stop);
+  }
+
+  #watchListen({ answer, meta }: ModernAsked, stop: () => void): void {
+    const end = (): void => {
+      stop();
+      answer.end(listenEnded(JSON.parse(meta.id ?? 'null') as Id));
+    };
+    this.#listens.add(end);
+    answer.whenClosed(() => this.#listens.delete(end));
+  }
+
+  #listen(members: ReadonlyMap<string, Member>, call: UpstreamCall, asked: ModernAsked): void {
+    const listen = new Listen({ call, asked, naming: this.#naming, onListChanged: () => this.#multiplexer.forgetOwners() });
+    listen.open(members);
+    this.#watchListen(asked, () => listen.stop());
   }
 
   #receiver(target: string, asked: ModernAsked, startedAt: number): UpstreamReceiver {
@@ -110,12 +150,18 @@ export class ModernBackend {
     };
   }
 
+  #ended({ meta: { method, name, principal, route }, traceparent, span }: ModernAsked, target: string, outcome: Response | Fault, startedAt: number): void {
+    this.#events.callEnded({ route, principal, target, method, name, traceparent, span, startedAt }, outcome);
+  }
+
   #answer(asked: ModernAsked, startedAt: number, result: Record<string, unknown>): void {
     const response = { jsonrpc: '2.0', id: JSON.parse(asked.meta.id ?? 'null') as Id, result } as const;
     asked.answer.end(encode(response));
     this.#ended(asked, '-', response, startedAt);
   }
 }
+
+const LISTEN = 'subscriptions/listen';
 
 function readCall(asked: ModernAsked): UpstreamCall {
   const { meta, deadline } = asked;

@@ -3,13 +3,17 @@
  *
  * M1 Ids and progress tokens of many clients meet in one pipe, so both are ours on the way in and the client's on the way out.
  * M2 A log message names no request; it is passed on only while a single call is open, lest one client read another's.
+ * M3 A child that died is started again by the next call, sooner or later as its life so far deserves (restarts.ts).
  */
+import { setTimeout as delay } from 'node:timers/promises';
 import type { McpStdioTarget } from '#protocol/config/generation.ts';
+import { Fault } from '#protocol/faults/fault.ts';
 import { type Id, type Notification, type Params, type Request, encode, idKey } from '#protocol/mcp/message.ts';
 import { META_SUBSCRIPTION } from '#protocol/mcp/modern.ts';
 import type { Environment } from '#host/environment.ts';
 import type { StdioEvents } from './legacy-stdio.ts';
 import type { FromUpstream } from './responses.ts';
+import { Restarts } from './restarts.ts';
 import { StdioProcess } from './stdio-process.ts';
 import type { Upstream, UpstreamCall, UpstreamReceiver } from './upstream.ts';
 
@@ -25,15 +29,18 @@ export class ModernStdio implements Upstream {
   readonly #env: Environment;
   readonly #events: StdioEvents;
   readonly #open = new Map<string, Open>();
+  readonly #restarts: Restarts;
+  readonly #closing = new AbortController();
   #process: StdioProcess | undefined;
+  #starting: Promise<StdioProcess> | undefined;
   #next = 0;
-  #closed = false;
 
   constructor(config: McpStdioTarget, env: Environment, events: StdioEvents) {
     this.#env = env;
     this.target = config.name;
     this.#config = config;
     this.#events = events;
+    this.#restarts = new Restarts(config.name);
   }
 
   request(call: UpstreamCall, receiver: UpstreamReceiver): () => void {
@@ -42,35 +49,65 @@ export class ModernStdio implements Upstream {
     const progress = params._meta?.['progressToken'];
     const meta = progress === undefined ? params._meta : { ...params._meta, progressToken: id };
     this.#open.set(idKey(id), { id: call.id, progress, receiver });
-    try {
-      this.#running().write(encode({ ...call.request, id, params: { ...params, _meta: meta } }));
-    } catch (error) {
-      this.#open.delete(idKey(id));
-      receiver.fail(error as never);
+    const payload = encode({ ...call.request, id, params: { ...params, _meta: meta } });
+    if (this.#process?.alive) this.#write(id, payload, this.#process);
+    else {
+      this.#running().then(
+        (child) => this.#write(id, payload, child),
+        (error: Fault) => this.#fail(id, error),
+      );
     }
     return () => this.#cancel(id);
   }
 
   async close(): Promise<void> {
-    this.#closed = true;
+    this.#closing.abort();
     await this.#process?.close();
   }
 
-  #running(): StdioProcess {
-    if (this.#process?.alive) return this.#process;
+  #write(id: number, payload: Uint8Array, child: StdioProcess): void {
+    if (!this.#open.has(idKey(id))) return;
+    try {
+      child.write(payload);
+    } catch (error) {
+      this.#fail(id, error as Fault);
+    }
+  }
+
+  #fail(id: number, fault: Fault): void {
+    const open = this.#open.get(idKey(id));
+    this.#open.delete(idKey(id));
+    open?.receiver.fail(fault);
+  }
+
+  #running(): Promise<StdioProcess> {
+    this.#starting ??= this.#start().finally(() => (this.#starting = undefined));
+    return this.#starting;
+  }
+
+  async #start(): Promise<StdioProcess> {
+    const ms = this.#restarts.pauseMs();
+    if (ms > 0) await delay(ms, undefined, { signal: this.#closing.signal }).catch(() => undefined);
+    if (this.#closing.signal.aborted) throw new Fault('gone', `${this.target} is closed`);
+    this.#restarts.started();
     this.#process = new StdioProcess(this.#config, this.#env, {
       message: (from) => this.#onMessage(from),
       stderr: (line) => this.#events.stderr(this.target, line),
       garbage: () => this.#events.garbage(this.target),
-      exited: (fault) => {
-        const open = [...this.#open.values()];
-        this.#open.clear();
-        for (const { receiver } of open) receiver.fail(fault);
-        if (!this.#closed) this.#events.exited(this.target, fault);
-      },
+      exited: (fault) => this.#onExit(fault),
     });
     this.#events.started(this.target);
     return this.#process;
+  }
+
+  #onExit(fault: Fault): void {
+    const open = [...this.#open.values()];
+    this.#open.clear();
+    if (!this.#closing.signal.aborted) {
+      this.#events.exited(this.target, fault);
+      if (this.#restarts.exited()) this.#events.crashLoop(this.target);
+    }
+    for (const { receiver } of open) receiver.fail(fault);
   }
 
   #cancel(id: number): void {

@@ -8,6 +8,7 @@
 import type { McpBackend } from '#protocol/config/generation.ts';
 import { Fault } from '#protocol/faults/fault.ts';
 import { CODE, type Request, encode } from '#protocol/mcp/message.ts';
+import { clock } from '#host/clock.ts';
 import { type Cursors, decodeCursor, encodeCursor } from '../core/cursor.ts';
 import { type Item, LISTS, capabilityOf } from '../core/lists.ts';
 import { mergeCacheRules } from '../core/merge.ts';
@@ -100,7 +101,7 @@ export class Multiplexer {
     const shape = LISTS[call.method] as (typeof LISTS)[string];
     const { cursor: _ours, ...params } = call.request.params ?? {};
     const request = { ...call.request, params: cursor === undefined ? params : { ...params, cursor } };
-    const deadline = Math.min(call.deadline, Date.now() + (member.timeoutMs ?? LIST_MS));
+    const deadline = Math.min(call.deadline, clock() + (member.timeoutMs ?? LIST_MS));
     const response = await ask(member.upstream, new UpstreamCall({ ...call, payload: encode(request), request, deadline }));
     if (response.error) throw new Fault('upstream', `${target}: ${response.error.message}`, { target, rpc: String(response.error.code) });
     const result = response.result ?? {};
@@ -117,7 +118,7 @@ export class Multiplexer {
   async #routeUnprefixed(members: ReadonlyMap<string, Member>, request: Request, { name, list }: NonNullable<ReturnType<typeof namedIn>>): Promise<Routed | undefined> {
     const { params: { _meta } = {} } = request;
     const listing: Request = { jsonrpc: '2.0', id: `parley-owners-${list}`, method: list, params: _meta === undefined ? {} : { _meta } };
-    const call = new UpstreamCall({ id: listing.id, method: list, payload: encode(listing), request: listing, deadline: Date.now() + LIST_MS });
+    const call = new UpstreamCall({ id: listing.id, method: list, payload: encode(listing), request: listing, deadline: clock() + LIST_MS });
     const target = (await this.#ownersOf(members, list, call)).get(name);
     return typeof target === 'string' ? { target, name, request } : undefined;
   }

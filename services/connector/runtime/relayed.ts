@@ -9,13 +9,19 @@ export interface RelayMeta extends Meta {
   readonly method?: string | undefined;
   readonly id?: string | undefined;
   readonly name?: string | undefined;
+  /** An earlier attempt may have run. */
+  readonly again?: '1' | undefined;
+  /** The client cannot come back to the answer. */
+  readonly transient?: '1' | undefined;
 }
 
 export type Relayed = Asked<RelayMeta> & { readonly span?: SpanHandle | undefined };
 
 export interface SessionOutlet {
-  /** To one event stream of the client. */
-  unsolicited(payload: Uint8Array): void;
+  /** To one event stream of the client. `once`: while it waits for one, the same again says nothing more. */
+  unsolicited(payload: Uint8Array, once: boolean): void;
   /** How a call ended, for counters and audit. */
   ended(relayed: Relayed, target: string, outcome: Response | Fault, startedAt: number): void;
+  /** A second attempt is being run. */
+  retried(relayed: Relayed, target: string): void;
 }

@@ -1,11 +1,15 @@
-/** Requests of servers to the client (sampling, elicitation, roots): ours by id while they wait, answered once, by the session they went to. */
-import { CODE, type Id, type Request, type Response, encode, idKey } from '#protocol/mcp/message.ts';
+/**
+ * Requests of servers to clients (sampling, elicitation, roots), of all sessions of this process: ours by id while they
+ * wait, answered once, by the session they went to. The id names this process, so that an answer finds it even when the
+ * session has been opened elsewhere meanwhile.
+ */
+import { CODE, type Id, type Request, type Response, encode } from '#protocol/mcp/message.ts';
+import { clock } from '#host/clock.ts';
 import type { SessionUpstream } from './upstream.ts';
 
 /** Open requests of all servers to one client; a client that never answers stops getting more. */
 export const SERVER_REQUESTS_MAX = 64;
-/** How long a person may take; after that a waiting request gives way to new ones. */
-const ANSWER_MS = 10 * 60_000;
+const TICK_MS = 250;
 
 /** The capability a client must have declared to be asked (MCP 2025-11-25, "Client features"). */
 const NEEDS: Readonly<Record<string, string>> = {
@@ -14,11 +18,20 @@ const NEEDS: Readonly<Record<string, string>> = {
   'roots/list': 'roots',
 };
 
+/** Whose client is asked, and by whom. */
+export interface Asker {
+  readonly session: string;
+  /** The client's own. */
+  readonly capabilities: Readonly<Record<string, unknown>>;
+  readonly upstream: SessionUpstream;
+}
+
 interface Waiting {
+  readonly session: string;
   readonly upstream: SessionUpstream;
   readonly id: Id;
   readonly token: string | undefined;
-  readonly at: number;
+  readonly until: number;
 }
 
 /** Either something for the client, or our own answer to the server. */
@@ -28,48 +41,84 @@ export interface Taken {
 }
 
 export class ServerRequests {
+  readonly #instance: string;
+  readonly #answerMs: number;
   readonly #waiting = new Map<string, Waiting>();
-  readonly #capabilities: Readonly<Record<string, unknown>>;
+  /** Our ids, by session. */
+  readonly #sessions = new Map<string, Set<string>>();
   #next = 0;
+  #timer: NodeJS.Timeout | undefined;
 
-  constructor(clientCapabilities: Readonly<Record<string, unknown>>) {
-    this.#capabilities = clientCapabilities;
+  /** `answerMs`: how long a client may take. */
+  constructor(instance: string, answerMs: number) {
+    this.#instance = instance;
+    this.#answerMs = answerMs;
   }
 
-  take(upstream: SessionUpstream, request: Request): Taken {
+  take({ session, capabilities, upstream }: Asker, request: Request): Taken {
     if (request.method === 'ping') return { answer: encode({ jsonrpc: '2.0', id: request.id, result: {} }) };
     const needed = NEEDS[request.method];
-    if (needed !== undefined && !(needed in this.#capabilities)) return refuse(request, CODE.methodNotFound, `the client does not offer ${needed}`);
-    this.#forgetStale();
-    if (this.#waiting.size >= SERVER_REQUESTS_MAX) return refuse(request, CODE.internal, `${SERVER_REQUESTS_MAX} requests wait for the client already`);
-    const id = `${upstream.target}-${this.#next++}`;
+    if (needed !== undefined && !(needed in capabilities)) return { answer: refusal(request.id, CODE.methodNotFound, `the client does not offer ${needed}`) };
+    const ids = this.#sessions.get(session) ?? new Set();
+    if (ids.size >= SERVER_REQUESTS_MAX) return { answer: refusal(request.id, CODE.internal, `${SERVER_REQUESTS_MAX} requests wait for the client already`) };
+    const id = `${this.#instance}-${this.#next++}`;
     const token = request.params?._meta?.['progressToken'];
-    this.#waiting.set(idKey(id), { upstream, id: request.id, token: token === undefined ? undefined : JSON.stringify(token), at: Date.now() });
+    this.#waiting.set(id, { session, upstream, id: request.id, token: token === undefined ? undefined : JSON.stringify(token), until: clock() + this.#answerMs });
+    this.#sessions.set(session, ids.add(id));
+    this.#timer ??= setInterval(() => this.#expire(), TICK_MS);
     return { forward: encode({ ...request, id }) };
   }
 
   /** The response for the server, under the server's own id; undefined when nobody waits for it (any more). */
-  settle(response: Response): { readonly upstream: SessionUpstream; readonly payload: Uint8Array } | undefined {
-    if (response.id === undefined || response.id === null) return undefined;
-    const key = idKey(response.id);
-    const waiting = this.#waiting.get(key);
-    if (waiting === undefined) return undefined;
-    this.#waiting.delete(key);
+  settle(session: string, response: Response): { readonly upstream: SessionUpstream; readonly payload: Uint8Array } | undefined {
+    const waiting = typeof response.id === 'string' ? this.#waiting.get(response.id) : undefined;
+    if (waiting === undefined || waiting.session !== session) return undefined;
+    this.#forget(response.id as string, session);
     return { upstream: waiting.upstream, payload: encode({ ...response, id: waiting.id }) };
   }
 
-  #forgetStale(): void {
-    if (this.#waiting.size < SERVER_REQUESTS_MAX) return;
-    const since = Date.now() - ANSWER_MS;
-    for (const [key, waiting] of this.#waiting) if (waiting.at < since) this.#waiting.delete(key);
+  /** Which process asked; undefined when the id is none of such a kind. */
+  static askedBy(id: Response['id']): string | undefined {
+    return typeof id === 'string' ? ASKED_BY.exec(id)?.[1] : undefined;
   }
 
   /** Whose request a progress notification of the client is about. */
-  byToken(token: unknown): SessionUpstream | undefined {
+  byToken(session: string, token: unknown): SessionUpstream | undefined {
     const wanted = JSON.stringify(token);
-    for (const waiting of this.#waiting.values()) if (waiting.token === wanted) return waiting.upstream;
+    for (const id of this.#sessions.get(session) ?? []) if (this.#waiting.get(id)?.token === wanted) return this.#waiting.get(id)?.upstream;
     return undefined;
+  }
+
+  /** The server that asked is gone, or knows nothing of it any more. */
+  forget(session: string, upstream: SessionUpstream): void {
+    for (const id of this.#sessions.get(session) ?? []) if (this.#waiting.get(id)?.upstream === upstream) this.#forget(id, session);
+  }
+
+  stop(): void {
+    clearInterval(this.#timer);
+    this.#timer = undefined;
+  }
+
+  #expire(): void {
+    const now = clock();
+    for (const [id, { until, upstream, session, id: theirs }] of this.#waiting) {
+      // They are in the order they came, and may wait equally long.
+      if (until > now) break;
+      this.#forget(id, session);
+      const said = `the client did not answer within ${this.#answerMs / 1000} s`;
+      upstream.tell(refusal(theirs, CODE.legacyServer, said)).catch(() => undefined);
+    }
+    if (this.#waiting.size === 0) this.stop();
+  }
+
+  #forget(id: string, session: string): void {
+    this.#waiting.delete(id);
+    const ids = this.#sessions.get(session);
+    ids?.delete(id);
+    if (ids?.size === 0) this.#sessions.delete(session);
   }
 }
 
-const refuse = ({ id }: Request, code: number, message: string): Taken => ({ answer: encode({ jsonrpc: '2.0', id, error: { code, message } }) });
+const ASKED_BY = /^([A-Za-z0-9_-]{1,64})-\d+$/;
+
+const refusal = (id: Id, code: number, message: string): Uint8Array => encode({ jsonrpc: '2.0', id, error: { code, message } });

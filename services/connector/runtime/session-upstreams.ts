@@ -1,165 +1,222 @@
 /**
- * The upstreams of one legacy session: every target of its backend, initialized with the client's own words.
+ * What one legacy session has with its upstreams: its calls there, and what they say to its client.
  *
  * U1 Answers go from here straight to whoever asked (Answer); the session actor does not see them.
- * U2 A cancel or progress of the client reaches the one upstream its request went to.
- * U3 A request of a server gets an id of ours. Its answer is taken from this session only, and once.
- * U4 What a server says outside of calls goes to one open event stream of the client, or to nobody.
+ * U2 A request of a server gets an id of ours (server-requests.ts).
+ * U3 What a server says outside of calls goes to one open event stream of the client, or waits for one (backlog.ts).
+ * U4 An upstream that had to be initialized anew is told what the client had set; then the client is told that lists may
+ *    have changed.
+ * U5 A tool that may have run is run again only where it says that this does no harm, or where it cannot have run: in a
+ *    session that was here all the while.
  */
 import type { McpBackend } from '#protocol/config/generation.ts';
-import { Fault } from '#protocol/faults/fault.ts';
-import { CODE, type Id, type Notification, type Request, type Response, encode, idKey, parseJson } from '#protocol/mcp/message.ts';
-import type { OpenedUpstreams } from '#protocol/subjects/connector.ts';
+import { Fault, asFault } from '#protocol/faults/fault.ts';
+import { CODE, type Id, type Notification, type Request, encode, parseJson } from '#protocol/mcp/message.ts';
+import type { OpenedUpstreams, SessionAdoption } from '#protocol/subjects/connector.ts';
 import { NOTHING } from '#host/bus/bus.ts';
+import { clock } from '#host/clock.ts';
 import { isList } from '../core/lists.ts';
 import { mergeInitialize } from '../core/merge.ts';
-import { Naming } from '../core/naming.ts';
+import { type Named, Naming } from '../core/naming.ts';
+import { isListChanged, isToldOnce, listsChanged } from '../core/news.ts';
 import { rewriteFromTarget, rewriteResult } from '../core/rewrite.ts';
-import { onlyModern, speaksOtherEra } from '../core/version-fault.ts';
-import { type Member, Multiplexer } from './multiplexer.ts';
+import { ClientSettings } from './client-settings.ts';
+import { InFlightRequests } from './in-flight.ts';
+import { Multiplexer } from './multiplexer.ts';
 import type { Relayed, SessionOutlet } from './relayed.ts';
-import { ServerRequests } from './server-requests.ts';
+import type { ServerRequests } from './server-requests.ts';
+import { type SessionMember, SessionMembers } from './session-members.ts';
+import { SessionTools, lostFault } from './session-tools.ts';
 import { tracedPayload } from './trace.ts';
-import { type SessionUpstream, UpstreamCall, type UpstreamReceiver, ask, requestWithin } from './upstream.ts';
+import { type SessionUpstream, UpstreamCall, ask } from './upstream.ts';
 
-const IN_FLIGHT_MAX = 512;
 const FANOUT_MS = 15_000;
-
-interface InFlight {
-  readonly upstream: SessionUpstream;
-  readonly receiver: UpstreamReceiver;
-  stop: () => void;
-}
+/** The longest a call lives (ingress), and some: what began before a session came here is over by then. */
+const CALL_MS_MAX = 6 * 60_000;
 
 export interface SessionUpstreamsOptions {
   readonly backend: McpBackend;
   readonly instance: string;
+  /** Unique in this process. */
+  readonly session: string;
   readonly initialize: Uint8Array;
   readonly outlet: SessionOutlet;
+  readonly requests: ServerRequests;
   readonly connect: (target: McpBackend['targets'][number], initialize: UpstreamCall, owner: SessionUpstreams) => SessionUpstream;
 }
 
+export interface Opening {
+  /** The initialize response for the client, merged. */
+  readonly response: Uint8Array;
+  readonly opened: OpenedUpstreams;
+}
+
 export class SessionUpstreams {
-  readonly backend: McpBackend;
-  seenAt = Date.now();
+  seenAt = clock();
   readonly #options: SessionUpstreamsOptions;
   readonly #naming: Naming;
   readonly #multiplexer: Multiplexer;
   readonly #initialize: Request;
-  readonly #requests: ServerRequests;
-  readonly #members = new Map<string, Member & { readonly upstream: SessionUpstream }>();
-  readonly #inFlight = new Map<string, InFlight>();
-  readonly #subscriptions = new Map<string, { readonly upstream: SessionUpstream; readonly payload: Uint8Array }>();
-  #setLevel: Uint8Array | undefined;
-  #initialized = false;
+  readonly #clientCapabilities: Readonly<Record<string, unknown>>;
+  readonly #members: SessionMembers;
+  readonly #settings = new ClientSettings();
+  readonly #tools = new SessionTools();
+  readonly #inFlight: InFlightRequests;
   #listening = false;
+  /** When the session last came here from another connector. */
+  #movedAt: number | undefined;
+  #response: Uint8Array = NOTHING;
+  #version = '';
 
   constructor(options: SessionUpstreamsOptions) {
+    const { backend, initialize, connect, outlet } = options;
     this.#options = options;
-    this.backend = options.backend;
-    this.#naming = new Naming(options.backend);
-    this.#multiplexer = new Multiplexer(options.backend, this.#naming);
-    this.#initialize = parseJson(options.initialize) as Request;
-    this.#requests = new ServerRequests((this.#initialize.params?.['capabilities'] ?? {}) as Record<string, unknown>);
+    this.#naming = new Naming(backend);
+    this.#multiplexer = new Multiplexer(backend, this.#naming);
+    this.#initialize = parseJson(initialize) as Request;
+    this.#clientCapabilities = (this.#initialize.params?.['capabilities'] ?? {}) as Record<string, unknown>;
+    this.#members = new SessionMembers({ backend, initialize, request: this.#initialize, connect: (target, call) => connect(target, call, this) });
+    this.#inFlight = new InFlightRequests({
+      ended: outlet.ended,
+      message: (upstream, message, bytes) => this.#fromServer(upstream, message, bytes),
+      response: (upstream, response, bytes) => (this.#naming.shared ? encode(rewriteResult(response, upstream.target, this.#naming)) : bytes),
+    });
   }
 
-  /** @throws Fault when a target that must answer does not; fact `rpc` carries the version error when none speaks this era. */
-  async open(): Promise<{ readonly response: Uint8Array; readonly opened: OpenedUpstreams }> {
-    const { targets, failureMode } = this.backend;
-    const settled = await Promise.allSettled(targets.map((target) => this.#openTarget(target)));
-    this.#inOrder(targets);
-    const results = settled.filter((one) => one.status === 'fulfilled').map((one) => one.value);
-    const failed = settled.filter((one) => one.status === 'rejected').map((one) => one.reason as Fault);
-    const broken = failed.filter((fault) => !speaksOtherEra(fault));
-    if (results.length === 0 && failed[0]) throw broken[0] ?? onlyModern(this.#initialize);
-    if (broken[0] && failureMode === 'failClosed') {
-      await this.close();
-      throw broken[0];
-    }
+  get listening(): boolean {
+    return this.#listening;
+  }
+
+  /** @throws Fault as SessionMembers.open does. */
+  async open(adoption?: SessionAdoption): Promise<Opening> {
+    if (adoption !== undefined) this.#adopt(adoption);
+    const results = await this.#members.open(adoption);
+    if (adoption !== undefined) await this.#restore(adoption);
     const [only] = results;
-    const result = this.#naming.shared || only === undefined ? mergeInitialize(results) : only.value;
-    return { response: encode({ jsonrpc: '2.0', id: this.#initialize.id, result }), opened: this.opened(String(result['protocolVersion'])) };
+    const merged = this.#naming.shared || only === undefined || adoption !== undefined;
+    const result = merged ? mergeInitialize(results) : only.value;
+    this.#version = adoption?.version ?? String(result['protocolVersion']);
+    this.#response = encode({ jsonrpc: '2.0', id: this.#initialize.id, result: { ...result, protocolVersion: this.#version } });
+    return this.#opening();
   }
 
-  /** Lists follow the configuration, whichever target was opened first. */
-  #inOrder(targets: McpBackend['targets']): void {
-    const members = targets.flatMap(({ name }) => [...this.#members].filter(([target]) => target === name));
-    this.#members.clear();
-    for (const [name, member] of members) this.#members.set(name, member);
-  }
-
-  opened(version: string): OpenedUpstreams {
-    const targets = [...this.#members].map(([name, { upstream }]) => [name, { session: upstream.session, version: upstream.version }] as const);
-    return { connector: this.#options.instance, version, targets: Object.fromEntries(targets) };
+  /** It was said to have been lost here, and is still here. */
+  goOn(): Opening {
+    this.#movedAt = clock();
+    return this.#opening();
   }
 
   relay(relayed: Relayed): void {
-    this.seenAt = Date.now();
-    const work = this.#dispatch(relayed);
-    work?.catch((error: unknown) => relayed.answer.fail(error instanceof Fault ? error : new Fault('bug', 'internal error', {}, { cause: error })));
+    this.seenAt = clock();
+    const failed = (error: unknown): void => relayed.answer.fail(asFault(error));
+    try {
+      this.#dispatch(relayed)?.catch(failed);
+    } catch (error) {
+      failed(error);
+    }
   }
 
   /** What a client says by itself once it is initialized; here, on behalf of one that keeps no session. */
   async initialized(): Promise<void> {
-    this.#initialized = true;
-    const payload = encode({ jsonrpc: '2.0', method: 'notifications/initialized' });
-    await Promise.all([...this.#members.values()].map(({ upstream }) => upstream.tell(payload)));
+    await Promise.all(this.#members.upstreams().map((upstream) => this.#settings.sayInitialized(upstream)));
   }
 
   /** The client listens: what upstreams say by themselves has somewhere to go now. */
   listen(): void {
-    this.seenAt = Date.now();
+    this.seenAt = clock();
     if (this.#listening) return;
     this.#listening = true;
-    for (const { upstream } of this.#members.values()) upstream.listen();
+    for (const upstream of this.#members.upstreams()) upstream.listen();
   }
 
-  async close(): Promise<void> {
-    await Promise.allSettled([...this.#members.values()].map(({ upstream }) => upstream.close()));
+  /** Lets go of the upstreams' own streams; open calls go on. */
+  quiet(): void {
+    for (const upstream of this.#members.upstreams()) upstream.quiet();
+  }
+
+  /** A request is open. */
+  get inUse(): boolean {
+    return this.#inFlight.inUse;
+  }
+
+  /** `id`: the JSON of a request's id. */
+  isOpen(id: string): boolean {
+    return this.#inFlight.has(id);
+  }
+
+  /** Resolves when no request is open. */
+  idle(): Promise<void> {
+    return this.#inFlight.idle();
+  }
+
+  /** Another connector goes on with them. */
+  leave(): Promise<void> {
+    return this.#each((upstream) => upstream.leave());
+  }
+
+  close(): Promise<void> {
+    return this.#each((upstream) => upstream.close());
   }
 
   /** A message of an upstream that belongs to no call. */
   unsolicited(upstream: SessionUpstream, message: Request | Notification): void {
-    if (message.method.endsWith('/list_changed')) this.#multiplexer.forgetOwners();
     const out = this.#fromServer(upstream, message, undefined);
-    if (out !== undefined) this.#options.outlet.unsolicited(out);
+    if (out !== undefined) this.#options.outlet.unsolicited(out, isToldOnce(message.method));
   }
 
-  /** After an upstream lost its session or process: what the client had set there is set again. */
+  /** U4, after an upstream lost its session or process. */
   async revived(upstream: SessionUpstream): Promise<void> {
-    if (this.#initialized) await upstream.tell(encode({ jsonrpc: '2.0', method: 'notifications/initialized' }));
-    if (this.#setLevel) await ask(upstream, this.#ownCall(this.#setLevel));
-    for (const { upstream: subscribed, payload } of this.#subscriptions.values()) {
-      if (subscribed === upstream) await ask(upstream, this.#ownCall(payload)).catch(() => undefined);
-    }
+    this.#options.requests.forget(this.#options.session, upstream);
+    await this.#settings.sayTo(upstream);
     if (this.#listening) upstream.listen();
+    this.#tellLists(upstream);
   }
 
-  async #openTarget(target: McpBackend['targets'][number]): Promise<{ target: string; value: Record<string, unknown> }> {
-    const { id, method } = this.#initialize;
-    const initialize = new UpstreamCall({ id, method, payload: this.#options.initialize, deadline: 0, request: this.#initialize });
-    const upstream = this.#options.connect(target, initialize, this);
-    try {
-      const value = await upstream.open();
-      this.#members.set(target.name, { upstream, capabilities: (value['capabilities'] ?? {}) as Record<string, unknown>, timeoutMs: target.timeoutMs });
-      return { target: target.name, value };
-    } catch (error) {
-      await upstream.close();
-      throw error;
-    }
+  /** True when the request it cancels is here. */
+  cancel(payload: Uint8Array): Promise<boolean> {
+    return this.#inFlight.cancel((parseJson(payload) as Notification).params?.['requestId'], payload);
+  }
+
+  #opening(): Opening {
+    return { response: this.#response, opened: { connector: this.#options.instance, version: this.#version, targets: this.#members.targets() } };
+  }
+
+  #adopt(adoption: SessionAdoption): void {
+    this.#movedAt = clock();
+    const [only] = this.#options.backend.targets;
+    const own = (uri: string): Named | undefined => only && { target: only.name, name: uri };
+    this.#settings.adopt(adoption, this.#naming.shared ? (uri) => this.#naming.splitUri(uri) : own);
+  }
+
+  async #restore({ listening }: SessionAdoption): Promise<void> {
+    const anew = this.#members.anew();
+    await Promise.all(anew.map((upstream) => this.#settings.sayTo(upstream).catch(() => undefined)));
+    if (listening) this.listen();
+    for (const upstream of anew) this.#tellLists(upstream);
+  }
+
+  #tellLists({ capabilities }: SessionUpstream): void {
+    if (!this.#settings.initialized) return;
+    this.#forgetLists();
+    for (const news of listsChanged(capabilities)) this.#options.outlet.unsolicited(news, true);
+  }
+
+  #forgetLists(): void {
+    this.#multiplexer.forgetOwners();
+    this.#tools.forget();
+  }
+
+  async #each(work: (upstream: SessionUpstream) => Promise<void>): Promise<void> {
+    const upstreams = this.#members.upstreams();
+    for (const upstream of upstreams) this.#options.requests.forget(this.#options.session, upstream);
+    await Promise.allSettled(upstreams.map(work));
   }
 
   #dispatch(relayed: Relayed): Promise<void> | undefined {
-    switch (relayed.meta.kind) {
-      case 'request':
-        return this.#request(relayed);
-      case 'notification':
-        return this.#notification(relayed);
-      case 'response':
-        return this.#response(relayed);
-      case undefined:
-        throw new Fault('bug', 'a relayed message without a kind');
-    }
+    const { kind } = relayed.meta;
+    if (kind === 'request') return this.#request(relayed);
+    if (kind === 'notification') return this.#notification(relayed);
+    throw new Fault('bug', `a relayed message of kind ${kind}`);
   }
 
   #request(relayed: Relayed): Promise<void> | undefined {
@@ -172,125 +229,72 @@ export class SessionUpstreams {
       deadline: relayed.deadline,
       ...tracedPayload(relayed),
     });
-    const [only] = this.#members.values();
-    if (!this.#naming.shared && only) return void this.#send(only.upstream, call, relayed);
-    if (isList(method)) return this.#answer(relayed, this.#multiplexer.list(this.#members, call));
+    const { all, first } = this.#members;
+    if (!this.#naming.shared && first) return this.#attempt(first, call, relayed);
+    if (isList(method)) return this.#answer(relayed, this.#multiplexer.list(all, call));
     if (method === 'logging/setLevel') return this.#answer(relayed, this.#setLevelEverywhere(call));
-    return this.#multiplexer.destination(this.#members, call).then(({ member, call: routed }) => {
-      this.#send(member.upstream as SessionUpstream, routed, relayed);
-    });
+    return this.#multiplexer.destination(all, call).then(({ member, call: routed }) => this.#attempt(member as SessionMember, routed, relayed));
   }
 
-  #send(upstream: SessionUpstream, call: UpstreamCall, relayed: Relayed): void {
-    const key = idKey(call.id);
-    if (this.#inFlight.has(key)) throw new Fault('invalid', 'a request with this id is still open', { rpc: String(CODE.invalidRequest) });
-    if (this.#inFlight.size >= IN_FLIGHT_MAX) throw new Fault('overloaded', `${IN_FLIGHT_MAX} requests of this session are open`);
-    const inFlight: InFlight = { upstream, receiver: this.#receiver(upstream, key, relayed), stop: () => undefined };
-    this.#inFlight.set(key, inFlight);
-    this.#remember(call, upstream);
-    inFlight.stop = requestWithin(upstream, call, inFlight.receiver, this.#members.get(upstream.target)?.timeoutMs);
-    // Legacy: a client that goes away has not cancelled (MCP 2025-11-25), so only the deadline stops the upstream's call.
-    relayed.answer.onCancel(() => {
-      this.#inFlight.delete(key);
-      inFlight.stop();
-    });
-  }
-
-  #receiver(upstream: SessionUpstream, key: string, relayed: Relayed): UpstreamReceiver {
-    const { answer } = relayed;
-    const { ended } = this.#options.outlet;
+  /** U5 */
+  #attempt(member: SessionMember, call: UpstreamCall, relayed: Relayed): Promise<void> | undefined {
+    if (relayed.meta.again === undefined) return void this.#send(member, call, relayed);
+    const moved = this.#movedAt !== undefined && clock() - this.#movedAt < CALL_MS_MAX;
+    if (call.method !== 'tools/call' || !moved) return void this.#sendAgain(member, call, relayed);
     const startedAt = performance.now();
-    return {
-      message: (message, bytes) => {
-        const out = this.#fromServer(upstream, message, bytes);
-        return out === undefined || answer.data(out) ? undefined : answer.drained();
-      },
-      suspended: (retryMs) => answer.head({ stream: 'suspended', retry: String(retryMs) }),
-      end: (bytes, response, streamed) => {
-        this.#inFlight.delete(key);
-        const out = this.#naming.shared ? encode(rewriteResult(response, upstream.target, this.#naming)) : bytes;
-        answer.end(out, streamed ? { stream: 'sse' } : undefined);
-        ended(relayed, upstream.target, response, startedAt);
-      },
-      fail: (fault) => {
-        this.#inFlight.delete(key);
-        if (fault.facts['reason'] === 'cancelled') answer.end(NOTHING);
-        else answer.fail(fault);
-        ended(relayed, upstream.target, fault, startedAt);
-      },
-    };
+    return this.#tools.repeatable(member.upstream, call.name).then((repeatable) => {
+      if (repeatable) return this.#sendAgain(member, call, relayed);
+      const fault = lostFault();
+      relayed.answer.fail(fault);
+      this.#options.outlet.ended(relayed, member.upstream.target, fault, startedAt);
+    });
+  }
+
+  #sendAgain(member: SessionMember, call: UpstreamCall, relayed: Relayed): void {
+    this.#options.outlet.retried(relayed, member.upstream.target);
+    this.#send(member, call, relayed);
+  }
+
+  #send({ upstream, timeoutMs }: SessionMember, call: UpstreamCall, relayed: Relayed): void {
+    this.#inFlight.send(relayed, { upstream, call, timeoutMs });
+    this.#settings.remember(call, upstream.target);
   }
 
   /** The bytes for the client; undefined when there is nothing to pass on. */
   #fromServer(upstream: SessionUpstream, message: Request | Notification, bytes: Uint8Array | undefined): Uint8Array | undefined {
     if ('id' in message) {
-      const taken = this.#requests.take(upstream, message);
+      const asker = { session: this.#options.session, capabilities: this.#clientCapabilities, upstream };
+      const taken = this.#options.requests.take(asker, message);
       if (taken.answer) void upstream.tell(taken.answer).catch(() => undefined);
       return taken.forward;
     }
+    if (isListChanged(message.method)) this.#forgetLists();
     if (this.#naming.shared) return encode(rewriteFromTarget(message, upstream.target, this.#naming));
     return bytes ?? encode(message);
   }
 
-  async #notification(relayed: Relayed): Promise<void> {
-    const { payload, meta, answer } = relayed;
-    if (meta.method === 'notifications/initialized') this.#initialized = true;
-    if (meta.method === 'notifications/cancelled') await this.#cancel(payload);
-    else if (meta.method === 'notifications/progress') await this.#progress(payload);
-    else await Promise.allSettled([...this.#members.values()].map(({ upstream }) => upstream.tell(payload)));
+  async #notification({ payload, meta, answer }: Relayed): Promise<void> {
+    if (meta.method === 'notifications/initialized') this.#settings.initialized = true;
+    await Promise.allSettled(this.#members.upstreams().map((upstream) => upstream.tell(payload)));
     answer.end(NOTHING);
-  }
-
-  /** The server need not answer a request that was cancelled, so its answer ends here. */
-  async #cancel(payload: Uint8Array): Promise<void> {
-    const id = (parseJson(payload) as Notification).params?.['requestId'];
-    const inFlight = typeof id === 'string' || typeof id === 'number' ? this.#inFlight.get(idKey(id)) : undefined;
-    if (inFlight === undefined) return;
-    await inFlight.upstream.tell(payload);
-    inFlight.stop();
-    inFlight.receiver.fail(new Fault('gone', 'the client cancelled the request', { reason: 'cancelled' }));
-  }
-
-  async #progress(payload: Uint8Array): Promise<void> {
-    const token = (parseJson(payload) as Notification).params?.['progressToken'];
-    await this.#requests.byToken(token)?.tell(payload);
-  }
-
-  async #response(relayed: Relayed): Promise<void> {
-    const pending = this.#requests.settle(parseJson(relayed.payload) as Response);
-    if (pending) await pending.upstream.tell(pending.payload);
-    relayed.answer.end(NOTHING);
   }
 
   async #answer(relayed: Relayed, work: Promise<Record<string, unknown>>): Promise<void> {
     const startedAt = performance.now();
-    const response = { jsonrpc: '2.0', id: JSON.parse(relayed.meta.id ?? 'null') as Id, result: await work } as const;
+    const result = await this.#inFlight.during(work);
+    const response = { jsonrpc: '2.0', id: JSON.parse(relayed.meta.id ?? 'null') as Id, result } as const;
     relayed.answer.end(encode(response));
     this.#options.outlet.ended(relayed, '-', response, startedAt);
   }
 
   async #setLevelEverywhere(call: UpstreamCall): Promise<Record<string, unknown>> {
-    const able = [...this.#members.values()].filter((member) => 'logging' in member.capabilities);
-    this.#setLevel = call.payload;
+    const able = [...this.#members.all.values()].filter((member) => 'logging' in member.capabilities);
+    this.#settings.remember(call, '');
     if (able.length === 0) throw new Fault('invalid', `Method not found: ${call.method}`, { rpc: String(CODE.methodNotFound) });
-    const deadline = Math.min(call.deadline, Date.now() + FANOUT_MS);
+    const deadline = Math.min(call.deadline, clock() + FANOUT_MS);
     const answers = await Promise.all(able.map((member) => ask(member.upstream, new UpstreamCall({ ...call, payload: call.payload, deadline }))));
     const refusal = answers.find((answer) => answer.error)?.error;
     if (refusal) throw new Fault('invalid', refusal.message, { rpc: String(refusal.code) });
     return {};
   }
-
-  /** What must be said again to an upstream that forgot us, in the words that upstream understood. */
-  #remember(call: UpstreamCall, upstream: SessionUpstream): void {
-    if (call.method === 'logging/setLevel') this.#setLevel = call.payload;
-    else if (call.method === 'resources/subscribe') this.#subscriptions.set(subscriptionKey(call, upstream), { upstream, payload: call.payload });
-    else if (call.method === 'resources/unsubscribe') this.#subscriptions.delete(subscriptionKey(call, upstream));
-  }
-
-  #ownCall(payload: Uint8Array): UpstreamCall {
-    const request = { ...(parseJson(payload) as Request), id: `parley-${crypto.randomUUID()}` };
-    return new UpstreamCall({ id: request.id, method: request.method, payload: encode(request), request, deadline: Date.now() + FANOUT_MS });
-  }
 }
-
-const subscriptionKey = (call: UpstreamCall, upstream: SessionUpstream): string => `${upstream.target} ${String(call.request.params?.['uri'])}`;

@@ -6,12 +6,15 @@ import { META_CAPABILITIES, META_CLIENT_INFO, META_VERSION } from '#protocol/mcp
 import { wrongDiscoverResult } from '#protocol/mcp/shapes.ts';
 import { type Era, LATEST_LEGACY, LATEST_MODERN } from '#protocol/mcp/versions.ts';
 import type { ConnectorStatus } from '#protocol/subjects/connector.ts';
+import { clock } from '#host/clock.ts';
+import type { Environment } from '#host/environment.ts';
 import { HttpEndpoint } from './http-endpoint.ts';
 import { LegacyHttp } from './legacy-http.ts';
 import { LegacyStdio, type StdioEvents } from './legacy-stdio.ts';
-import type { Environment } from '#host/environment.ts';
 import { ModernHttp } from './modern-http.ts';
 import { ModernStdio } from './modern-stdio.ts';
+import { Restarts } from './restarts.ts';
+import { ToolHints } from './tool-hints.ts';
 import { type SessionUpstream, type Unsolicited, type Upstream, UpstreamCall, ask } from './upstream.ts';
 
 /** A server may be upgraded behind our back: a verdict does not live for ever. */
@@ -41,6 +44,10 @@ export class Target {
   readonly #stdio: StdioSurroundings;
   readonly #endpoint: HttpEndpoint | undefined;
   readonly #modern: Upstream & { close?(): Promise<void> };
+  /** Of the children of legacy sessions: what keeps one from starting keeps all. */
+  readonly #starts: Restarts;
+  /** As the modern face tells them. */
+  readonly hints: ToolHints;
   #verdict: Verdict | undefined;
   status: TargetStatus;
 
@@ -49,13 +56,15 @@ export class Target {
     this.#stdio = stdio;
     this.#endpoint = config.kind === 'mcp' ? new HttpEndpoint(config.name, config.url) : undefined;
     this.#modern = config.kind === 'mcp' ? new ModernHttp(config.name, this.#endpoint as HttpEndpoint) : new ModernStdio(config, stdio.env, stdio.events);
+    this.#starts = new Restarts(config.name);
+    this.hints = new ToolHints((cursor) => ask(this.#modern, modernCall('tools/list', this.#probeDeadline(), cursor === undefined ? {} : { cursor })));
     this.status = { backend, target: config.name, kind: config.kind, state: 'starting', eras: [], tools: null };
   }
 
   /** One session's own connection; nothing is sent before its `open`. */
   session(initialize: UpstreamCall, unsolicited: Unsolicited, revived: (upstream: SessionUpstream) => Promise<void>): SessionUpstream {
     const { config } = this;
-    if (config.kind === 'stdio') return new LegacyStdio({ target: config, initialize, unsolicited, ...this.#stdio, revived });
+    if (config.kind === 'stdio') return new LegacyStdio({ target: config, initialize, unsolicited, ...this.#stdio, revived, starts: this.#starts });
     return new LegacyHttp({ target: config.name, endpoint: this.#endpoint as HttpEndpoint, timeoutMs: config.timeoutMs, initialize, unsolicited, revived });
   }
 
@@ -65,8 +74,8 @@ export class Target {
 
   /** @throws Fault when the target cannot be reached: then nothing is known, and nothing remembered. */
   discover(): Promise<Record<string, unknown> | undefined> {
-    if (this.#verdict === undefined || Date.now() - this.#verdict.at > VERDICT_MS) {
-      const verdict = { at: Date.now(), discover: this.#probeModern() };
+    if (this.#verdict === undefined || clock() - this.#verdict.at > VERDICT_MS) {
+      const verdict = { at: clock(), discover: this.#probeModern() };
       verdict.discover.catch(() => (this.#verdict = this.#verdict === verdict ? undefined : this.#verdict));
       this.#verdict = verdict;
     }
@@ -132,7 +141,7 @@ export class Target {
   }
 
   #probeDeadline(): number {
-    return Date.now() + (this.config.timeoutMs ?? (this.config.kind === 'mcp' ? PROBE_HTTP_MS : PROBE_STDIO_MS));
+    return clock() + (this.config.timeoutMs ?? (this.config.kind === 'mcp' ? PROBE_HTTP_MS : PROBE_STDIO_MS));
   }
 }
 
@@ -141,9 +150,9 @@ const countTools = (response: Response): number | null => {
   return Array.isArray(tools) ? tools.length : null;
 };
 
-function modernCall(method: string, deadline: number): UpstreamCall {
+function modernCall(method: string, deadline: number, params: object = {}): UpstreamCall {
   const _meta = { [META_VERSION]: LATEST_MODERN, [META_CLIENT_INFO]: CLIENT_INFO, [META_CAPABILITIES]: {} };
-  const request: Request = { jsonrpc: '2.0', id: `parley-${method}`, method, params: { _meta } };
+  const request: Request = { jsonrpc: '2.0', id: `parley-${method}`, method, params: { ...params, _meta } };
   return new UpstreamCall({ id: request.id, method, payload: encode(request), request, deadline });
 }
 

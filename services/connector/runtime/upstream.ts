@@ -2,6 +2,8 @@
 import { Fault } from '#protocol/faults/fault.ts';
 import { FRAME_BYTES_MAX } from '#protocol/subjects/frames.ts';
 import { type Id, type Notification, type Request, type Response, parseJson } from '#protocol/mcp/message.ts';
+import type { OpenedUpstreams } from '#protocol/subjects/connector.ts';
+import { clock } from '#host/clock.ts';
 
 /** Bytes of one JSON-RPC message an upstream may send: what a frame can carry on. */
 export const MESSAGE_BYTES_MAX = FRAME_BYTES_MAX;
@@ -58,6 +60,8 @@ export interface Upstream {
   request(call: UpstreamCall, receiver: UpstreamReceiver): () => void;
 }
 
+export type OpenedUpstream = OpenedUpstreams['targets'][string];
+
 /** One session's own connection to one target of the legacy era. */
 export interface SessionUpstream extends Upstream {
   readonly version: string;
@@ -65,10 +69,17 @@ export interface SessionUpstream extends Upstream {
   readonly capabilities: Readonly<Record<string, unknown>>;
   /** Initializes; a second call after a loss initializes again with the same words. */
   open(): Promise<Record<string, unknown>>;
+  /** Goes on with what an earlier connector had opened. False = that cannot be: it is to be opened anew. */
+  adopt(opened: OpenedUpstream): boolean;
   /** A notification or a response. */
   tell(payload: Uint8Array): Promise<void>;
-  /** Opens the upstream's own event stream, where it has one. */
+  /** Opens the upstream's own event stream, where it has one, and keeps it open. */
   listen(): void;
+  /** Lets go of that stream; calls go on. */
+  quiet(): void;
+  /** Lets go of everything, and says nothing to the server: another connector goes on with its session. */
+  leave(): Promise<void>;
+  /** Ends the session at the server. */
   close(): Promise<void>;
 }
 
@@ -117,6 +128,6 @@ export function ask(upstream: Upstream, call: UpstreamCall): Promise<Response> {
     timer = setTimeout(() => {
       stop();
       reject(new Fault('timeout', `${upstream.target} did not answer ${call.method} in time`, { target: upstream.target }));
-    }, Math.max(0, call.deadline - Date.now()));
+    }, Math.max(0, call.deadline - clock()));
   });
 }
