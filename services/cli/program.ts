@@ -5,6 +5,7 @@ import { callCommand } from './commands/call.ts';
 import { checkCommand } from './commands/check.ts';
 import { natsCommand } from './commands/nats.ts';
 import { runCommand } from './commands/run.ts';
+import { sessionsCommand } from './commands/sessions.ts';
 import { toolsCommand } from './commands/tools.ts';
 import { upCommand } from './commands/up.ts';
 import { VERSION } from './version.ts';
@@ -15,7 +16,7 @@ export function program(): Command {
     .version(`parley ${VERSION} (node ${process.versions.node})`, '-V, --version', 'print the version')
     .helpOption('-h, --help', 'show this help')
     .addHelpText('after', EXAMPLES);
-  for (const command of [upCommand(), runCommand(), checkCommand(), natsCommand(), toolsCommand(), callCommand(), auditCommand()]) {
+  for (const command of [upCommand(), runCommand(), checkCommand(), natsCommand(), toolsCommand(), callCommand(), auditCommand(), sessionsCommand()]) {
     parley.addCommand(command);
   }
   strict(parley);

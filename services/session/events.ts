@@ -7,7 +7,10 @@ export interface SessionEvents {
   claimed(session: string, record: OpenRecord): void;
   closed(session: string, record: OpenRecord, reason: CloseReason): void;
   passivated(): void;
-  moved(session: string): void;
+  /** Another worker turned out to own it. */
+  moved(session: string, record: OpenRecord): void;
+  /** Its record could not be read, and was put aside. */
+  quarantined(session: string): void;
   failed(what: string, error: unknown): void;
 }
 
@@ -15,8 +18,9 @@ export function sessionEvents({ telemetry, audit, log }: Host): SessionEvents {
   const opened = telemetry.counter('parley_sessions_opened', 'sessions opened');
   const claimed = telemetry.counter('parley_sessions_claimed', 'sessions taken over from another worker or from rest');
   const closed = telemetry.counter('parley_sessions_closed', 'sessions closed, by reason');
-  const passivated = telemetry.counter('parley_sessions_passivated', 'idle sessions put to rest');
+  const passivated = telemetry.counter('parley_sessions_passivated', 'sessions put to rest');
   const moved = telemetry.counter('parley_sessions_moved', 'sessions another worker turned out to own');
+  const quarantined = telemetry.counter('parley_sessions_quarantined', 'session records that could not be read');
   return {
     opened(session, { route, principal }, latencyMs) {
       opened.add(1);
@@ -31,10 +35,19 @@ export function sessionEvents({ telemetry, audit, log }: Host): SessionEvents {
       audit.record({ kind: 'session_closed', session, route, principal, reason });
     },
     passivated: () => passivated.add(1),
-    moved(session) {
+    moved(session, { route, principal, epoch }) {
       moved.add(1);
-      log.info({ session: session.slice(0, 8) }, 'another worker owns this session now');
+      audit.record({ kind: 'session_moved', session, route, principal, reason: `after epoch ${epoch}` });
+      log.info({ session: session.slice(0, SHOWN_CHARS) }, 'another worker owns this session now');
+    },
+    quarantined(session) {
+      quarantined.add(1);
+      audit.record({ kind: 'session_quarantined', session });
+      log.error({ session: session.slice(0, SHOWN_CHARS) }, 'the record of a session cannot be read: it is in the bucket parley-quarantine now, and its client is told that the session is gone');
     },
     failed: (what, error) => log.warn({ err: error }, what),
   };
 }
+
+/** Enough to tell sessions apart, and not enough to use one. */
+const SHOWN_CHARS = 8;

@@ -14,7 +14,7 @@ async function main(natsUrl: string): Promise<void> {
   bus.serve(
     connectorOpen.to({ backend: BACKEND }),
     ({ answer, meta }) => {
-      const opened: OpenedUpstreams = { connector: instance, version: VERSION, targets: { one: { session: `upstream-of-${meta.session}`, version: VERSION } } };
+      const opened: OpenedUpstreams = { connector: instance, version: VERSION, targets: { one: { session: `upstream-of-${meta.session}`, version: VERSION, capabilities: { tools: {} } } } };
       answer.data(encode(opened));
       answer.end(encode({ jsonrpc: '2.0', id: 0, result: { protocolVersion: VERSION, capabilities: { tools: {} }, serverInfo: { name: 'bench', version: '1' } } }));
     },

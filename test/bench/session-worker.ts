@@ -1,4 +1,7 @@
-/** The measured process of sessions.ts: a session worker and nothing else, that says what it weighs when it is asked. Run with --expose-gc. */
+/**
+ * The measured process of the session benches, that says what it weighs when it is asked: a session worker and nothing else,
+ * or (given the URL of an MCP server) all four services, as `parley up` runs them. Run with --expose-gc.
+ */
 import { setTimeout as delay } from 'node:timers/promises';
 import { Effect } from 'effect';
 import type { Service } from '#host/host.ts';
@@ -6,7 +9,14 @@ import { KvSessionStore } from '../../services/session/runtime/store.ts';
 import { SessionWorker } from '../../services/session/runtime/worker.ts';
 import { startParley } from '../world/parley.ts';
 
+/** rest: every session goes to rest now. */
 export type ToWorker = 'weigh' | 'rest' | 'stop';
+
+/** Sent first. */
+export interface Ready {
+  /** Where its ingress is; '' when it has none. */
+  readonly url: string;
+}
 
 export interface Weight {
   readonly live: number;
@@ -23,7 +33,7 @@ const NEVER_MS = 24 * 60 * 60_000;
 const SETTLE_MS = 300;
 const COLLECTIONS = 4;
 
-async function main(natsUrl: string): Promise<void> {
+async function main(natsUrl: string, upstreamUrl: string | undefined): Promise<void> {
   let worker: SessionWorker | undefined;
   const session: Service = {
     name: 'session',
@@ -33,24 +43,32 @@ async function main(natsUrl: string): Promise<void> {
         (one) => Effect.promise(() => one.close()),
       ).pipe(Effect.asVoid),
   };
-  const parley = await startParley({ nats: { url: natsUrl }, services: [session], role: 'session' });
+  const nats = { url: natsUrl };
+  const parley =
+    upstreamUrl === undefined
+      ? await startParley({ nats, services: [session], role: 'session' })
+      : await startParley({ nats, services: ['policy', session, 'connector', 'ingress'], role: 'up', config: { mcp: { targets: [{ name: 'bench', mcp: { host: upstreamUrl } }] } } });
   process.on('message', (message: ToWorker) => {
     if (message === 'stop') return void parley.stop().then(() => process.disconnect());
-    const rested = message === 'rest' ? worker?.passivate(0) : undefined;
-    void Promise.resolve(rested).then(async () => process.send?.(await weigh(worker?.live ?? 0)));
+    const done = message === 'rest' ? worker?.passivate(0) : collect();
+    void Promise.resolve(done).then(() => process.send?.(weight(worker?.live ?? 0)));
   });
-  process.send?.('ready');
+  const ready: Ready = { url: parley.url };
+  process.send?.(ready);
 }
 
-async function weigh(live: number): Promise<Weight> {
+async function collect(): Promise<void> {
   const { gc } = globalThis;
   if (gc === undefined) throw new Error('run with --expose-gc');
   for (let n = 0; n < COLLECTIONS; n += 1) {
     await gc({ type: 'major', execution: 'async', flavor: 'last-resort' });
     await delay(SETTLE_MS);
   }
+}
+
+function weight(live: number): Weight {
   const { rss, heapUsed, external } = process.memoryUsage();
   return { live, rssBytes: rss, heapBytes: heapUsed, externalBytes: external };
 }
 
-if (import.meta.main) await main(process.argv[2] ?? '');
+if (import.meta.main) await main(process.argv[2] ?? '', process.argv[3]);

@@ -6,14 +6,15 @@ import { connect, type NatsConnection } from '@nats-io/transport-node';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { stringify } from 'yaml';
 import { auditEvent, type AuditData } from '#protocol/audit/event.ts';
-import { SESSIONS_BUCKET, type SessionRecord, readSessionRecord } from '#protocol/records/session.ts';
+import { SESSIONS_BUCKET, type SessionRecord, readSessionRecord, sessionKey } from '#protocol/records/session.ts';
 import { Kvm } from '@nats-io/kv';
 import { startMisbehaving, type MisbehavingHttp } from '../fixtures/misbehaving/http.ts';
+import type { Rpc } from '../fixtures/misbehaving/moods.ts';
 import { startCommand, type Command } from '../world/command.ts';
 import { startNats, type NatsWorld } from '../world/nats.ts';
 import { eventually } from '../world/parley.ts';
 import { freePort } from '../world/port.ts';
-import { callOf, openLegacy, openStream, rpc, type LegacySession } from '../world/wire.ts';
+import { callOf, openLegacy, openStream, rpc, type EventStream, type LegacySession } from '../world/wire.ts';
 
 let nats: NatsWorld;
 let bare: NatsConnection;
@@ -55,9 +56,30 @@ async function kill(command: Command): Promise<void> {
 
 async function recordOf(session: string): Promise<SessionRecord | undefined> {
   const kv = await new Kvm(bare).open(SESSIONS_BUCKET);
-  const entry = await kv.get(session);
+  const entry = await kv.get(sessionKey('anonymous', session));
   return entry === null ? undefined : readSessionRecord(entry.string());
 }
+
+/** The record says that the client has a stream of its own. */
+const listening = (session: string): Promise<unknown> =>
+  eventually('the stream to be known', async () => {
+    const record = await recordOf(session);
+    return record?.state === 'open' && record.listening ? true : undefined;
+  });
+
+/** What the server says by itself, again and again, arrives. */
+async function hears(stream: EventStream, uri: string): Promise<void> {
+  const push = setInterval(() => server.push({ jsonrpc: '2.0', method: 'notifications/resources/updated', params: { uri } }), 200);
+  const heard = stream.event(({ data }) => data.includes(uri)).finally(() => clearInterval(push));
+  expect(JSON.parse((await heard).data)).toMatchObject({ params: { uri } });
+}
+
+/** What the server was asked on behalf of clients, from one moment on. */
+const saidSince = (from: number): Rpc[] =>
+  server.seen.slice(from).flatMap(({ rpc: message }) => (message?.method === undefined || LOOKING.has(message.method) ? [] : [message]));
+
+/** What a connector asks a server for itself. */
+const LOOKING: ReadonlySet<string> = new Set(['server/discover', 'tools/list']);
 
 /** The stream names a session by the start of its id: the whole of it is a key. */
 const audited = (kind: AuditData['kind'], session: string): Promise<AuditData> =>
@@ -117,33 +139,42 @@ describe('a session', () => {
     expect(new Set(answers)).toEqual(new Set(['ok']));
   });
 
-  test('whose connector is killed opens its upstreams on another at the next call, and sets there what the client had set', async () => {
+  test('whose connector is killed goes on with its upstream session through another, which asks the server for nothing', async () => {
     const from = server.seen.length;
     await kill(connectors[0]);
     const began = performance.now();
     expect(await session.call('echo', { message: 'moved' })).toBe('moved');
     expect(performance.now() - began).toBeLessThan(5_000);
-    const said = server.seen.slice(from).flatMap(({ rpc: message }) => (message?.method === undefined ? [] : [message]));
-    expect(said.map(({ method }) => method).filter((method) => method !== 'server/discover' && method !== 'tools/list')).toEqual(
-      expect.arrayContaining(['initialize', 'notifications/initialized', 'logging/setLevel', 'resources/subscribe', 'tools/call']),
-    );
-    expect(said.findLast(({ method }) => method === 'logging/setLevel')?.params).toMatchObject({ level: 'warning' });
-    expect(said.findLast(({ method }) => method === 'resources/subscribe')?.params).toMatchObject({ uri: 'test://one' });
+    expect(saidSince(from).map(({ method }) => method)).toEqual(['tools/call']);
     expect(await session.call('echo', { message: 'stays' })).toBe('stays');
   });
 
-  test('whose connector is killed keeps its event stream: what the next upstream says by itself arrives on it', async () => {
-    const stream = await openStream(url, { headers: session.headers });
+  test('whose connector and upstream session are both lost is initialized anew, and what the client had set is set again', async () => {
     await kill(connectors[0]);
-    await session.call('echo');
-    const pushed = stream.event(({ data }) => data.includes('test://one'));
-    const push = setInterval(() => server.push({ jsonrpc: '2.0', method: 'notifications/resources/updated', params: { uri: 'test://one' } }), 200);
-    try {
-      expect(JSON.parse((await pushed).data)).toMatchObject({ params: { uri: 'test://one' } });
-    } finally {
-      clearInterval(push);
-      await stream.cut();
-    }
+    server.forget();
+    const from = server.seen.length;
+    expect(await session.call('echo', { message: 'anew' })).toBe('anew');
+    const said = saidSince(from);
+    expect(said.map(({ method }) => method)).toEqual(expect.arrayContaining(['initialize', 'notifications/initialized', 'logging/setLevel', 'resources/subscribe', 'tools/call']));
+    expect(said.findLast(({ method }) => method === 'logging/setLevel')?.params).toMatchObject({ level: 'warning' });
+    expect(said.findLast(({ method }) => method === 'resources/subscribe')?.params).toMatchObject({ uri: 'test://one' });
+  });
+
+  test('whose connector is killed keeps its event stream: what the server says by itself arrives on it, though the client says nothing', async () => {
+    const stream = await openStream(url, { headers: session.headers });
+    await listening(session.id);
+    await kill(connectors[0]);
+    await hears(stream, 'test://one');
+    await stream.cut();
+  });
+
+  test('whose worker and connector are both killed keeps its event stream: the next worker knows that the client listens', async () => {
+    const stream = await openStream(url, { headers: session.headers });
+    await listening(session.id);
+    await Promise.all([kill(workers[0] as Command), kill(connectors[0])]);
+    expect(await session.call('echo', { message: 'moved' })).toBe('moved');
+    await hears(stream, 'test://one');
+    await stream.cut();
   });
 
   test('without any connector fails at once, and works again when there is one', async () => {

@@ -2,14 +2,18 @@
 import { connect } from '@nats-io/transport-node';
 import { Effect } from 'effect';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { NOTHING } from '#host/bus/bus.ts';
+import { clock } from '#host/clock.ts';
 import type { Service } from '#host/host.ts';
 import { auditEvent, type AuditData } from '#protocol/audit/event.ts';
-import { KvSessionStore } from '../../services/session/runtime/store.ts';
+import type { Fault } from '#protocol/faults/fault.ts';
+import { connectorRelay } from '#protocol/subjects/connector.ts';
+import { KvSessionStore, type SessionAddress } from '../../services/session/runtime/store.ts';
 import { SessionWorker } from '../../services/session/runtime/worker.ts';
 import { startMisbehaving, type MisbehavingHttp } from '../fixtures/misbehaving/http.ts';
 import { startNats, type NatsWorld } from '../world/nats.ts';
 import { eventually, startParley, type ParleyWorld } from '../world/parley.ts';
-import { callOf, openLegacy, openStream, rpc, send, type LegacySession } from '../world/wire.ts';
+import { callOf, note, openLegacy, openStream, rpc, send, type LegacySession } from '../world/wire.ts';
 
 type Settings = ConstructorParameters<typeof SessionWorker>[2];
 
@@ -51,9 +55,11 @@ async function startWorld(settings: Partial<Settings> = {}, sessionTtl = '1h', s
   return { parley, worker: worker as unknown as SessionWorker, store: await KvSessionStore.open(parley.host.nats, Date.now) };
 }
 
+const addressOf = ({ id }: LegacySession): SessionAddress => ({ session: id, principal: 'anonymous' });
+
 const closedIn = (store: KvSessionStore, { id }: LegacySession): Promise<string> =>
   eventually('the tombstone', async () => {
-    const record = (await store.read(id))?.record;
+    const record = (await store.read({ session: id, principal: 'anonymous' }))?.record;
     return record?.state === 'closed' ? record.reason : undefined;
   });
 
@@ -65,11 +71,55 @@ describe('an idle session', () => {
     const upstreams = new Set(server.sessions);
     await worker.passivate(0);
     expect(worker.live).toBe(0);
-    expect((await store.read(session.id))?.record).toMatchObject({ state: 'open', logLevel: 'error', epoch: 1 });
+    expect((await store.read(addressOf(session)))?.record).toMatchObject({ state: 'open', logLevel: 'error', epoch: 1, owner: null });
     expect(await session.call('echo', { message: 'awake' })).toBe('awake');
     expect(worker.live).toBe(1);
-    expect((await store.read(session.id))?.record).toMatchObject({ state: 'open', logLevel: 'error', epoch: 2 });
+    expect((await store.read(addressOf(session)))?.record).toMatchObject({ state: 'open', logLevel: 'error', epoch: 2 });
     expect(server.sessions).toEqual(upstreams);
+  });
+
+  test('is forgotten by its connector while it rests, and its upstream session is gone on with', async () => {
+    const { parley, worker, store } = await startWorld();
+    const session = await openLegacy(parley.url);
+    await session.send(rpc('resources/subscribe', { uri: 'test://kept' }));
+    await worker.passivate(0);
+    const instance = parley.host.bus.instance;
+    const held = () => parley.host.bus.request(connectorRelay.to({ instance }), { payload: NOTHING, meta: { verb: 'listen', session: session.id }, deadline: clock() + 1_000 });
+    await eventually('the connector to forget', () => held().then(() => undefined, (fault: Fault) => (fault.facts['reason'] === 'no-upstreams' ? true : undefined)));
+    expect((await store.read(addressOf(session)))?.record).toMatchObject({ forgotten: true });
+    const from = server.seen.length;
+    expect(await session.call('echo', { message: 'adopted' })).toBe('adopted');
+    expect(server.seen.slice(from).flatMap(({ rpc: said }) => said?.method ?? [])).toEqual(['tools/call']);
+    await eventually('the record to say so', async () => {
+      const record = (await store.read(addressOf(session)))?.record;
+      return record?.state === 'open' && record.forgotten === undefined ? true : undefined;
+    });
+  });
+
+  test('that rests and is forgotten is closed at its server too, when its client ends it or its time is over', async () => {
+    const { parley, worker, store } = await startWorld({}, `${TTL_MS}ms`);
+    const [ended, expired] = [await openLegacy(parley.url), await openLegacy(parley.url)];
+    const upstreams = server.seen.flatMap(({ rpc: message, session }) => (message?.method === 'notifications/initialized' ? [session] : [])).slice(-2);
+    await worker.passivate(0);
+    expect((await ended.end()).status).toBe(204);
+    await server.saw(({ http, session: id }) => http === 'DELETE' && id === upstreams[0]);
+    await eventually('the sweep to find the other', async () => {
+      await worker.sweep();
+      return (await store.read(addressOf(expired)))?.record.state === 'closed' ? true : undefined;
+    });
+    await server.saw(({ http, session: id }) => http === 'DELETE' && id === upstreams[1]);
+  });
+
+  test('with a call open can still have it cancelled, though it went to rest meanwhile', async () => {
+    const { parley, worker } = await startWorld();
+    const session = await openLegacy(parley.url);
+    const hanging = session.send(callOf('hang', {}, 'hangs'));
+    await server.saw(({ rpc: message }) => message?.id === 'hangs');
+    await worker.passivate(0);
+    expect(worker.live).toBe(0);
+    await session.send(note('notifications/cancelled', { requestId: 'hangs' }));
+    await server.saw(({ rpc: message }) => message?.method === 'notifications/cancelled' && message.params?.['requestId'] === 'hangs');
+    void hanging.catch(() => undefined);
   });
 
   test('goes to rest by the clock', async () => {
@@ -124,7 +174,7 @@ describe('an idle session', () => {
     const session = await openLegacy(parley.url);
     const upstream = server.seen.findLast(({ rpc: message }) => message?.method === 'notifications/initialized')?.session;
     await worker.close();
-    expect((await store.read(session.id))?.record).toMatchObject({ state: 'open' });
+    expect((await store.read(addressOf(session)))?.record).toMatchObject({ state: 'open' });
     await startWorld({ sweepMs: 100 }, '', []);
     expect(await closedIn(store, session)).toBe('expired');
     await server.saw(({ http, session: id }) => http === 'DELETE' && id === upstream);
@@ -154,8 +204,8 @@ describe('a closed session', () => {
   });
 });
 
-test('five hundred sessions rest in records alone, and each comes back when it is called', async () => {
-  const { parley, worker } = await startWorld();
+test('five hundred sessions rest in records alone, each comes back when it is called, and all are handed over when the worker stops', async () => {
+  const { parley, worker, store } = await startWorld();
   const sessions: LegacySession[] = [];
   for (let n = 0; n < 25; n += 1) sessions.push(...(await Promise.all(Array.from({ length: 20 }, () => openLegacy(parley.url)))));
   expect(worker.live).toBe(500);
@@ -166,4 +216,6 @@ test('five hundred sessions rest in records alone, and each comes back when it i
     expect(answers).toEqual(Array.from({ length: 20 }, (_, at) => `${n + at}`));
   }
   expect(worker.live).toBe(500);
+  await worker.close();
+  for (const session of sessions) expect((await store.read(addressOf(session)))?.record).toMatchObject({ state: 'open', owner: null });
 });

@@ -14,6 +14,7 @@ const PLAIN = /^[\x21\x23-\x7e]+$/;
 /** The control characters JSON leaves as they are, and some terminals obey. */
 const CONTROL = /[\u007f-\u009f\u2028\u2029]/g;
 
-const quoted = (value: string): string => (PLAIN.test(value) ? value : JSON.stringify(value).replace(CONTROL, escaped));
+/** As it is when it is plain; else as JSON has it, so that nothing from outside moves a cursor or begins a line. */
+export const quoted = (value: string): string => (PLAIN.test(value) ? value : JSON.stringify(value).replace(CONTROL, escaped));
 
 const escaped = (char: string): string => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`;

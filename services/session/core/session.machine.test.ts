@@ -4,7 +4,7 @@ import { SUBSCRIPTIONS_MAX, type SessionContext, type SessionEffect, type Sessio
 
 const AT = 1_000;
 const upstreamsAt = (connector: string): OpenedUpstreams => ({ connector, version: '2025-11-25', targets: {} });
-const fresh: SessionContext = { initialized: false, logLevel: null, subscriptions: [], upstreams: upstreamsAt('connector-1') };
+const fresh: SessionContext = { initialized: false, listening: false, logLevel: null, subscriptions: [], upstreams: upstreamsAt('connector-1') };
 
 interface Outcome {
   readonly state: string;
@@ -22,6 +22,7 @@ function after(events: readonly SessionEvent[], input: Partial<SessionContext> =
 
 const lost: SessionEvent = { type: 'upstreamsLost', at: AT, connector: 'connector-1' };
 const opened: SessionEvent = { type: 'upstreamsOpened', at: AT, upstreams: upstreamsAt('connector-2') };
+const listened: SessionEvent = { type: 'listened', at: AT };
 const closeAsked: SessionEvent = { type: 'closeAsked', at: AT, reason: 'deleted' };
 const ticked = (idleMs: number, ttlMs: number): SessionEvent => ({ type: 'ticked', at: AT + idleMs, seenAt: AT, ttlMs });
 const changes: readonly SessionEvent[] = [
@@ -46,6 +47,11 @@ describe('a ready session', () => {
     expect(after([levelSet]).context).toEqual({ ...fresh, logLevel: 'debug' });
     expect(after([subscribed]).context).toEqual({ ...fresh, subscriptions: ['test://one'] });
     expect(after([subscribed, unsubscribed]).context).toEqual(fresh);
+  });
+
+  test('notes that its client listens, once, and has every stream opened', () => {
+    expect(after([listened])).toEqual({ state: 'ready', context: { ...fresh, listening: true }, effects: [{ type: 'note' }, { type: 'relay' }] });
+    expect(after([listened, listened])).toEqual({ state: 'ready', context: { ...fresh, listening: true }, effects: [{ type: 'relay' }] });
   });
 
   test('relays a second subscription to the same resource without writing it down again', () => {
@@ -78,14 +84,19 @@ describe('a ready session', () => {
     expect(after([ticked(101, 100)])).toMatchObject({ state: 'closed', effects: [{ type: 'close', reason: 'expired' }] });
   });
 
-  test('is closed when its client asks', () => {
-    expect(after([closeAsked])).toMatchObject({ state: 'closed', effects: [{ type: 'close', reason: 'deleted' }] });
+  test.each(['deleted', 'killed'] as const)('is closed when its client or an operator asks, and says which: %s', (reason) => {
+    expect(after([{ type: 'closeAsked', at: AT, reason }])).toMatchObject({ state: 'closed', effects: [{ type: 'close', reason }] });
   });
 });
 
 describe('a session that reopens its upstreams', () => {
-  test('adopts the new ones, writes them down and is ready again', () => {
-    expect(after([lost, opened])).toMatchObject({ state: 'ready', context: { upstreams: upstreamsAt('connector-2') }, effects: [{ type: 'save' }] });
+  test('adopts the new ones, notes them and is ready again', () => {
+    expect(after([lost, opened])).toMatchObject({ state: 'ready', context: { upstreams: upstreamsAt('connector-2') }, effects: [{ type: 'note' }] });
+  });
+
+  test('remembers what it knew before', () => {
+    const before = { initialized: true, listening: true, logLevel: 'debug', subscriptions: ['test://one'] };
+    expect(after([lost, opened], before).context).toEqual({ ...before, upstreams: upstreamsAt('connector-2') });
   });
 
   test('and cannot, is ready to try again with the next message', () => {
@@ -98,13 +109,13 @@ describe('a session that reopens its upstreams', () => {
     expect(after([lost, closeAsked])).toMatchObject({ state: 'closed', effects: [{ type: 'close', reason: 'deleted' }] });
   });
 
-  test.each([...changes, lost, ticked(101, 100)])('does nothing on $type: the mailbox brings it again when it is ready', (event) => {
+  test.each([...changes, listened, lost, ticked(101, 100)])('does nothing on $type: the mailbox brings it again when it is ready', (event) => {
     expect(after([lost, event])).toMatchObject({ state: 'reopening', context: fresh, effects: [] });
   });
 });
 
 describe('a closed session', () => {
-  test.each([...changes, lost, opened, ticked(101, 100), closeAsked])('does nothing on $type', (event) => {
+  test.each([...changes, listened, lost, opened, ticked(101, 100), closeAsked])('does nothing on $type', (event) => {
     expect(after([closeAsked, event])).toMatchObject({ state: 'closed', context: fresh, effects: [] });
   });
 });

@@ -14,24 +14,30 @@ import type { CloseReason, OpenRecord } from '#protocol/records/session.ts';
 import type { OpenedUpstreams } from '#protocol/subjects/connector.ts';
 
 /** What a session remembers between messages, as far as the machine changes it. */
-export type SessionContext = Pick<OpenRecord, 'initialized' | 'logLevel' | 'subscriptions' | 'upstreams'>;
+export type SessionContext = Pick<OpenRecord, 'initialized' | 'listening' | 'logLevel' | 'subscriptions' | 'upstreams'>;
 
 export type SessionEvent =
   | { readonly type: 'initialized'; readonly at: number }
+  /** The client opened an event stream of its own, or says that it has one. */
+  | { readonly type: 'listened'; readonly at: number }
   | { readonly type: 'levelSet'; readonly at: number; readonly level: string }
   | { readonly type: 'subscribed'; readonly at: number; readonly uri: string }
   | { readonly type: 'unsubscribed'; readonly at: number; readonly uri: string }
   | { readonly type: 'upstreamsLost'; readonly at: number; readonly connector: string }
   | { readonly type: 'upstreamsOpened'; readonly at: number; readonly upstreams: OpenedUpstreams }
-  /** Still with the lost connector: the next message finds it gone and tries again. */
+  /** Still with the lost connector: whoever finds it gone next tries again. */
   | { readonly type: 'reopenFailed'; readonly at: number }
   | { readonly type: 'ticked'; readonly at: number; readonly seenAt: number; readonly ttlMs: number }
   | { readonly type: 'closeAsked'; readonly at: number; readonly reason: CloseReason };
 
-/** save: the record changed in a way another worker must know before anything else happens. */
+/**
+ * save: the record changed in a way another worker must know before anything else happens. note: another worker should
+ * know, and would find out by itself; a store that takes nothing now holds nobody up.
+ */
 export type SessionEffect =
   | { readonly type: 'relay' }
   | { readonly type: 'save' }
+  | { readonly type: 'note' }
   | { readonly type: 'reopen' }
   | { readonly type: 'close'; readonly reason: CloseReason };
 
@@ -43,16 +49,19 @@ const machine = setup({
   guards: {
     isIdle: ({ event }) => event.type === 'ticked' && event.at - event.seenAt > event.ttlMs,
     isOurs: ({ context, event }) => event.type === 'upstreamsLost' && event.connector === context.upstreams.connector,
+    isFirstStream: ({ context }) => !context.listening,
     isNewSubscription: ({ context, event }) =>
       event.type === 'subscribed' && !context.subscriptions.includes(event.uri) && context.subscriptions.length < SUBSCRIPTIONS_MAX,
   },
   actions: {
     relay: emit({ type: 'relay' }),
     save: emit({ type: 'save' }),
+    note: emit({ type: 'note' }),
     reopen: emit({ type: 'reopen' }),
     expire: emit({ type: 'close', reason: 'expired' }),
     close: emit(({ event }) => ({ type: 'close' as const, reason: event.type === 'closeAsked' ? event.reason : 'failed' })),
     initialize: assign({ initialized: true }),
+    listen: assign({ listening: true }),
     setLevel: assign({ logLevel: ({ event, context }) => (event.type === 'levelSet' ? event.level : context.logLevel) }),
     subscribe: assign({ subscriptions: ({ event, context }) => (event.type === 'subscribed' ? [...context.subscriptions, event.uri] : context.subscriptions) }),
     unsubscribe: assign({
@@ -70,6 +79,7 @@ const sessionMachine = machine.createMachine({
     ready: {
       on: {
         initialized: { actions: ['initialize', 'save', 'relay'] },
+        listened: [{ guard: 'isFirstStream', actions: ['listen', 'note', 'relay'] }, { actions: 'relay' }],
         levelSet: { actions: ['setLevel', 'save', 'relay'] },
         subscribed: [{ guard: 'isNewSubscription', actions: ['subscribe', 'save', 'relay'] }, { actions: 'relay' }],
         unsubscribed: { actions: ['unsubscribe', 'save', 'relay'] },
@@ -80,7 +90,7 @@ const sessionMachine = machine.createMachine({
     },
     reopening: {
       on: {
-        upstreamsOpened: { target: 'ready', actions: ['adopt', 'save'] },
+        upstreamsOpened: { target: 'ready', actions: ['adopt', 'note'] },
         reopenFailed: { target: 'ready' },
         closeAsked: { target: 'closed', actions: 'close' },
       },

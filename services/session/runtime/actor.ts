@@ -3,31 +3,36 @@
  * written under the fence, and only then is anything done.
  *
  * A1 Only the door feeds the machine.
- * A2 A durable change is in KV before its message goes on; a plain call is never written and never waits.
- * A3 When a write says the session has another owner, this actor is dropped and its message is told to look again.
+ * A2 A durable change is in KV before its message goes on, and is undone when it cannot be written; a plain call is never
+ *    written and never waits.
+ * A3 Once another worker owns the session, this actor is dropped, and what waits here is told to look again.
+ * A4 In doubt (NATS was away, or this process was stopped) the record is looked at before the next message is served. When
+ *    nobody can say, the session is taken for ours: its writes are fenced all the same.
+ * A5 How long a session is idle is measured by the clock that does not jump; what is stored of it is for people and sweeps.
+ * A6 A session that goes to rest is forgotten by its connector too, where it can be: rest costs no memory anywhere. Its
+ *    upstreams are adopted before the first message that needs them.
  */
+import type { z } from 'zod';
 import { Fault, asFault } from '#protocol/faults/fault.ts';
 import { type Id, encode } from '#protocol/mcp/message.ts';
 import type { CloseReason, OpenRecord } from '#protocol/records/session.ts';
 import { connectorRelay } from '#protocol/subjects/connector.ts';
-import { NOTHING, type Asked, type Bus, type Meta } from '#host/bus/bus.ts';
+import type { actorMeta } from '#protocol/subjects/session.ts';
+import { NOTHING, type Asked, type Bus } from '#host/bus/bus.ts';
+import { clock } from '#host/clock.ts';
 import type { StartSpan } from '#host/telemetry/spans.ts';
 import { eventOf } from '../core/message-event.ts';
 import { type SessionEffect, type SessionEvent, type SessionState, step } from '../core/session.machine.ts';
 import { Mailbox } from './mailbox.ts';
-import type { SessionStore } from './store.ts';
-import { openUpstreams, replay } from './upstreams.ts';
+import type { Held, SessionStore } from './store.ts';
+import { StoredRecord } from './stored-record.ts';
+import { canBeForgotten, forgetUpstreams, openUpstreams, reopening } from './upstreams.ts';
 
-export interface ActorMeta extends Meta {
-  readonly verb: 'deliver' | 'listen' | 'touch' | 'close';
-  readonly principal: string;
-  readonly backend?: string | undefined;
-  readonly kind?: 'request' | 'notification' | 'response' | undefined;
-  readonly method?: string | undefined;
-  readonly id?: string | undefined;
-  readonly name?: string | undefined;
-  readonly lost?: string | undefined;
-}
+/** A server started anew may take its time; longer than any call waits for it, nobody needs it. */
+const REOPEN_MS = 90_000;
+
+/** kill: by an operator, addressed at the worker. */
+export type ActorMeta = Omit<z.infer<typeof actorMeta>, 'verb'> & { readonly verb: z.infer<typeof actorMeta>['verb'] | 'kill' };
 
 export interface ActorDeps {
   readonly bus: Bus;
@@ -38,100 +43,131 @@ export interface ActorDeps {
   readonly closed: (actor: SessionActor, reason: CloseReason) => void;
   /** Another worker owns it now. */
   readonly lost: (actor: SessionActor) => void;
+  /** Its connector is another, or its client began to listen. */
+  readonly depends: (actor: SessionActor) => void;
 }
 
 export class SessionActor {
   readonly session: string;
   readonly #deps: ActorDeps;
   readonly #mailbox = new Mailbox();
+  readonly #stored: StoredRecord;
   #state: SessionState;
+  /** Of its last message, by `clock()`. */
+  #usedAt: number;
+  #inDoubt = false;
   /** Let go of: what still arrives is told to look for the next owner. */
-  #resting = false;
-  #record: OpenRecord;
-  #revision: number;
-  #seenAt: number;
-  /** A client had a stream open, as far as this worker knows: new upstreams are listened to as the lost ones were. */
-  #listening = false;
+  #gone = false;
+  /** The connector is lost, and no other could be had. */
+  #bereft = false;
+  /** The connector forgot the upstreams (A6). */
+  #forgotten: boolean;
 
-  constructor(session: string, stored: { readonly record: OpenRecord; readonly revision: number }, deps: ActorDeps) {
+  constructor(session: string, held: Held, deps: ActorDeps) {
     this.session = session;
     this.#deps = deps;
-    this.#record = stored.record;
-    this.#revision = stored.revision;
-    const { initialized, logLevel, subscriptions, upstreams, seenAt } = stored.record;
-    this.#seenAt = seenAt;
-    this.#state = { value: 'ready', context: { initialized, logLevel, subscriptions, upstreams } };
+    this.#stored = new StoredRecord(deps.store, session, held);
+    const { initialized, listening, logLevel, subscriptions, upstreams, seenAt } = held.record;
+    this.#usedAt = clock() - Math.max(0, deps.now() - seenAt);
+    this.#forgotten = held.record.forgotten === true;
+    this.#state = { value: 'ready', context: { initialized, listening, logLevel, subscriptions, upstreams } };
   }
 
   /** The record as it would be stored now. */
   get record(): OpenRecord {
-    return { ...this.#record, ...this.#state.context, seenAt: this.#seenAt };
+    const seenAt = Math.round(this.#deps.now() - this.idleMs);
+    return { ...this.#stored.record, ...this.#state.context, seenAt, forgotten: this.#forgotten || undefined };
   }
 
-  /** Of its last message, ms since the epoch. */
-  get seenAt(): number {
-    return this.#seenAt;
+  get principal(): string {
+    return this.#stored.record.principal;
   }
 
+  /** The instance that holds its upstreams. */
+  get connector(): string {
+    return this.#state.context.upstreams.connector;
+  }
+
+  get listening(): boolean {
+    return this.#state.context.listening;
+  }
+
+  get idleMs(): number {
+    return clock() - this.#usedAt;
+  }
+
+  /** Nothing is under way. */
   get idle(): boolean {
-    return this.#mailbox.idle;
+    return this.#mailbox.idle && !this.#stored.writing;
   }
 
   deliver(asked: Asked<ActorMeta>): void {
     const { principal, backend } = asked.meta;
-    const foreign = principal !== this.#record.principal || (backend !== undefined && !backend.split(',').includes(this.#record.backend));
+    const { record } = this.#stored;
+    const foreign = principal !== record.principal || (backend !== undefined && !backend.split(',').includes(record.backend));
     if (foreign) return asked.answer.fail(new Fault('gone', 'no such session'));
     if (!this.#mailbox.post(() => this.#take(asked))) asked.answer.fail(new Fault('overloaded', 'too many messages wait for this session'));
   }
 
-  /** The clock's turn: expiry, and a note of when the session was last used. */
-  tick(at: number, ttlMs: number): void {
-    const stale = this.#seenAt - this.#record.seenAt > ttlMs / 4;
-    if (!stale && at - this.#seenAt <= ttlMs) return;
-    this.#mailbox.post(() => {
-      const effects = this.#send({ type: 'ticked', at, ttlMs, seenAt: this.#seenAt });
-      if (effects.length > 0) return this.#settle(this.#perform(effects, undefined), undefined);
-      return stale ? this.#settle(this.#save(), undefined) : undefined;
+  /** The clock's turn: expiry, and what the record lacks. */
+  tick(ttlMs: number): void {
+    if (this.idleMs > ttlMs) return this.#expire(ttlMs);
+    if (this.#bereft && this.listening) void this.upstreamsLost(this.connector);
+    if (this.#stored.writing || this.#gone) return;
+    const stale = this.#deps.now() - this.idleMs - this.#stored.record.seenAt > ttlMs / 4;
+    if (stale || this.#stored.lacking) void this.#settle(this.#stored.note(() => this.record));
+  }
+
+  /** A connector let go of the upstreams, or died. Resolves when others are open, or cannot be had now. */
+  upstreamsLost(connector: string): Promise<void> {
+    return this.#inTurn(async () => {
+      if (this.#inDoubt) await this.#look();
+      if (!this.#gone) await this.#settle(this.#apply({ type: 'upstreamsLost', at: this.#deps.now(), connector }));
     });
   }
 
-  /** Writes what is not written yet; afterwards another worker may take the session as it is. */
-  rest(): Promise<void> {
-    return new Promise((resolve) => {
-      const taken = this.#mailbox.post(async () => {
-        if (this.#seenAt !== this.#record.seenAt) await this.#settle(this.#save(), undefined);
-        this.#resting = true;
-        resolve();
-      });
-      if (!taken) resolve();
-    });
+  /** Lets go, so that another may take the session as it is. False = the store takes no record now, and it stays; not so `anyhow`. */
+  async rest(anyhow: boolean): Promise<boolean> {
+    await this.#inTurn(() => this.#settle(this.#putToRest(!anyhow)));
+    if (anyhow) this.#gone = true;
+    return this.#gone;
+  }
+
+  /** From now on this actor does not know whether it still owns the session (A4). */
+  doubt(): void {
+    this.#inDoubt = true;
+  }
+
+  verify(): Promise<void> {
+    return this.#inDoubt ? this.#inTurn(() => this.#look()) : Promise.resolve();
   }
 
   #take(asked: Asked<ActorMeta>): void | Promise<void> {
     const { meta, payload } = asked;
-    const at = this.#deps.now();
-    if (this.#resting) return asked.answer.fail(new Fault('conflict', 'the session is at rest', { reason: 'moved' }));
+    if (this.#inDoubt) return this.#look().then(() => this.#take(asked));
+    if (this.#gone) return asked.answer.fail(new Fault('conflict', 'this worker does not own the session', { reason: 'moved' }));
     if (this.#state.value === 'closed') return asked.answer.fail(new Fault('gone', 'no such session'));
-    this.#seenAt = at;
-    if (meta.lost !== undefined) return this.#settle(this.#retake(asked, meta.lost, at), asked);
+    this.#usedAt = clock();
+    if (this.#forgotten && needsUpstreams(meta)) return this.#retake(asked, this.connector);
+    if (meta.lost !== undefined) return this.#retake(asked, meta.lost);
     switch (meta.verb) {
       case 'deliver':
-        return meta.method === 'ping' ? this.#pong(asked) : this.#decide(eventOf(meta.method, payload, at), asked);
+        return meta.method === 'ping' ? this.#pong(asked) : this.#decide(eventOf(meta.method, payload, this.#deps.now()), asked);
       case 'listen':
-        this.#listening = true;
-        return this.#relay(asked, 'listen');
+        return this.#decide(this.listening ? undefined : { type: 'listened', at: this.#deps.now() }, asked);
       case 'touch':
-        this.#listening = true;
-        return asked.answer.end(NOTHING);
+        return this.listening ? asked.answer.end(NOTHING) : this.#decide({ type: 'listened', at: this.#deps.now() }, asked);
       case 'close':
-        return this.#decide({ type: 'closeAsked', at, reason: 'deleted' }, asked);
+      case 'kill':
+        return this.#decide({ type: 'closeAsked', at: this.#deps.now(), reason: meta.verb === 'kill' ? 'killed' : 'deleted' }, asked);
     }
   }
 
   /** The connector that held the upstreams is gone: they are opened elsewhere, then the message goes on as if new. */
-  async #retake(asked: Asked<ActorMeta>, lost: string, at: number): Promise<void> {
-    await this.#perform(this.#send({ type: 'upstreamsLost', at, connector: lost }), asked);
-    await this.#take({ ...asked, meta: { ...asked.meta, lost: undefined } });
+  async #retake(asked: Asked<ActorMeta>, lost: string): Promise<void> {
+    const onward = { ...asked, meta: { ...asked.meta, lost: undefined } };
+    const opened = this.#apply({ type: 'upstreamsLost', at: this.#deps.now(), connector: lost }, asked);
+    await this.#settle(opened.then(() => this.#take(onward)), asked);
   }
 
   #pong(asked: Asked<ActorMeta>): void {
@@ -139,76 +175,124 @@ export class SessionActor {
   }
 
   #decide(event: SessionEvent | undefined, asked: Asked<ActorMeta>): void | Promise<void> {
-    if (event === undefined) return this.#relay(asked, 'relay');
-    return this.#settle(this.#perform(this.#send(event), asked), asked);
+    if (event === undefined) return this.#relay(asked);
+    return this.#settle(this.#apply(event, asked), asked);
+  }
+
+  #expire(ttlMs: number): void {
+    this.#mailbox.post(() => {
+      const at = this.#deps.now();
+      return this.#gone ? undefined : this.#settle(this.#apply({ type: 'ticked', at, seenAt: at - this.idleMs, ttlMs }));
+    });
+  }
+
+  /** One event and what it asks for; undone when that fails (A2). */
+  async #apply(event: SessionEvent, asked?: Asked<ActorMeta>): Promise<void> {
+    const before = this.#state;
+    try {
+      await this.#perform(this.#send(event), asked);
+    } catch (error) {
+      this.#state = before;
+      throw error;
+    }
   }
 
   #send(event: SessionEvent): readonly SessionEffect[] {
+    const { context } = this.#state;
     const { state, effects } = step(this.#state, event);
     this.#state = state;
+    if (state.context.upstreams !== context.upstreams || state.context.listening !== context.listening) this.#deps.depends(this);
     return effects;
   }
 
-  async #perform(effects: readonly SessionEffect[], asked: Asked<ActorMeta> | undefined): Promise<void> {
+  async #perform(effects: readonly SessionEffect[], asked?: Asked<ActorMeta>): Promise<void> {
     for (const effect of effects) {
       switch (effect.type) {
         case 'relay':
-          if (asked) this.#relay(asked, 'relay');
+          if (asked) this.#relay(asked);
           break;
         case 'save':
-          await this.#save();
+          await this.#stored.save(() => this.record);
+          break;
+        case 'note':
+          void this.#settle(this.#stored.note(() => this.record));
           break;
         case 'reopen':
-          await this.#reopen(asked?.deadline ?? 0);
+          await this.#reopen(asked?.deadline ?? Number.POSITIVE_INFINITY);
           break;
         case 'close':
-          await this.#deps.store.bury(this.session, effect.reason, this.#revision);
-          this.#deps.closed(this, effect.reason);
-          asked?.answer.end(NOTHING);
+          await this.#close(effect.reason, asked);
           break;
       }
     }
   }
 
-  async #settle(work: Promise<void>, asked: Asked<ActorMeta> | undefined): Promise<void> {
+  async #settle(work: Promise<unknown>, asked?: Asked<ActorMeta>): Promise<void> {
     try {
       await work;
     } catch (error) {
       const fault = asFault(error);
-      if (fault.facts['reason'] === 'moved') this.#deps.lost(this);
+      if (fault.facts['reason'] === 'moved') this.#drop();
       asked?.answer.fail(fault);
     }
   }
 
-  #relay(asked: Asked<ActorMeta>, verb: 'relay' | 'listen'): void {
-    const { kind, method, id, name } = asked.meta;
-    const { connector } = this.#state.context.upstreams;
+  #relay(asked: Asked<ActorMeta>): void {
+    const { kind, method, id, name, again, transient } = asked.meta;
+    const verb = asked.meta.verb === 'deliver' ? 'relay' : 'listen';
     const span = this.#deps.startSpan(`session ${method ?? kind ?? verb}`, { kind: 'internal', traceparent: asked.traceparent });
     const onward = span.traceparent === asked.traceparent ? asked : { ...asked, traceparent: span.traceparent };
-    this.#deps.bus.forward(onward, connectorRelay.to({ instance: connector }), { verb, session: this.session, kind, method, id, name });
+    this.#deps.bus.forward(onward, connectorRelay.to({ instance: this.connector }), { verb, session: this.session, kind, method, id, name, again, transient });
     span.end();
   }
 
-  async #save(): Promise<void> {
-    const record = this.record;
-    this.#revision = await this.#deps.store.save(this.session, record, this.#revision);
-    this.#record = record;
-  }
-
   async #reopen(deadline: number): Promise<void> {
-    const { principal, route, backend, initialize } = this.#record;
-    const { upstreams } = await openUpstreams(this.#deps.bus, {
-      session: this.session,
-      principal,
-      route,
-      backend,
-      initialize: Buffer.from(initialize, 'utf8'),
-      deadline,
-    }).catch((error: unknown) => {
+    const before = this.connector;
+    const until = Math.min(deadline, clock() + REOPEN_MS);
+    const { upstreams } = await openUpstreams(this.#deps.bus, reopening(this.session, this.record, until)).catch((error: unknown) => {
+      this.#bereft = true;
       this.#send({ type: 'reopenFailed', at: this.#deps.now() });
       throw error;
     });
-    await this.#perform(this.#send({ type: 'upstreamsOpened', at: this.#deps.now(), upstreams }), undefined);
-    await replay(this.#deps.bus, this.session, this.record, this.#listening);
+    this.#bereft = false;
+    this.#forgotten = false;
+    if (upstreams.connector !== before) forgetUpstreams(this.#deps.bus, this.session, before, 'handedOver');
+    await this.#perform(this.#send({ type: 'upstreamsOpened', at: this.#deps.now(), upstreams }));
+  }
+
+  async #close(reason: CloseReason, asked?: Asked<ActorMeta>): Promise<void> {
+    await this.#stored.bury(reason);
+    this.#deps.closed(this, reason);
+    asked?.answer.end(NOTHING);
+  }
+
+  /** A4. */
+  async #look(): Promise<void> {
+    this.#inDoubt = false;
+    if (!this.#gone && (await this.#stored.isMoved())) this.#drop();
+  }
+
+  async #putToRest(forgetting: boolean): Promise<void> {
+    if (this.#gone || this.#state.value === 'closed') return;
+    const forget = forgetting && !this.#forgotten && canBeForgotten(this.#state.context);
+    await this.#stored.save(() => ({ ...this.record, owner: null, forgotten: this.#forgotten || forget || undefined }), true);
+    this.#gone = true;
+    if (forget) forgetUpstreams(this.#deps.bus, this.session, this.connector, 'resting');
+  }
+
+  #drop(): void {
+    if (this.#gone) return;
+    this.#gone = true;
+    this.#deps.lost(this);
+  }
+
+  /** Resolves when the work was done, or at once when too much waits for its turn. */
+  #inTurn(work: () => Promise<void>): Promise<void> {
+    return new Promise((resolve) => {
+      if (!this.#mailbox.post(() => work().then(resolve))) resolve();
+    });
   }
 }
+
+/** A ping is answered here, and an end is not to fail because they cannot be had. */
+const needsUpstreams = ({ verb, method }: ActorMeta): boolean => verb !== 'close' && verb !== 'kill' && method !== 'ping';

@@ -1,41 +1,77 @@
 /**
  * Session records in JetStream KV.
  *
- * R1 Every write names the revision it replaces. A refused write is looked at again: with the record still ours at our
- *    epoch it was spurious (a clustered server may refuse a correct revision) and is tried again; otherwise it is a fence.
+ * R1 Every write names the revision it replaces. A refused write is looked at again: with the record still at our epoch it
+ *    was spurious (a clustered server may refuse a correct revision), or an earlier try whose acknowledgement was lost, and
+ *    is tried again; otherwise it is a fence. An epoch has one owner, so the epoch says it all.
  * R2 A closed session leaves a tombstone, so that its id cannot be opened or claimed again while it lasts.
+ * R3 A stream that elects its leader refuses or is silent for seconds: reads and writes are tried again for ELECTION_MS.
+ * R4 A record that cannot be read is put aside as it is, and a tombstone takes its place: one session is lost, and the
+ *    bytes are there to be looked at. One of a later version is left alone: a worker that knows it is being rolled out.
+ * R5 Records of version 1 lie under the bare session id; whoever looks for one moves it to its key.
  */
+import { setTimeout as delay } from 'node:timers/promises';
 import { JetStreamApiError } from '@nats-io/jetstream';
 import type { KV, KvEntry } from '@nats-io/kv';
 import { Fault } from '#protocol/faults/fault.ts';
-import { type CloseReason, type OpenRecord, SESSIONS_BUCKET, type SessionRecord, TOMBSTONE_S, readSessionRecord } from '#protocol/records/session.ts';
+import {
+  type CloseReason,
+  type OpenRecord,
+  QUARANTINE_BUCKET,
+  SESSIONS_BUCKET,
+  type SessionRecord,
+  TOMBSTONE_S,
+  readSessionRecord,
+  sessionKey,
+} from '#protocol/records/session.ts';
+import { clock } from '#host/clock.ts';
 import type { NatsHandle } from '#host/host.ts';
+import { storeFault } from '#host/nats/store-fault.ts';
+import { type ListOptions, type Listed, listSessions } from './listing.ts';
+import { recordText } from './record-text.ts';
 
+const WHERE = `the bucket ${SESSIONS_BUCKET}`;
+const NEWEST: OpenRecord['v'] = 2;
 const TRIES_MAX = 5;
+/** An election takes 4 to 9 s. */
+const ELECTION_MS = 10_000;
+const AGAIN_MS = 200;
 const WRONG_LAST_SEQUENCE: ReadonlySet<number> = new Set([10071, 10164]);
+
+export interface SessionAddress {
+  readonly session: string;
+  readonly principal: string;
+}
 
 export interface Stored {
   readonly record: SessionRecord;
   readonly revision: number;
 }
 
-/** A record of the bucket by its age alone, for the sweep. */
-export interface Aged {
-  readonly session: string;
-  readonly writtenAt: number;
+export interface Held {
+  readonly record: OpenRecord;
+  readonly revision: number;
 }
 
 export interface SessionStore {
   /** @throws Fault `conflict` when the id is taken. */
   create(session: string, record: OpenRecord): Promise<number>;
-  read(session: string): Promise<Stored | undefined>;
-  /** @throws Fault `conflict` when another owner or a higher epoch holds the record. */
-  save(session: string, record: OpenRecord, revision: number): Promise<number>;
-  /** Takes the record over for `owner`. @throws Fault `gone` when there is no open session of this principal. */
-  claim(session: string, principal: string, owner: string): Promise<{ readonly record: OpenRecord; readonly revision: number }>;
-  bury(session: string, reason: CloseReason, revision: number): Promise<void>;
-  /** Records last written before a point in time, oldest first. */
-  writtenBefore(before: number): AsyncIterable<Aged>;
+  /** @throws Fault `gone` when it cannot be read; with reason `quarantined` for the one who put it aside (R4). */
+  read(address: SessionAddress): Promise<Stored | undefined>;
+  /**
+   * @param impatient fails at once where others wait for an election.
+   * @throws Fault `conflict`, reason `moved`, when the session is closed or has another owner.
+   */
+  save(session: string, record: OpenRecord, revision: number, impatient?: boolean): Promise<number>;
+  /** Takes over for `owner` what was read; undefined = somebody wrote since, so read it again. */
+  claim(session: string, read: Held, owner: string): Promise<Held | undefined>;
+  /** Whether a record may still be taken for ours, in a second at most; unknown = nobody could be asked. Never throws. */
+  verify(session: string, record: OpenRecord): Promise<'ours' | 'moved' | 'unknown'>;
+  /** @throws Fault as `save`. */
+  bury(session: string, record: OpenRecord, reason: CloseReason, revision: number): Promise<void>;
+  /** Does what a read would have done with what lies under a key (R4, R5). @throws Fault as `read`. */
+  tend(key: string): Promise<void>;
+  list(options?: ListOptions): AsyncIterable<Listed>;
 }
 
 export class KvSessionStore implements SessionStore {
@@ -54,98 +90,164 @@ export class KvSessionStore implements SessionStore {
   }
 
   async create(session: string, record: OpenRecord): Promise<number> {
+    const key = keyOf(session, record);
+    const revision = await this.#write(() => this.#kv.create(key, recordText(record, 0)));
+    if (revision !== 'refused') return revision;
+    const stored = await this.read({ session, principal: record.principal });
+    if (stored?.record.state === 'open' && stored.record.owner === record.owner && stored.record.epoch === record.epoch) return stored.revision;
+    throw new Fault('conflict', 'the session id is taken');
+  }
+
+  async read(address: SessionAddress): Promise<Stored | undefined> {
+    const key = sessionKey(address.principal, address.session);
+    const entry = await this.#get(key);
+    if (entry !== undefined) return this.#decode(key, entry);
+    const migrated = await this.#migrate(address.session);
+    return migrated?.record.state === 'open' && migrated.record.principal === address.principal ? migrated : undefined;
+  }
+
+  async save(session: string, record: OpenRecord, revision: number, impatient = false): Promise<number> {
+    const key = keyOf(session, record);
+    return this.#fenced({ session, record, revision }, (expected) => this.#write(() => this.#kv.update(key, recordText(record, expected), expected), impatient));
+  }
+
+  async claim(session: string, read: Held, owner: string): Promise<Held | undefined> {
+    const record = { ...read.record, owner, epoch: read.record.epoch + 1 };
+    for (let tries = 1; tries <= TRIES_MAX; tries += 1) {
+      const revision = await this.#write(() => this.#kv.update(keyOf(session, record), recordText(record, read.revision), read.revision));
+      if (revision !== 'refused') return { record, revision };
+      const now = await this.read({ session, principal: record.principal });
+      if (now?.record.state === 'open' && now.record.owner === owner && now.record.epoch === record.epoch) return { record, revision: now.revision };
+      if (now?.revision !== read.revision) return undefined;
+    }
+    return undefined;
+  }
+
+  async verify(session: string, record: OpenRecord): Promise<'ours' | 'moved' | 'unknown'> {
     try {
-      return await this.#kv.create(session, JSON.stringify(record));
-    } catch (error) {
-      if (isConflict(error)) throw new Fault('conflict', 'the session id is taken', {}, { cause: error });
-      throw unavailable(error);
+      const entry = await this.#nats.directGet(SESSIONS_BUCKET, keyOf(session, record));
+      const found = entry?.operation === 'PUT' ? readSessionRecord(entry.string()) : undefined;
+      if (found === undefined) return 'unknown';
+      // A replica that lags shows an earlier epoch.
+      return found.state === 'closed' || found.epoch > record.epoch ? 'moved' : 'ours';
+    } catch {
+      return 'unknown';
     }
   }
 
-  async read(session: string): Promise<Stored | undefined> {
+  async bury(session: string, record: OpenRecord, reason: CloseReason, revision: number): Promise<void> {
+    const key = keyOf(session, record);
+    await this.#fenced({ session, record, revision }, (expected) => this.#write(() => this.#putTombstone(key, reason, expected))).catch(async (fault: unknown) => {
+      // It is closed already: by an earlier try whose acknowledgement was lost, or by somebody else.
+      const conflict = fault instanceof Fault && fault.code === 'conflict';
+      if (!conflict || (await this.read({ session, principal: record.principal }))?.record.state !== 'closed') throw fault;
+    });
+  }
+
+  async tend(key: string): Promise<void> {
+    const entry = await this.#get(key);
+    if (entry === undefined) return;
+    const { record } = await this.#decode(key, entry);
+    if (record.state === 'open' && key !== keyOf(sessionOf(key), record)) await this.#migrate(key);
+  }
+
+  list(options?: ListOptions): AsyncIterable<Listed> {
+    return listSessions(this.#nats, options);
+  }
+
+  /** R5. @param session also its key. */
+  async #migrate(session: string): Promise<Stored | undefined> {
     const entry = await this.#get(session);
-    if (entry === null || entry.operation !== 'PUT') return undefined;
-    const record = readSessionRecord(entry.string());
-    if (record === undefined) throw new Fault('bug', `the record of session ${session} cannot be read`);
-    return { record, revision: entry.revision };
+    if (entry === undefined) return undefined;
+    const { record } = await this.#decode(session, entry);
+    if (record.state !== 'open') return { record, revision: entry.revision };
+    const key = keyOf(session, record);
+    const revision = await this.#write(() => this.#kv.create(key, recordText(record, 0)));
+    // Two who migrate at once purge it twice, which is as good as once.
+    await this.#write(() => this.#kv.purge(session, { ttl: `${TOMBSTONE_S}s` }));
+    if (revision !== 'refused') return { record, revision };
+    const moved = await this.#get(key);
+    return moved === undefined ? undefined : this.#decode(key, moved);
   }
 
-  async save(session: string, record: OpenRecord, revision: number): Promise<number> {
+  /** R1. */
+  async #fenced<T>({ session, record, revision }: Held & { readonly session: string }, write: (expected: number) => Promise<T | 'refused'>): Promise<T> {
     let expected = revision;
-    for (let tries = 1; ; tries += 1) {
+    for (let tries = 1; tries <= TRIES_MAX; tries += 1) {
+      const written = await write(expected);
+      if (written !== 'refused') return written;
+      const stored = await this.read({ session, principal: record.principal });
+      if (stored?.record.state !== 'open' || stored.record.epoch !== record.epoch) break;
+      expected = stored.revision;
+    }
+    throw new Fault('conflict', 'the session has another owner', { reason: 'moved' });
+  }
+
+  async #get(key: string): Promise<KvEntry | undefined> {
+    const entry = await this.#patiently(() => this.#kv.get(key));
+    return entry?.operation === 'PUT' ? entry : undefined;
+  }
+
+  async #decode(key: string, entry: KvEntry): Promise<Stored> {
+    const text = entry.string();
+    const record = readSessionRecord(text);
+    if (record !== undefined) return { record, revision: entry.revision };
+    if (isOfLaterVersion(text)) throw new Fault('overloaded', 'the session was written by a newer release', { reason: 'newer-record' });
+    throw await this.#putAside(key, entry);
+  }
+
+  /** R4. */
+  async #putAside(key: string, entry: KvEntry): Promise<Fault> {
+    const failed = (error: unknown): never => {
+      throw storeFault(`the bucket ${QUARANTINE_BUCKET}`, error);
+    };
+    const bucket = await this.#nats.kv(QUARANTINE_BUCKET).catch(failed);
+    await bucket.put(key, entry.value).catch(failed);
+    const written = await this.#write(() => this.#putTombstone(key, 'failed', entry.revision));
+    return new Fault('gone', 'no such session', written === 'refused' ? {} : { reason: 'quarantined' });
+  }
+
+  async #putTombstone(key: string, reason: CloseReason, revision: number): Promise<void> {
+    const tombstone: SessionRecord = { v: NEWEST, state: 'closed', closedAt: this.#now(), reason };
+    await this.#nats.js.publish(`$KV.${SESSIONS_BUCKET}.${key}`, JSON.stringify(tombstone), { ttl: `${TOMBSTONE_S}s`, expect: { lastSubjectSequence: revision } });
+  }
+
+  /** A write that names a revision; refused = it was another. @throws Fault overloaded */
+  #write<T>(work: () => Promise<T>, impatient = false): Promise<T | 'refused'> {
+    const attempt = async (): Promise<T | 'refused'> => {
       try {
-        return await this.#kv.update(session, JSON.stringify(record), expected);
+        return await work();
       } catch (error) {
-        if (!isConflict(error)) throw unavailable(error);
-        const stored = await this.read(session);
-        if (tries === TRIES_MAX || !isSameOwner(stored, record)) throw new Fault('conflict', 'the session has another owner', { reason: 'moved' }, { cause: error });
-        expected = (stored as Stored).revision;
+        if (error instanceof JetStreamApiError && WRONG_LAST_SEQUENCE.has(error.code)) return 'refused';
+        throw error;
       }
-    }
+    };
+    return this.#patiently(attempt, impatient ? 0 : ELECTION_MS);
   }
 
-  async claim(session: string, principal: string, owner: string): Promise<{ record: OpenRecord; revision: number }> {
-    for (let tries = 1; ; tries += 1) {
-      const stored = await this.read(session);
-      if (stored?.record.state !== 'open' || stored.record.principal !== principal) throw new Fault('gone', 'no such session');
-      const record = { ...stored.record, owner, epoch: stored.record.epoch + 1 };
+  /** R3. */
+  async #patiently<T>(work: () => Promise<T>, patienceMs = ELECTION_MS): Promise<T> {
+    const giveUpAt = clock() + patienceMs;
+    for (;;) {
       try {
-        return { record, revision: await this.#kv.update(session, JSON.stringify(record), stored.revision) };
+        return await work();
       } catch (error) {
-        if (!isConflict(error)) throw unavailable(error);
-        if (tries === TRIES_MAX) throw new Fault('conflict', 'others are claiming the session', {}, { cause: error });
+        const fault = storeFault(WHERE, error);
+        const passes = fault.facts['reason'] === 'store-unavailable' && !this.#nats.connection.isClosed() && clock() + AGAIN_MS < giveUpAt;
+        if (!passes) throw fault;
+        await delay(AGAIN_MS);
       }
-    }
-  }
-
-  async bury(session: string, reason: CloseReason, revision: number): Promise<void> {
-    const tombstone: SessionRecord = { v: 1, state: 'closed', closedAt: this.#now(), reason };
-    try {
-      await this.#nats.js.publish(`$KV.${SESSIONS_BUCKET}.${session}`, JSON.stringify(tombstone), {
-        ttl: `${TOMBSTONE_S}s`,
-        expect: { lastSubjectSequence: revision },
-      });
-    } catch (error) {
-      if (isConflict(error)) throw new Fault('conflict', 'the session has another owner', { reason: 'moved' }, { cause: error });
-      throw unavailable(error);
-    }
-  }
-
-  /** The bucket's stream is in the order of last writes, so only its old end is read, and only its headers. */
-  async *writtenBefore(before: number): AsyncIterable<Aged> {
-    const prefix = `$KV.${SESSIONS_BUCKET}.`;
-    const consumer = await this.#nats.js.consumers.get(`KV_${SESSIONS_BUCKET}`, { headers_only: true });
-    if ((await consumer.info(true)).num_pending === 0) return;
-    const messages = await consumer.consume({ max_messages: 256 });
-    try {
-      for await (const message of messages) {
-        const writtenAt = message.info.timestampNanos / 1e6;
-        if (writtenAt >= before) return;
-        const deleted = (message.headers?.get('KV-Operation') ?? '') !== '';
-        if (!deleted) yield { session: message.subject.slice(prefix.length), writtenAt };
-        if (message.info.pending === 0) return;
-      }
-    } finally {
-      await messages.close();
-      await consumer.delete().catch(() => undefined);
-    }
-  }
-
-  async #get(session: string): Promise<KvEntry | null> {
-    try {
-      return await this.#kv.get(session);
-    } catch (error) {
-      throw unavailable(error);
     }
   }
 }
 
-const isConflict = (error: unknown): boolean => error instanceof JetStreamApiError && WRONG_LAST_SEQUENCE.has(error.code);
+const keyOf = (session: string, { principal }: OpenRecord): string => sessionKey(principal, session);
+const sessionOf = (key: string): string => key.slice(key.indexOf('.') + 1);
 
-function isSameOwner(stored: Stored | undefined, record: OpenRecord): boolean {
-  return stored?.record.state === 'open' && stored.record.owner === record.owner && stored.record.epoch === record.epoch;
+function isOfLaterVersion(text: string): boolean {
+  try {
+    return Number((JSON.parse(text) as { v?: unknown } | null)?.v) > NEWEST;
+  } catch {
+    return false;
+  }
 }
-
-/** No leader, no quorum, no connection: all pass, and the asker may try again. */
-const unavailable = (error: unknown): Fault =>
-  error instanceof Fault ? error : new Fault('overloaded', 'session records cannot be reached', { reason: 'store-unavailable' }, { cause: error });

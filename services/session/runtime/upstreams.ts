@@ -1,11 +1,15 @@
 /** The session's side of opening its upstreams: at the start, and again when the connector that held them is gone. */
-import { Fault } from '#protocol/faults/fault.ts';
-import { decode, encode, parseJson } from '#protocol/mcp/message.ts';
+import { Fault, asFault } from '#protocol/faults/fault.ts';
+import { decode, parseJson } from '#protocol/mcp/message.ts';
 import type { OpenRecord } from '#protocol/records/session.ts';
-import { type OpenedUpstreams, connectorClose, connectorOpen, connectorRelay, openedUpstreams } from '#protocol/subjects/connector.ts';
+import { type OpenedUpstreams, type SessionAdoption, connectorClose, connectorOpen, openedUpstreams } from '#protocol/subjects/connector.ts';
 import { NOTHING, type Bus } from '#host/bus/bus.ts';
+import { clock } from '#host/clock.ts';
 
-const REPLAY_MS = 15_000;
+/** One that reached a connector which is stopped is tried again: most of the others are not. */
+const TRIES_MAX = 4;
+/** For adopting what is only to be closed. */
+const CLOSE_MS = 15_000;
 
 export interface Opening {
   readonly session: string;
@@ -14,6 +18,8 @@ export interface Opening {
   readonly backend: string;
   readonly initialize: Uint8Array;
   readonly deadline: number;
+  /** What the lost connector had opened, and the client had set there. */
+  readonly adopt?: SessionAdoption;
 }
 
 export interface Opened {
@@ -22,11 +28,23 @@ export interface Opened {
   readonly response: Uint8Array;
 }
 
-export function openUpstreams(bus: Bus, opening: Opening): Promise<Opened> {
+/** By any connector of the backend; by another when it is lost on the way, since to open twice does no harm. */
+export async function openUpstreams(bus: Bus, opening: Opening): Promise<Opened> {
+  for (let tries = 1; ; tries += 1) {
+    try {
+      return await openOnce(bus, opening);
+    } catch (error) {
+      if (tries === TRIES_MAX || asFault(error).facts['reason'] !== 'lost') throw error;
+    }
+  }
+}
+
+function openOnce(bus: Bus, opening: Opening): Promise<Opened> {
   const { session, principal, route, backend, initialize, deadline } = opening;
+  const adopt = opening.adopt === undefined ? undefined : JSON.stringify(opening.adopt);
   return new Promise((resolve, reject) => {
     let upstreams: OpenedUpstreams | undefined;
-    bus.call(connectorOpen.to({ backend }), { payload: initialize, meta: { session, principal, route }, deadline }, {
+    bus.call(connectorOpen.to({ backend }), { payload: initialize, meta: { session, principal, route, adopt }, deadline }, {
       data: (payload) => {
         upstreams = openedUpstreams.parse(parseJson(payload));
       },
@@ -39,33 +57,32 @@ export function openUpstreams(bus: Bus, opening: Opening): Promise<Opened> {
   });
 }
 
-/** Says again to new upstreams what the client had said to the lost ones. */
-export async function replay(
-  bus: Bus,
-  session: string,
-  record: Pick<OpenRecord, 'initialized' | 'logLevel' | 'subscriptions' | 'upstreams'>,
-  listening: boolean,
-): Promise<void> {
-  const subject = connectorRelay.to({ instance: record.upstreams.connector });
-  const deadline = Date.now() + REPLAY_MS;
-  if (record.initialized) {
-    const payload = encode({ jsonrpc: '2.0', method: 'notifications/initialized' });
-    await bus.request(subject, { payload, meta: { verb: 'relay', session, kind: 'notification', method: 'notifications/initialized' }, deadline });
-  }
-  if (listening) await bus.request(subject, { payload: NOTHING, meta: { verb: 'listen', session }, deadline });
-  const requests = [
-    ...(record.logLevel === null ? [] : [{ method: 'logging/setLevel', params: { level: record.logLevel } }]),
-    ...record.subscriptions.map((uri) => ({ method: 'resources/subscribe', params: { uri } })),
-  ];
-  for (const [index, { method, params }] of requests.entries()) {
-    const id = `parley-replay-${index}`;
-    const payload = encode({ jsonrpc: '2.0', id, method, params });
-    await bus.request(subject, { payload, meta: { verb: 'relay', session, kind: 'request', method, id: JSON.stringify(id) }, deadline });
-  }
+/** The same upstreams for the same client, held by another connector. */
+export function reopening(session: string, record: OpenRecord, deadline: number): Opening {
+  const { principal, route, backend, upstreams, initialized, logLevel, subscriptions, listening } = record;
+  const { connector, version, targets } = upstreams;
+  const adopt = { connector, version, targets, initialized, logLevel, subscriptions, listening };
+  return { session, principal, route, backend, initialize: Buffer.from(record.initialize, 'utf8'), deadline, adopt };
 }
 
-export function closeUpstreams(bus: Bus, session: string, upstreams: OpenedUpstreams): void {
-  bus.send(connectorClose.to({ instance: upstreams.connector }), { payload: NOTHING, meta: { session } });
+/** They can be gone on with from what the record says: no child process dies with them, and nobody hears what they say meanwhile. */
+export const canBeForgotten = ({ listening, upstreams }: Pick<OpenRecord, 'listening' | 'upstreams'>): boolean =>
+  !listening && Object.values(upstreams.targets).every(({ session }) => session !== null);
+
+/** The connector lets go of them without a word to the servers: another has gone on with them, or the session rests. */
+export function forgetUpstreams(bus: Bus, session: string, connector: string, why: 'handedOver' | 'resting'): void {
+  bus.send(connectorClose.to({ instance: connector }), { payload: NOTHING, meta: { session, [why]: '1' } });
+}
+
+/** Forgotten ones are adopted first, by a connector that can tell the servers. Fails without a word: servers forget, too. */
+export async function closeUpstreams(bus: Bus, session: string, record: OpenRecord): Promise<void> {
+  let { connector } = record.upstreams;
+  if (record.forgotten) {
+    const opened = await openUpstreams(bus, reopening(session, record, clock() + CLOSE_MS)).catch(() => undefined);
+    if (opened === undefined) return;
+    ({ connector } = opened.upstreams);
+  }
+  bus.send(connectorClose.to({ instance: connector }), { payload: NOTHING, meta: { session } });
 }
 
 export const initializeText = (payload: Uint8Array): string => decode(payload);

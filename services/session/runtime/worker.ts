@@ -1,43 +1,44 @@
 /**
- * The session worker of this process: opens and claims sessions, and keeps the live ones.
+ * The session worker of this process: opens and claims sessions, and answers for those it owns.
  *
- * W1 Ownership is a subscription: who serves a session's subject answers for it. Two at once is impossible to prevent and
- *    harmless: they share a queue group, so a message reaches one, and the fence stops the one that lost.
- * W2 An idle session goes to rest: its record stays, its memory and subscription go. The next message has it claimed again.
+ * W1 Ownership is a subscription: who serves a session's subject answers for it (claim.ts says who that is). Two at once is
+ *    impossible to prevent and harmless: a message reaches one of them, and the fence stops the one that lost.
+ * W2 A worker that is closing passes on what is asked of any worker, and hands over what it owns.
  * W3 Sessions nobody owns expire too: the sweep claims and closes them, so that their upstreams are told.
  */
 import { Fault, asFault } from '#protocol/faults/fault.ts';
-import type { CloseReason, OpenRecord } from '#protocol/records/session.ts';
-import { SESSION_QUEUE, sessionActor, sessionClaim, sessionClosed, sessionOpen } from '#protocol/subjects/session.ts';
+import type { OpenRecord } from '#protocol/records/session.ts';
+import { SESSION_QUEUE, sessionClaim, sessionOpen, sessionWorker } from '#protocol/subjects/session.ts';
 import { NOTHING, type Asked, type Meta, type Serving } from '#host/bus/bus.ts';
 import type { Subject } from '#protocol/subjects/define.ts';
+import { clock } from '#host/clock.ts';
 import type { Host } from '#host/host.ts';
 import type { SessionSettings } from '../settings.ts';
 import { type SessionEvents, sessionEvents } from '../events.ts';
-import { type ActorDeps, SessionActor } from './actor.ts';
-import type { SessionStore } from './store.ts';
+import type { ActorMeta } from './actor.ts';
+import { claimSession } from './claim.ts';
+import type { Listed } from './listing.ts';
+import { LiveSessions } from './live-sessions.ts';
+import type { SessionAddress, SessionStore } from './store.ts';
 import { closeUpstreams, initializeText, openUpstreams } from './upstreams.ts';
 
 const SESSIONS_MAX = 100_000;
 const TTL_MS = 30 * 60_000;
+/** How long another worker may take to say that it owns a session. */
+const OWNS_MS = 500;
+const HAND_OVER_MS = 10_000;
 
-interface Live {
-  readonly actor: SessionActor;
-  readonly serving: Serving;
-}
-
-type Opening = Asked<{ session: string; principal: string; route: string; backend: string }>;
+type Opening = Asked<SessionAddress & Meta & { route: string; backend: string }>;
+type ByName = Asked<Omit<ActorMeta, 'verb'> & { verb: ActorMeta['verb'] | 'owns'; session: string }>;
 
 export class SessionWorker {
   readonly #host: Host;
   readonly #store: SessionStore;
   readonly #events: SessionEvents;
-  readonly #deps: ActorDeps;
-  readonly #live = new Map<string, Live>();
-  readonly #claiming = new Map<string, Promise<void>>();
-  /** On their way to rest: a message that comes meanwhile has the session claimed again, but only once it is at rest. */
-  readonly #resting = new Map<string, Promise<void>>();
+  readonly #live: LiveSessions;
+  readonly #claiming = new Map<string, Promise<string>>();
   readonly #serving: Serving[];
+  readonly #byName: Serving;
   readonly #timers: NodeJS.Timeout[];
   readonly #passivateMs: number;
   #sweeping: Promise<void> | undefined;
@@ -45,30 +46,18 @@ export class SessionWorker {
   #closing = false;
 
   constructor(host: Host, store: SessionStore, settings: SessionSettings) {
+    const { bus } = host;
     this.#host = host;
     this.#store = store;
     this.#events = sessionEvents(host);
     this.#passivateMs = settings.passivateMs;
-    this.#deps = {
-      bus: host.bus,
-      store,
-      now: host.now,
-      startSpan: host.telemetry.startSpan,
-      closed: (actor, reason) => this.#closed(actor, reason),
-      lost: (actor) => {
-        this.#events.moved(actor.session);
-        this.#release(actor.session);
-      },
-    };
+    this.#live = new LiveSessions(host, store, this.#events);
     this.#serving = [
-      host.bus.serve(sessionOpen.to({}), (asked) => this.#take(asked, sessionOpen.to({}), () => this.#open(asked)), { queue: SESSION_QUEUE }),
-      host.bus.serve(sessionClaim.to({}), (asked) => this.#take(asked, sessionClaim.to({}), () => this.#answerClaim(asked)), { queue: SESSION_QUEUE }),
+      bus.serve(sessionOpen.to({}), (asked) => this.#take(asked, sessionOpen.to({}), () => this.#open(asked)), { queue: SESSION_QUEUE }),
+      bus.serve(sessionClaim.to({}), (asked) => this.#take(asked, sessionClaim.to({}), () => this.#answerClaim(asked)), { queue: SESSION_QUEUE }),
     ];
-    this.#timers = [
-      setInterval(() => this.#tick(), settings.tickMs),
-      setInterval(() => void this.sweep(), settings.sweepMs),
-    ];
-    host.telemetry.gauge('parley_sessions_live', 'sessions with a live actor in this process', () => this.#live.size);
+    this.#byName = bus.serve(sessionWorker.to({ instance: bus.instance }), (asked) => this.#answerByName(asked));
+    this.#timers = [setInterval(() => this.#tick(), settings.tickMs), setInterval(() => void this.sweep(), settings.sweepMs)];
   }
 
   get live(): number {
@@ -82,7 +71,9 @@ export class SessionWorker {
     for (const serving of this.#serving) serving.stop();
     await this.#sweeping;
     await Promise.allSettled(this.#taking);
-    await Promise.allSettled([...this.#live.keys()].map((session) => this.#rest(session)));
+    await this.#live.handOver(HAND_OVER_MS);
+    this.#byName.stop();
+    this.#live.close();
   }
 
   /** Closes sessions that no worker keeps alive and nobody has used for longer than they may rest. */
@@ -93,14 +84,12 @@ export class SessionWorker {
     return this.#sweeping;
   }
 
-  /** Puts every idle session to rest now. */
-  async passivate(idleMs: number): Promise<void> {
-    const since = this.#host.now() - idleMs;
-    const idle = [...this.#live].filter(([, { actor }]) => actor.idle && actor.seenAt <= since);
-    await Promise.allSettled(idle.map(([session]) => this.#rest(session)));
+  /** Puts every session to rest that nobody used for so long. */
+  passivate(idleMs: number): Promise<void> {
+    return this.#live.passivate(idleMs);
   }
 
-  /** An open or a claim. One that reaches a worker that is closing is passed on to the others: it would be let go of at once. */
+  /** W2. */
   #take<M extends Meta>(asked: Asked<M>, subject: Subject<M>, work: () => Promise<void>): void {
     if (this.#closing) return this.#host.bus.forward(asked, subject, asked.meta);
     const taken = work().finally(() => this.#taking.delete(taken));
@@ -108,33 +97,36 @@ export class SessionWorker {
   }
 
   async #open(asked: Opening): Promise<void> {
+    const { bus, now } = this.#host;
     const { session, principal, route, backend } = asked.meta;
     const startedAt = performance.now();
     try {
       if (this.#live.size >= SESSIONS_MAX) throw new Fault('overloaded', `${SESSIONS_MAX} sessions are live in this worker`);
-      const { upstreams, response } = await openUpstreams(this.#host.bus, { session, principal, route, backend, initialize: asked.payload, deadline: asked.deadline });
-      const at = this.#host.now();
+      const { upstreams, response } = await openUpstreams(bus, { session, principal, route, backend, initialize: asked.payload, deadline: asked.deadline });
+      const { doubts } = this.#live;
+      const at = now();
       const record: OpenRecord = {
-        v: 1,
+        v: 2,
         state: 'open',
         principal,
         route,
         backend,
-        owner: this.#host.bus.instance,
+        owner: bus.instance,
         epoch: 1,
         openedAt: at,
         seenAt: at,
         initialize: initializeText(asked.payload),
         initialized: false,
+        listening: false,
         logLevel: null,
         subscriptions: [],
         upstreams,
       };
       const revision = await this.#store.create(session, record).catch((error: unknown) => {
-        closeUpstreams(this.#host.bus, session, upstreams);
+        void closeUpstreams(bus, session, record);
         throw error;
       });
-      this.#adopt(session, { record, revision });
+      this.#live.adopt(session, { record, revision }, doubts);
       asked.answer.end(response);
       this.#events.opened(session, record, performance.now() - startedAt);
     } catch (error) {
@@ -142,86 +134,91 @@ export class SessionWorker {
     }
   }
 
-  async #answerClaim(asked: Asked<{ session: string; principal: string }>): Promise<void> {
-    const { session, principal } = asked.meta;
+  async #answerClaim(asked: Asked<SessionAddress & Meta>): Promise<void> {
     try {
-      await this.#claim(session, principal);
-      asked.answer.end(NOTHING);
+      asked.answer.end(Buffer.from(await this.#claim(asked.meta)));
     } catch (error) {
       asked.answer.fail(this.#fault('a session could not be claimed', error));
     }
   }
 
-  #claim(session: string, principal: string): Promise<void> {
-    const resting = this.#resting.get(session);
-    if (resting !== undefined) return resting.then(() => this.#claim(session, principal));
-    if (this.#live.has(session)) return Promise.resolve();
-    let claiming = this.#claiming.get(session);
-    if (claiming === undefined) {
-      claiming = this.#store
-        .claim(session, principal, this.#host.bus.instance)
-        .then((stored) => {
-          this.#adopt(session, stored);
-          this.#events.claimed(session, stored.record);
-        })
-        .finally(() => this.#claiming.delete(session));
-      this.#claiming.set(session, claiming);
-    }
+  /** The instance that owns the session now: this one, or another that says so. */
+  #claim(address: SessionAddress): Promise<string> {
+    const resting = this.#live.resting(address);
+    if (resting !== undefined) return resting.then(() => this.#claim(address));
+    if (this.#live.get(address) !== undefined) return Promise.resolve(this.#host.bus.instance);
+    const key = keyOf(address);
+    const claiming = this.#claiming.get(key) ?? this.#claimOnce(address).finally(() => this.#claiming.delete(key));
+    this.#claiming.set(key, claiming);
     return claiming;
   }
 
-  #adopt(session: string, stored: { readonly record: OpenRecord; readonly revision: number }): void {
-    const actor = new SessionActor(session, stored, this.#deps);
-    const serving = this.#host.bus.serve(sessionActor.to({ session }), (asked) => actor.deliver(asked), { queue: SESSION_QUEUE });
-    this.#live.set(session, { actor, serving });
+  async #claimOnce(address: SessionAddress): Promise<string> {
+    const { doubts } = this.#live;
+    const claimer = { instance: this.#host.bus.instance, owns: (instance: string) => this.#asksOwner(instance, address) };
+    const { owner, held } = await this.#telling(address.session, () => claimSession(this.#store, address, claimer));
+    if (held === undefined) return owner;
+    this.#live.adopt(address.session, held, doubts);
+    this.#events.claimed(address.session, held.record);
+    return owner;
   }
 
-  #release(session: string): void {
-    this.#live.get(session)?.serving.stop();
-    this.#live.delete(session);
-  }
-
-  #rest(session: string): Promise<void> {
-    let resting = this.#resting.get(session);
-    if (resting === undefined) {
-      resting = this.#putToRest(session).finally(() => this.#resting.delete(session));
-      this.#resting.set(session, resting);
+  /** A record that was put aside is told once, and to its client it is gone like any other. */
+  async #telling<T>(session: string, work: () => Promise<T>): Promise<T> {
+    try {
+      return await work();
+    } catch (error) {
+      const fault = asFault(error);
+      if (fault.facts['reason'] !== 'quarantined') throw fault;
+      this.#events.quarantined(session);
+      throw new Fault('gone', fault.message);
     }
-    return resting;
   }
 
-  async #putToRest(session: string): Promise<void> {
-    const live = this.#live.get(session);
-    if (live === undefined) return;
-    live.serving.stop();
-    await live.actor.rest();
-    this.#live.delete(session);
-    this.#events.passivated();
+  async #asksOwner(instance: string, { session, principal }: SessionAddress): Promise<boolean> {
+    try {
+      await this.#host.bus.request(sessionWorker.to({ instance }), { payload: NOTHING, meta: { verb: 'owns', session, principal }, deadline: clock() + OWNS_MS });
+      return true;
+    } catch {
+      return false;
+    }
   }
 
-  #closed(actor: SessionActor, reason: CloseReason): void {
-    const { record, session } = actor;
-    closeUpstreams(this.#host.bus, session, record.upstreams);
-    this.#host.bus.send(sessionClosed.to({ session }), { payload: NOTHING, meta: { reason } });
-    this.#release(session);
-    this.#events.closed(session, record, reason);
+  #answerByName(asked: ByName): void {
+    const { verb } = asked.meta;
+    if (verb === 'owns') return void this.#answerOwns(asked);
+    const actor = this.#live.get(asked.meta);
+    if (actor === undefined) return asked.answer.fail(new Fault('conflict', 'this worker does not own the session', { reason: 'moved' }));
+    actor.deliver({ ...asked, meta: { ...asked.meta, verb } });
+  }
+
+  /** What is on its way, to rest or to here, is waited for: its record says what is not so any more, or not yet. */
+  async #answerOwns({ meta, answer }: ByName): Promise<void> {
+    await this.#claiming.get(keyOf(meta))?.catch(() => undefined);
+    await this.#live.resting(meta);
+    if (this.#live.get(meta) === undefined) answer.fail(new Fault('gone', 'this worker does not own the session'));
+    else answer.end(NOTHING);
   }
 
   #tick(): void {
-    const at = this.#host.now();
-    for (const { actor } of this.#live.values()) actor.tick(at, this.#ttlMs());
+    this.#live.tick(this.#ttlMs());
     void this.passivate(this.#passivateMs);
   }
 
   async #sweepOnce(): Promise<void> {
     const restMs = 1.25 * this.#ttlMs();
-    for await (const { session } of this.#store.writtenBefore(this.#host.now() - restMs)) {
-      if (this.#live.has(session)) continue;
-      const stored = await this.#store.read(session);
-      if (stored?.record.state !== 'open' || this.#host.now() - stored.record.seenAt <= restMs) continue;
-      await this.#claim(session, stored.record.principal).catch(() => undefined);
-      this.#live.get(session)?.actor.tick(this.#host.now(), this.#ttlMs());
+    for await (const listed of this.#store.list({ before: this.#host.now() - restMs })) {
+      if (this.#closing) return;
+      const { session, record } = listed;
+      if (needsTending(listed)) await this.#telling(session, () => this.#store.tend(listed.key)).catch(() => undefined);
+      else if (record?.state === 'open' && this.#host.now() - record.seenAt > restMs) await this.#expire({ session, principal: record.principal });
     }
+  }
+
+  async #expire(address: SessionAddress): Promise<void> {
+    if (this.#live.get(address) !== undefined) return;
+    await this.#claim(address).catch(() => undefined);
+    this.#live.get(address)?.tick(this.#ttlMs());
   }
 
   #ttlMs(): number {
@@ -234,3 +231,8 @@ export class SessionWorker {
     return fault;
   }
 }
+
+/** It cannot be read, or lies under a key of before. */
+const needsTending = ({ principalKey, record }: Listed): boolean => principalKey === undefined || record === undefined;
+
+const keyOf = ({ principal, session }: SessionAddress): string => `${session} ${principal}`;
