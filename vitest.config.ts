@@ -12,7 +12,7 @@ export default defineConfig({
       {
         test: {
           name: 'unit',
-          include: ['{protocol,policies,services,deploy,test/bench,test/conformance,test/fixtures}/**/*.test.ts'],
+          include: ['{protocol,policies,services,deploy,test/bench,test/chaos,test/conformance,test/fixtures}/**/*.test.ts'],
           testTimeout: 10_000,
           sequence: { groupOrder: 0 },
         },

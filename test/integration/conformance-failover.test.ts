@@ -6,6 +6,7 @@ import { connect, type NatsConnection } from '@nats-io/transport-node';
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
 import { stringify } from 'yaml';
 import { auditEvent } from '#protocol/audit/event.ts';
+import type { AuditKind } from '#protocol/audit/kinds.ts';
 import { runScenario } from '../conformance/suite.ts';
 import { startEverything, type Everything } from '../fixtures/everything/main.ts';
 import { startCommand, type Command } from '../world/command.ts';
@@ -44,32 +45,39 @@ afterAll(async () => {
   await Promise.all([nats.stop(), everything.close(), rm(folder, { recursive: true, force: true })]);
 });
 
-/** Kills the only worker, without a goodbye, as soon as a call of the scenario is on its way; another is there by then. */
-async function killDuringFirstCall(): Promise<{ readonly killed: Promise<void> }> {
-  const worker = await start(['run', 'session']);
-  let spare: Promise<Command> | undefined;
+/** Of two workers, kills the one that opened the session, without a goodbye, when the audit stream tells of `when`. */
+async function killOwnerAt(when: AuditKind): Promise<{ readonly killed: Promise<void> }> {
+  const workers = new Map<string, Command>();
+  for (let n = 0; n < 2; n += 1) {
+    const worker = await start(['run', 'session']);
+    const [, instance = ''] = /"instance":"([^"]+)"/.exec(await worker.line(/"instance":"session-/)) ?? [];
+    workers.set(`parley/${instance}`, worker);
+  }
   const { promise: killed, resolve } = Promise.withResolvers<void>();
+  let owner: Command | undefined;
   const events = bare.subscribe('audit.>', {
     callback: (_error, message) => {
-      const { kind } = auditEvent.parse(message.json()).data;
-      if (kind === 'session_opened') spare ??= start(['run', 'session']);
-      if (kind !== 'call_allowed') return;
-      worker.signal('SIGKILL');
-      void worker.ended.then(() => resolve());
+      const { source, data } = auditEvent.parse(message.json());
+      if (data.kind === 'session_opened') owner = workers.get(source);
+      if (data.kind !== when || owner === undefined) return;
+      owner.signal('SIGKILL');
+      void owner.ended.then(() => resolve());
     },
   });
   onTestFinished(async () => {
     events.unsubscribe();
-    await (await spare)?.stop();
-    await worker.stop();
+    await Promise.all([...workers.values()].map((worker) => worker.stop()));
   });
   await bare.flush();
   return { killed };
 }
 
-describe('while the worker that owns its session is killed in its first call', () => {
-  test.each(['server-sse-polling', 'server-sse-multiple-streams'])('the scenario %s passes', async (scenario) => {
-    const { killed } = await killDuringFirstCall();
+describe('while the worker that owns its session is killed in the middle', () => {
+  test.each([
+    ['server-sse-polling', 'call_allowed'],
+    ['server-sse-multiple-streams', 'session_opened'],
+  ] as const)('the scenario %s passes', async (scenario, when) => {
+    const { killed } = await killOwnerAt(when);
     const checks = (await runScenario(url, scenario, '2025-11-25', AbortSignal.timeout(SCENARIO_MS))).get(scenario) ?? [];
     await killed;
     const judged = checks.filter(({ status }) => status !== 'INFO');
