@@ -13,7 +13,7 @@ export const connectorCall = defineSubject({
   meta: messageMeta.extend({
     principal: z.string(),
     route: z.string(),
-    again: z.literal('1').optional().describe('an earlier attempt may have run: only what may run twice is run'),
+    again: actorMeta.shape.again,
     params: z.string().optional().describe('the Mcp-Param-* headers as received, as a JSON object'),
   }),
   payload: 'the JSON-RPC request or notification, with its envelope in _meta',

@@ -3,7 +3,9 @@
  *
  * C1 A POST answered by an event stream that breaks is taken up by GET with the id of its last event, after `retry:`, on
  *    whatever ingress the balancer chooses, until its answer is there. Without an id there is nothing to resume: cut.
- * C2 A GET stream is open as long as the session is, and is resumed in the same way.
+ * C2 A GET stream is open as long as the session is, and is resumed in the same way. Now and then the client drops it
+ *    itself and resumes it, and it takes a new connection after some requests: so that clients are spread over all
+ *    ingresses again after one was away, as they are where clients come and go.
  * C3 A message is sent once. Whether it may be sent again is for who calls to decide; only answers to the server's questions
  *    are repeated when they are cut, since the server takes the first.
  */
@@ -21,6 +23,9 @@ const RETRY_MS = 250;
 const RECONNECT_MS = 50;
 const RETRY_AFTER_MS = 1_000;
 const ANSWERS_MAX = 10;
+const REQUESTS_PER_CONNECTION_MAX = 10;
+const STREAM_MS_MIN = 5_000;
+const STREAM_MS_MAX = 15_000;
 const MESSAGE_CHARS_MAX = 300;
 
 interface Message {
@@ -61,7 +66,7 @@ const POSTED = { 'content-type': 'application/json', accept: 'application/json, 
 export class ChaosClient {
   readonly #url: URL;
   readonly #hears: Hears;
-  readonly #agent = new Agent({ headersTimeout: 0, bodyTimeout: 0, pipelining: 1 });
+  readonly #agent = new Agent({ headersTimeout: 0, bodyTimeout: 0, pipelining: 1, maxRequestsPerClient: REQUESTS_PER_CONNECTION_MAX });
   readonly #ended = new AbortController();
   readonly #tasks = new Set<Promise<void>>();
   #session: string | undefined;
@@ -165,6 +170,8 @@ export class ChaosClient {
         if (response.statusCode === 404) return this.#hears.lost(await response.body.text());
         if (response.statusCode === 400) place.lastId = undefined;
         if (response.statusCode === 200) {
+          const drop = setTimeout(() => response.body.destroy(), STREAM_MS_MIN + Math.random() * (STREAM_MS_MAX - STREAM_MS_MIN));
+          response.body.once('close', () => clearTimeout(drop));
           await readEvents(response.body, place, (data) => {
             this.#hear(messageOr(data));
             return false;

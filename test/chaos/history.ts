@@ -57,9 +57,9 @@ export interface FaultRecord {
   readonly kind: FaultKind;
   readonly victim: string;
   readonly at: number;
-  /** The process runs again, the partition is over. */
+  /** What was broken runs again, and all are ready. */
   readonly healedAt: number;
-  /** All are ready, what was open when it was healed has ended, and every session has called with success since. */
+  /** What was open when it was healed has ended, and every session has called with success since. */
   readonly calmAt: number;
 }
 

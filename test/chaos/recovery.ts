@@ -3,7 +3,8 @@
  *
  * recovery  per fault and session: from the fault until a read-only call that the session begins at that very moment has
  *           succeeded, repeats of it included. Nothing can overtake it: it is begun before anybody can know.
- * durable   the same for logging/setLevel, which is a write of the session's record before it is answered (NATS faults only).
+ * durable   the same for logging/setLevel, which is a write of the session's record before it is answered: begun by every
+ *           fourth session in place of the read, and in NATS faults only.
  * opening   the same for a new session: initialize, at the moment of the fault.
  * longest   per fault and session: the longest of all its calls that were open at the fault or begun before it was healed,
  *           beyond what its tool takes; those that ended in an error or a cut are not in it.

@@ -9,9 +9,10 @@ import { markOf } from './tools.ts';
 
 const RECONNECT = { initialReconnectionDelay: 100, maxReconnectionDelay: 2_000, reconnectionDelayGrowFactor: 1.5, maxRetries: 100 };
 const RETRY_AFTER_MS = 1_000;
+const REQUESTS_PER_CONNECTION_MAX = 10;
 
 export function sdkPeer(url: string, hears: Hears): Peer {
-  const agent = new Agent({ headersTimeout: 0, bodyTimeout: 0 });
+  const agent = new Agent({ headersTimeout: 0, bodyTimeout: 0, maxRequestsPerClient: REQUESTS_PER_CONNECTION_MAX });
   const client = new Client({ name: 'chaos-sdk', version: '1' }, { capabilities: { elicitation: {} }, versionNegotiation: { mode: 'legacy' } });
   const fetch = ((input: string | URL, init?: object) => undiciFetch(input, { ...init, dispatcher: agent })) as unknown as typeof globalThis.fetch;
   const transport = new StreamableHTTPClientTransport(new URL(url), { fetch, reconnectionOptions: RECONNECT });

@@ -103,13 +103,7 @@ export class World {
 
   /** A node that is stopped could not end when this process does. */
   thaw(): void {
-    for (const name of this.nats.names) {
-      try {
-        this.nats.thaw(name);
-      } catch {
-        // It is gone.
-      }
-    }
+    for (const name of this.nats.names) this.nats.thaw(name);
   }
 
   async stop(): Promise<void> {

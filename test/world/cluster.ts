@@ -225,7 +225,12 @@ class Cluster implements ClusterWorld {
 
   #signal(name: string, signal: NodeJS.Signals): void {
     const { running } = this.#member(name);
-    if (running !== undefined) process.kill(running.pid, signal);
+    try {
+      if (running !== undefined) process.kill(running.pid, signal);
+    } catch (error) {
+      // Gone by itself: whoever waits for it will be told why.
+      if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
+    }
   }
 
   async #gone(name: string): Promise<void> {

@@ -26,7 +26,7 @@ export interface CallMeta extends Meta {
   readonly principal: string;
   readonly route: string;
   /** An earlier attempt may have run. */
-  readonly again?: '1' | undefined;
+  readonly again?: string | undefined;
 }
 
 export type ModernAsked = Asked<CallMeta> & { readonly span?: SpanHandle | undefined };

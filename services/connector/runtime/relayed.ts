@@ -10,7 +10,7 @@ export interface RelayMeta extends Meta {
   readonly id?: string | undefined;
   readonly name?: string | undefined;
   /** An earlier attempt may have run. */
-  readonly again?: '1' | undefined;
+  readonly again?: string | undefined;
   /** The client cannot come back to the answer. */
   readonly transient?: '1' | undefined;
 }

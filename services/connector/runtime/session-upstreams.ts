@@ -31,8 +31,8 @@ import { tracedPayload } from './trace.ts';
 import { type SessionUpstream, UpstreamCall, ask } from './upstream.ts';
 
 const FANOUT_MS = 15_000;
-/** The longest a call lives (ingress), and some: what began before a session came here is over by then. */
-const CALL_MS_MAX = 6 * 60_000;
+/** A first attempt may have been under way this long before its asker knew. */
+const ON_THE_WAY_MS = 1_000;
 
 export interface SessionUpstreamsOptions {
   readonly backend: McpBackend;
@@ -239,7 +239,8 @@ export class SessionUpstreams {
   /** U5 */
   #attempt(member: SessionMember, call: UpstreamCall, relayed: Relayed): Promise<void> | undefined {
     if (relayed.meta.again === undefined) return void this.#send(member, call, relayed);
-    const moved = this.#movedAt !== undefined && clock() - this.#movedAt < CALL_MS_MAX;
+    const askedAt = clock() - Number(relayed.meta.again) - ON_THE_WAY_MS;
+    const moved = this.#movedAt !== undefined && this.#movedAt > askedAt;
     if (call.method !== 'tools/call' || !moved) return void this.#sendAgain(member, call, relayed);
     const startedAt = performance.now();
     return this.#tools.repeatable(member.upstream, call.name).then((repeatable) => {

@@ -3,7 +3,8 @@
  *
  * P1 A process that ended has no connection, so NATS says "no responders" at once; one that is changing to another NATS
  *    server looks the same for a moment, so it must look so for DEAD_TICKS.
- * P2 A process that is stopped, or cannot be reached, answers nothing: after STALLED_TICKS it is given up.
+ * P2 A process that is stopped, or cannot be reached, answers nothing: after STALLED_TICKS it is given up: its NATS
+ *    client leaves a server that is stopped before that.
  * P3 What passed while this process itself was stopped or cut off counts against nobody.
  */
 import { type MsgHdrs, headers } from '@nats-io/nats-core';
@@ -13,8 +14,8 @@ import type { Outbox } from './outbox.ts';
 import { ticks } from './tick.ts';
 
 const PING_TICKS = ticks(100);
-const DEAD_TICKS = ticks(450);
-const STALLED_TICKS = ticks(3_000);
+const DEAD_TICKS = ticks(350);
+const STALLED_TICKS = ticks(6_000);
 const PING = 'ping-';
 
 export type WhyLost = 'dead' | 'stalled';

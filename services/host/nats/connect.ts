@@ -12,6 +12,8 @@ import { isAtLeast, SERVER_VERSION_MIN } from './binary.ts';
 /** API level 2 came with server 2.12; a server that is asked for a feature it does not know may stay silent about it. */
 const API_LEVEL_MIN = 2;
 const API = '$JS.API.';
+/** A cluster that is coming up loses requests; asking again is cheap. */
+const LOOK_MS = 2_000;
 /** A stopped server still takes connections, and says nothing on them. */
 const DIAL_MS = 2_000;
 const RETRY_MS = 500;
@@ -120,7 +122,7 @@ async function assertServer(connection: NatsConnection, where: string): Promise<
 /** A member of a cluster may be without JetStream itself, or have no leader yet: that is waited for. */
 async function apiLevel(connection: NatsConnection, where: string): Promise<number> {
   try {
-    const manager = await jetstreamManager(connection, { checkAPI: false });
+    const manager = await jetstreamManager(connection, { checkAPI: false, timeout: LOOK_MS });
     return (await manager.getAccountInfo()).api.level ?? 0;
   } catch (error) {
     if (connection.info?.jetstream === true || connection.info?.cluster !== undefined) throw error;

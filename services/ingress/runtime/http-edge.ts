@@ -1,6 +1,7 @@
 /** The edge on node:http. */
 import { type IncomingMessage, type Server, type ServerResponse, createServer } from 'node:http';
 import type { Socket } from 'node:net';
+import { clock } from '#host/clock.ts';
 import { Fault } from '#protocol/faults/fault.ts';
 import type { EdgeHandler, EdgeRequest, EdgeResponse, EdgeStream } from './edge.ts';
 
@@ -47,14 +48,19 @@ export function beginLeaving(server: Server): void {
 }
 
 /**
- * Resolves when the last connection is gone: an idle one at once, one that is being answered after its answer, one that has
- * asked nothing yet after FIRST_REQUEST_MS; what is still open after `withinMs` is cut.
+ * Resolves when the last connection is gone: an idle one after `idleMs`, since its client may be about to use it once more,
+ * one that is being answered after its answer, one that has asked nothing yet after FIRST_REQUEST_MS; what is still open
+ * after `withinMs` is cut.
  */
-export function stopHttpServer(server: Server, withinMs: number): Promise<void> {
+export function stopHttpServer(server: Server, withinMs: number, idleMs = 0): Promise<void> {
   beginLeaving(server);
   return new Promise((resolve) => {
     const limit = setTimeout(() => server.closeAllConnections(), withinMs);
-    const idle = setInterval(() => server.closeIdleConnections(), IDLE_CHECK_MS);
+    const idleUntil = clock() + idleMs;
+    const closeIdle = (): void => {
+      if (clock() >= idleUntil) server.closeIdleConnections();
+    };
+    const idle = setInterval(closeIdle, IDLE_CHECK_MS);
     const silent = setTimeout(() => {
       for (const socket of states.get(server)?.silent ?? []) socket.destroy();
     }, Math.min(FIRST_REQUEST_MS, withinMs));
@@ -64,7 +70,7 @@ export function stopHttpServer(server: Server, withinMs: number): Promise<void> 
       clearInterval(idle);
       resolve();
     });
-    server.closeIdleConnections();
+    closeIdle();
   });
 }
 

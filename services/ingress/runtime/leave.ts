@@ -11,6 +11,8 @@ import type { OpenStreams } from './open-streams.ts';
 
 /** Answers that are over by then need not be moved. */
 const SOON_MS = 1_000;
+/** HTTP clients keep an idle connection about as long; one that is closed earlier may be closed under a request. */
+const IDLE_MS = 4_000;
 
 export interface Leaving {
   readonly listeners: Listeners;
@@ -24,7 +26,7 @@ export interface Leaving {
 export async function leave({ listeners, endless, answers, lameDuckMs, drainMs }: Leaving): Promise<void> {
   listeners.beginLeaving();
   if (lameDuckMs > 0) await delay(lameDuckMs);
-  const closed = listeners.close(drainMs);
+  const closed = listeners.close(drainMs, lameDuckMs > 0 ? Math.min(IDLE_MS, drainMs) : 0);
   // A client that is sent away must not find the door still open.
   await turn();
   endless.moveAll();

@@ -41,10 +41,10 @@ export class Listeners {
     for (const { servers } of this.#bound.values()) for (const server of servers) beginLeaving(server);
   }
 
-  /** Takes no more connections, and resolves when what is open has been answered, or was cut after `withinMs`. */
-  close(withinMs = CLOSE_MS): Promise<void> {
+  /** Takes no more connections, and resolves when what is open has been answered, or was cut after `withinMs`; idle ones go after `idleMs`. */
+  close(withinMs = CLOSE_MS, idleMs = 0): Promise<void> {
     return this.#inTurn(async () => {
-      await Promise.all([...this.#bound.keys()].map((port) => this.#close(port, withinMs)));
+      await Promise.all([...this.#bound.keys()].map((port) => this.#close(port, withinMs, idleMs)));
     });
   }
 
@@ -84,11 +84,11 @@ export class Listeners {
     await this.#open(port);
   }
 
-  async #close(port: number, withinMs = CLOSE_MS): Promise<void> {
+  async #close(port: number, withinMs = CLOSE_MS, idleMs = 0): Promise<void> {
     const bound = this.#bound.get(port);
     this.#bound.delete(port);
     clearTimeout(bound?.retry);
-    await Promise.all((bound?.servers ?? []).map((server) => stopHttpServer(server, withinMs)));
+    await Promise.all((bound?.servers ?? []).map((server) => stopHttpServer(server, withinMs, idleMs)));
   }
 }
 

@@ -1,4 +1,5 @@
 /** The modern face (MCP 2026-07-28): every POST stands alone, goes to a connector, and is cancelled when its connection closes. */
+import { clock } from '#host/clock.ts';
 import { Fault } from '#protocol/faults/fault.ts';
 import { type Request, errorResponse, idKey, nameOf } from '#protocol/mcp/message.ts';
 import { PARAM_HEADER_PREFIX, refuseModern } from '#protocol/mcp/modern.ts';
@@ -37,10 +38,11 @@ export function modernPost(exchange: Exchange, { kind, message, payload }: Parse
   deps.events.allowed({ route: world.route.key, principal, method, name, traceparent });
   const meta = { kind, method, name, principal, route: world.route.key, id: kind === 'request' ? idKey(asked.id) : undefined, params: paramHeaders(exchange) };
   const deadline = lasting ? Number.MAX_SAFE_INTEGER : within(CALL_MS);
+  const askedAt = clock();
   const call = callWithRemedies<number>(
     {
       ask: (retries, attempt) => {
-        const again = retries > 0 ? '1' : undefined;
+        const again = retries > 0 ? String(Math.round(clock() - askedAt)) : undefined;
         return deps.bus.call(connectorCall.to({ backend: backend.key }), { payload, meta: { ...meta, again }, deadline, traceparent }, attempt);
       },
       remedy: (trouble, retries) => (retries < RETRIES_MAX && isLost(trouble) ? retries + 1 : undefined),

@@ -49,9 +49,9 @@ export class ResponseStream {
     return this.#kept?.polls === true;
   }
 
-  /** From now on its frames are kept in a log of this name, numbered there from 1. */
+  /** From now on its frames are kept in a log of this name, numbered there from 1. Another may follow while none was written. */
   keptIn(stream: string, comeBack: ComeBack): void {
-    if (this.#kept !== undefined) return;
+    if (this.#number > 0 || this.#kept?.log.stream === stream) return;
     this.#kept = { ...comeBack, log: comeBack.nameOf(stream) };
     if (comeBack.polls) this.#edge.write(primingEvent(comeBack.ids.of(stream, 0)));
   }

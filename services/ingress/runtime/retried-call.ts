@@ -5,7 +5,8 @@
  *   asked ──fault──▶ remedy ──▶ asked again
  *     └──silent──▶ remedy ──▶ asked again, the first question still open
  *
- * T1 A remedy is looked for only while nothing of an answer has come: from its first frame on, an attempt is the call.
+ * T1 A remedy is looked for only while nothing of an answer has come: from its first frame on, an attempt is the call. A head
+ *    is no part of the answer: whoever only said that it would be slow, and died, may be followed by another.
  * T2 Attempts that are open beside the one that answers are cancelled, so that whoever finds them later drops them.
  * T3 The newest attempt decides. A fault of an older one is of no interest while a newer is open or on its way.
  * T4 `seen` says that an older attempt has arrived after all: that one is waited for.
@@ -91,7 +92,8 @@ class RetriedCall<P> implements Call {
     const newest = this.#open.at(-1) === attempt;
     this.#open.splice(this.#open.indexOf(attempt), 1);
     if (this.#over) return;
-    if (this.#answering === attempt) return this.#fail(fault);
+    if (this.#answering === attempt && (attempt.spoke || fault.facts['reason'] !== 'lost')) return this.#fail(fault);
+    if (this.#answering === attempt) this.#answering = undefined;
     if (this.#answering !== undefined || this.#looking || !newest) return;
     if (fault.facts['reason'] === 'seen') return this.#open.length > 0 ? this.#giveUpLater() : this.#fail(nobodyHolds());
     const remedy = this.#remedy(fault, attempt.plan);
@@ -149,6 +151,8 @@ const nobodyHolds = (): Fault => new Fault('upstream', 'nobody is known to work 
 class Attempt<P> implements Receiver {
   readonly plan: P;
   call: Call | undefined;
+  /** Part of its answer has come. */
+  spoke = false;
   readonly #whole: RetriedCall<P>;
 
   constructor(whole: RetriedCall<P>, plan: P) {
@@ -161,6 +165,7 @@ class Attempt<P> implements Receiver {
   }
 
   data(payload: Uint8Array): void | Promise<void> {
+    this.spoke = true;
     return this.#whole.answering(this) ? this.#whole.receiver.data(payload) : undefined;
   }
 

@@ -49,7 +49,7 @@ interface Plan {
   /** The connector that was lost: the session's upstreams are to be opened elsewhere. */
   readonly lost: string | undefined;
   /** An earlier attempt may have run. */
-  readonly again: '1' | undefined;
+  readonly again: boolean;
   /** Nobody held an earlier attempt. */
   readonly sought: boolean;
 }
@@ -80,9 +80,11 @@ export class SessionCalls {
     const { session, principal, payload = NOTHING, deadline, traceparent, ...more } = message;
     const key = principalKey(principal);
     const actor = sessionActor.to({ principal: key, session });
+    const askedAt = clock();
     return callWithRemedies<Plan>(
       {
-        ask: ({ worker, lost, again }, attempt) => {
+        ask: ({ worker, lost, again: repeated }, attempt) => {
+          const again = repeated ? String(Math.round(clock() - askedAt)) : undefined;
           if (worker === undefined) return this.#bus.call(actor, { payload, meta: { ...more, principal, lost, again }, deadline, traceparent }, attempt);
           return this.#bus.call(sessionWorker.to({ instance: worker }), { payload, meta: { ...more, principal, session, lost, again }, deadline, traceparent }, attempt);
         },
@@ -109,7 +111,7 @@ export class SessionCalls {
       case 'reopen':
         return { ...plan, lost };
       case 'again':
-        return { ...plan, worker: plan.worker === lost ? undefined : plan.worker, lost, again: '1' };
+        return { ...plan, worker: plan.worker === lost ? undefined : plan.worker, lost, again: true };
       case undefined:
         return undefined;
     }
@@ -119,7 +121,7 @@ export class SessionCalls {
   async #seek(plan: Plan, message: SessionMessage): Promise<Plan> {
     const worker = await this.#claim(message);
     if (worker !== undefined) this.#address(message, worker);
-    return { ...plan, worker, again: '1', sought: true };
+    return { ...plan, worker, again: true, sought: true };
   }
 
   #address(message: SessionMessage, worker: string): void {
@@ -150,7 +152,7 @@ export class SessionCalls {
   }
 }
 
-const FIRST: Plan = { worker: undefined, lost: undefined, again: undefined, sought: false };
+const FIRST: Plan = { worker: undefined, lost: undefined, again: false, sought: false };
 
 const addressOf = ({ principal, session }: SessionMessage): string => `${session} ${principal}`;
 

@@ -55,7 +55,6 @@ export class SessionActor {
   #state: SessionState;
   /** Of its last message, by `clock()`. */
   #usedAt: number;
-  #inDoubt = false;
   /** Let go of: what still arrives is told to look for the next owner. */
   #gone = false;
   /** The connector is lost, and no other could be had. */
@@ -113,6 +112,7 @@ export class SessionActor {
   tick(ttlMs: number): void {
     if (this.idleMs > ttlMs) return this.#expire(ttlMs);
     if (this.#bereft && this.listening) void this.upstreamsLost(this.connector);
+    if (this.#stored.unsure) void this.verify();
     if (this.#stored.writing || this.#gone) return;
     const stale = this.#deps.now() - this.idleMs - this.#stored.record.seenAt > ttlMs / 4;
     if (stale || this.#stored.lacking) void this.#settle(this.#stored.note(() => this.record));
@@ -121,7 +121,7 @@ export class SessionActor {
   /** A connector let go of the upstreams, or died. Resolves when others are open, or cannot be had now. */
   upstreamsLost(connector: string): Promise<void> {
     return this.#inTurn(async () => {
-      if (this.#inDoubt) await this.#look();
+      if (this.#stored.inDoubt) await this.#look();
       if (!this.#gone) await this.#settle(this.#apply({ type: 'upstreamsLost', at: this.#deps.now(), connector }));
     });
   }
@@ -135,16 +135,18 @@ export class SessionActor {
 
   /** From now on this actor does not know whether it still owns the session (A4). */
   doubt(): void {
-    this.#inDoubt = true;
+    this.#stored.doubt();
   }
 
   verify(): Promise<void> {
-    return this.#inDoubt ? this.#inTurn(() => this.#look()) : Promise.resolve();
+    return this.#inTurn(async () => {
+      if (this.#stored.inDoubt || this.#stored.unsure) await this.#look();
+    });
   }
 
   #take(asked: Asked<ActorMeta>): void | Promise<void> {
     const { meta, payload } = asked;
-    if (this.#inDoubt) return this.#look().then(() => this.#take(asked));
+    if (this.#stored.inDoubt) return this.#look().then(() => this.#take(asked));
     if (this.#gone) return asked.answer.fail(new Fault('conflict', 'this worker does not own the session', { reason: 'moved' }));
     if (this.#state.value === 'closed') return asked.answer.fail(new Fault('gone', 'no such session'));
     this.#usedAt = clock();
@@ -268,7 +270,6 @@ export class SessionActor {
 
   /** A4. */
   async #look(): Promise<void> {
-    this.#inDoubt = false;
     if (!this.#gone && (await this.#stored.isMoved())) this.#drop();
   }
 

@@ -12,7 +12,6 @@ import { sessionKey } from '#protocol/records/session.ts';
 import { principalKey } from '#protocol/records/principal.ts';
 import { SESSION_QUEUE, sessionActor, sessionClosed, sessionUpstreamsLost } from '#protocol/subjects/session.ts';
 import { NOTHING, type Serving } from '#host/bus/bus.ts';
-import { clock } from '#host/clock.ts';
 import type { Host } from '#host/host.ts';
 import type { SessionEvents } from '../events.ts';
 import { type ActorDeps, SessionActor } from './actor.ts';
@@ -110,8 +109,11 @@ export class LiveSessions {
 
   /** Hands all of them over; those that are not written in time are let go of as they are, and can be claimed all the same. */
   async handOver(withinMs: number): Promise<void> {
-    const until = clock() + withinMs;
-    await eachAtOnce([...this.#live.values()], RESTING_MAX, ({ actor }) => Promise.race([this.#rest(actor, true), sleepUntil(until)]));
+    let late = false;
+    const end = sleep(withinMs).then(() => (late = true));
+    await eachAtOnce([...this.#live.values()], RESTING_MAX, async ({ actor }) => {
+      if (!late) await Promise.race([this.#rest(actor, true), end]);
+    });
     for (const { actor } of this.#live.values()) this.#release(keyOf(actor));
   }
 
@@ -164,5 +166,5 @@ export class LiveSessions {
 
 const keyOf = ({ principal, session }: SessionActor): string => sessionKey(principal, session);
 
-/** Resolves at a point in time of `clock()`; keeps no process alive. */
-const sleepUntil = (until: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, Math.max(0, until - clock())).unref());
+/** Keeps no process alive. */
+const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms).unref());

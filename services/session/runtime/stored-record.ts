@@ -10,6 +10,7 @@ export class StoredRecord {
   #revision: number;
   #writing: Promise<void> | undefined;
   #lacking = false;
+  #doubt: 'fresh' | 'unanswered' | undefined;
 
   constructor(store: SessionStore, session: string, { record, revision }: Held) {
     this.#store = store;
@@ -56,8 +57,26 @@ export class StoredRecord {
     await this.#store.bury(this.#session, this.#record, reason, this.#revision);
   }
 
+  /** From now on nobody here knows whether it still is ours. */
+  doubt(): void {
+    this.#doubt = 'fresh';
+  }
+
+  /** It is to be looked at before anything is done for the session. */
+  get inDoubt(): boolean {
+    return this.#doubt === 'fresh';
+  }
+
+  /** Nobody could say when it was last looked at: it is taken for ours, and should be looked at again. */
+  get unsure(): boolean {
+    return this.#doubt === 'unanswered';
+  }
+
   async isMoved(): Promise<boolean> {
-    return (await this.#store.verify(this.#session, this.#record)) === 'moved';
+    this.#doubt = undefined;
+    const found = await this.#store.verify(this.#session, this.#record);
+    if (found === 'unknown') this.#doubt ??= 'unanswered';
+    return found === 'moved';
   }
 
   async #write(record: OpenRecord, impatient: boolean): Promise<void> {

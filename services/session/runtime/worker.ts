@@ -19,7 +19,7 @@ import type { ActorMeta } from './actor.ts';
 import { claimSession } from './claim.ts';
 import type { Listed } from './listing.ts';
 import { LiveSessions } from './live-sessions.ts';
-import type { SessionAddress, SessionStore } from './store.ts';
+import type { Held, SessionAddress, SessionStore } from './store.ts';
 import { closeUpstreams, initializeText, openUpstreams } from './upstreams.ts';
 
 const SESSIONS_MAX = 100_000;
@@ -27,6 +27,8 @@ const TTL_MS = 30 * 60_000;
 /** How long another worker may take to say that it owns a session. */
 const OWNS_MS = 500;
 const HAND_OVER_MS = 10_000;
+/** Not a number doubts are counted by. */
+const NEVER = -1;
 
 type Opening = Asked<SessionAddress & Meta & { route: string; backend: string }>;
 type ByName = Asked<Omit<ActorMeta, 'verb'> & { verb: ActorMeta['verb'] | 'owns'; session: string }>;
@@ -155,7 +157,12 @@ export class SessionWorker {
 
   async #claimOnce(address: SessionAddress): Promise<string> {
     const { doubts } = this.#live;
-    const claimer = { instance: this.#host.bus.instance, owns: (instance: string) => this.#asksOwner(instance, address) };
+    const claimer = {
+      instance: this.#host.bus.instance,
+      owns: (instance: string) => this.#asksOwner(instance, address),
+      // Somebody else serves it as well by now: who has lost, the record says.
+      late: (held: Held) => this.#live.adopt(address.session, held, NEVER),
+    };
     const { owner, held } = await this.#telling(address.session, () => claimSession(this.#store, address, claimer));
     if (held === undefined) return owner;
     this.#live.adopt(address.session, held, doubts);
