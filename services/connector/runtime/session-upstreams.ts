@@ -239,8 +239,7 @@ export class SessionUpstreams {
   /** U5 */
   #attempt(member: SessionMember, call: UpstreamCall, relayed: Relayed): Promise<void> | undefined {
     if (relayed.meta.again === undefined) return void this.#send(member, call, relayed);
-    const askedAt = clock() - Number(relayed.meta.again) - ON_THE_WAY_MS;
-    const moved = this.#movedAt !== undefined && this.#movedAt > askedAt;
+    const moved = (this.#movedAt ?? 0) > clock() - Number(relayed.meta.again) - ON_THE_WAY_MS;
     if (call.method !== 'tools/call' || !moved) return void this.#sendAgain(member, call, relayed);
     const startedAt = performance.now();
     return this.#tools.repeatable(member.upstream, call.name).then((repeatable) => {

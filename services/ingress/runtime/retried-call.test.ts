@@ -69,9 +69,12 @@ describe('a call', () => {
     expect(log).toEqual(['asked 1', 'answered by 1', 'head', 'fail conflict moved']);
   });
 
-  test('is not asked for ever', () => {
+  test('is not asked for ever, and less and less often', async () => {
     const { log, attempts } = world();
-    for (let at = 0; at < attempts.length; at += 1) attempts[at]?.fail(moved());
+    for (const pauseMs of [0, 0, 50, 100, 200, 400]) {
+      await vi.advanceTimersByTimeAsync(pauseMs);
+      attempts.at(-1)?.fail(moved());
+    }
     expect(log).toEqual(['asked 1', 'asked 2', 'asked 3', 'asked 4', 'asked 5', 'asked 6', 'fail conflict moved']);
   });
 

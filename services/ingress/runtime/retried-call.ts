@@ -19,6 +19,9 @@ import type { Call, Receiver } from '#host/bus/bus.ts';
 /** One a second while nobody holds the call: in that time a process that is stopped is found out, and its work given to another. */
 const ATTEMPTS_MAX = 6;
 const GIVE_UP_MS = 3_000;
+/** Before the third attempt, and twice as long before each that follows: processes may be on their way to another NATS server. */
+const PAUSE_MS = 50;
+const AT_ONCE = 2;
 
 /** silent: nobody says that they hold the call (bus.ts B7). */
 export type Trouble = Fault | 'silent';
@@ -117,10 +120,12 @@ class RetriedCall<P> implements Call {
   }
 
   #proceed(remedy: P | Promise<P>): void {
-    if (!(remedy instanceof Promise)) return this.ask(remedy);
+    const pauses = this.#asked - AT_ONCE;
+    if (!(remedy instanceof Promise) && pauses < 0) return this.ask(remedy);
     this.#looking = true;
-    remedy.then(
-      (plan) => {
+    const ready = pauses < 0 ? undefined : new Promise((resolve) => setTimeout(resolve, PAUSE_MS * 2 ** pauses));
+    Promise.all([remedy, ready]).then(
+      ([plan]) => {
         if (!this.#over && this.#answering === undefined) this.ask(plan);
       },
       (error: unknown) => {

@@ -130,7 +130,7 @@ describe('a message to a session', () => {
 
   test('whose holder died is sent again as one that may have run', async () => {
     const here = world();
-    here.actor((asked) => (asked.meta['again'] === '1' ? ends(asked) : fails(lost('c-1'))(asked)));
+    here.actor((asked) => (asked.meta['again'] !== undefined ? ends(asked) : fails(lost('c-1'))(asked)));
     expect([await here.ask(), here.log]).toEqual(['ok', ['actor', 'actor lost c-1 again']]);
   });
 
@@ -146,7 +146,7 @@ describe('a message to a session', () => {
 
   test('is refused when the connector says that it cannot be run again', async () => {
     const here = world();
-    here.actor((asked) => fails(asked.meta['again'] === '1' ? lost() : lost('c-1'))(asked));
+    here.actor((asked) => fails(asked.meta['again'] !== undefined ? lost() : lost('c-1'))(asked));
     await expect(here.ask()).rejects.toMatchObject({ code: 'upstream', facts: { reason: 'lost' } });
     expect(here.log).toHaveLength(2);
   });

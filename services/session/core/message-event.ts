@@ -17,4 +17,12 @@ export function eventOf(method: string | undefined, payload: Uint8Array, at: num
   }
 }
 
+const CHANGES: ReadonlySet<string> = new Set(['notifications/initialized', 'logging/setLevel', 'resources/subscribe', 'resources/unsubscribe']);
+
+/** Whether `eventOf` would find one. */
+export const changesSession = (method: string | undefined): boolean => method !== undefined && CHANGES.has(method);
+
+/** A ping is answered by the session, and an end is not to fail because they cannot be had. */
+export const needsUpstreams = ({ verb, method }: { readonly verb: string; readonly method?: string | undefined }): boolean => verb !== 'close' && verb !== 'kill' && method !== 'ping';
+
 const param = (payload: Uint8Array, name: string): string => String((parseJson(payload) as Request).params?.[name] ?? '');

@@ -21,7 +21,7 @@ import type { actorMeta } from '#protocol/subjects/session.ts';
 import { NOTHING, type Asked, type Bus } from '#host/bus/bus.ts';
 import { clock } from '#host/clock.ts';
 import type { StartSpan } from '#host/telemetry/spans.ts';
-import { eventOf } from '../core/message-event.ts';
+import { changesSession, eventOf, needsUpstreams } from '../core/message-event.ts';
 import { type SessionEffect, type SessionEvent, type SessionState, step } from '../core/session.machine.ts';
 import { Mailbox } from './mailbox.ts';
 import type { Held, SessionStore } from './store.ts';
@@ -82,7 +82,6 @@ export class SessionActor {
     return this.#stored.record.principal;
   }
 
-  /** The instance that holds its upstreams. */
   get connector(): string {
     return this.#state.context.upstreams.connector;
   }
@@ -95,7 +94,6 @@ export class SessionActor {
     return clock() - this.#usedAt;
   }
 
-  /** Nothing is under way. */
   get idle(): boolean {
     return this.#mailbox.idle && !this.#stored.writing;
   }
@@ -105,7 +103,14 @@ export class SessionActor {
     const { record } = this.#stored;
     const foreign = principal !== record.principal || (backend !== undefined && !backend.split(',').includes(record.backend));
     if (foreign) return asked.answer.fail(new Fault('gone', 'no such session'));
+    if (this.#overtakes(asked.meta)) return void this.#take(asked);
     if (!this.#mailbox.post(() => this.#take(asked))) asked.answer.fail(new Fault('overloaded', 'too many messages wait for this session'));
+  }
+
+  /** A plain call does not wait for a write that another message waits for: an election takes seconds (A2). */
+  #overtakes({ verb, lost, method }: ActorMeta): boolean {
+    if (!this.#stored.writing || verb !== 'deliver' || lost !== undefined || changesSession(method)) return false;
+    return this.#state.value === 'ready' && this.#stored.record.initialized && !this.#stored.inDoubt && !this.#gone && !this.#forgotten;
   }
 
   /** The clock's turn: expiry, and what the record lacks. */
@@ -154,7 +159,7 @@ export class SessionActor {
     if (meta.lost !== undefined) return this.#retake(asked, meta.lost);
     switch (meta.verb) {
       case 'deliver':
-        return meta.method === 'ping' ? this.#pong(asked) : this.#decide(eventOf(meta.method, payload, this.#deps.now()), asked);
+        return meta.method === 'ping' ? pong(asked) : this.#decide(eventOf(meta.method, payload, this.#deps.now()), asked);
       case 'listen':
         return this.#decide(this.listening ? undefined : { type: 'listened', at: this.#deps.now() }, asked);
       case 'touch':
@@ -170,10 +175,6 @@ export class SessionActor {
     const onward = { ...asked, meta: { ...asked.meta, lost: undefined } };
     const opened = this.#apply({ type: 'upstreamsLost', at: this.#deps.now(), connector: lost }, asked);
     await this.#settle(opened.then(() => this.#take(onward)), asked);
-  }
-
-  #pong(asked: Asked<ActorMeta>): void {
-    asked.answer.end(encode({ jsonrpc: '2.0', id: JSON.parse(asked.meta.id ?? 'null') as Id, result: {} }));
   }
 
   #decide(event: SessionEvent | undefined, asked: Asked<ActorMeta>): void | Promise<void> {
@@ -295,5 +296,4 @@ export class SessionActor {
   }
 }
 
-/** A ping is answered here, and an end is not to fail because they cannot be had. */
-const needsUpstreams = ({ verb, method }: ActorMeta): boolean => verb !== 'close' && verb !== 'kill' && method !== 'ping';
+const pong = ({ answer, meta }: Asked<ActorMeta>): void => answer.end(encode({ jsonrpc: '2.0', id: JSON.parse(meta.id ?? 'null') as Id, result: {} }));
