@@ -255,8 +255,10 @@ class Cluster implements ClusterWorld {
       listen: "127.0.0.1:${member.port}"
       http: "127.0.0.1:${member.monitorPort}"
       max_payload: 8388608
+      ping_interval: "2s"
+      ping_max: 3
       jetstream { store_dir: "${join(member.folder, 'store')}" }
-      cluster { name: parley, listen: "127.0.0.1:${member.routePort}", routes: [ ${routes} ], no_advertise: ${this.#options.advertise === false} }`;
+      cluster { name: parley, ping_interval: "1s", ping_max: 2, listen: "127.0.0.1:${member.routePort}", routes: [ ${routes} ], no_advertise: ${this.#options.advertise === false} }`;
     await writeFile(join(member.folder, 'nats-server.conf'), text);
   }
 

@@ -59,6 +59,11 @@ export interface SessionStore {
   /** @throws Fault `gone` when it cannot be read; with reason `quarantined` for the one who put it aside (R4). */
   read(address: SessionAddress): Promise<Stored | undefined>;
   /**
+   * What any replica has, if it is open: sooner than a read, and possibly stale, so it is only good for a claim, which is
+   * refused then. Never throws.
+   */
+  glance(address: SessionAddress): Promise<Held | undefined>;
+  /**
    * @param impatient fails at once where others wait for an election.
    * @throws Fault `conflict`, reason `moved`, when the session is closed or has another owner.
    */
@@ -108,6 +113,11 @@ export class KvSessionStore implements SessionStore {
     return migrated?.record.state === 'open' && migrated.record.principal === address.principal ? migrated : undefined;
   }
 
+  async glance({ session, principal }: SessionAddress): Promise<Held | undefined> {
+    const found = await this.#direct(sessionKey(principal, session));
+    return found?.record.state === 'open' ? { record: found.record, revision: found.revision } : undefined;
+  }
+
   async save(session: string, record: OpenRecord, revision: number, impatient = false): Promise<number> {
     const key = keyOf(session, record);
     return this.#fenced({ session, record, revision }, (expected) => this.#write(() => this.#kv.update(key, recordText(record, expected), expected), impatient));
@@ -126,22 +136,23 @@ export class KvSessionStore implements SessionStore {
   }
 
   async verify(session: string, record: OpenRecord): Promise<'ours' | 'moved' | 'unknown'> {
-    const found = await this.#glance(keyOf(session, record));
+    const found = (await this.#direct(keyOf(session, record)))?.record;
     if (found === undefined) return 'unknown';
     // A replica that lags shows an earlier epoch.
     return found.state === 'closed' || found.epoch > record.epoch ? 'moved' : 'ours';
   }
 
   async ownerOf({ principal, session }: SessionAddress): Promise<string | undefined> {
-    const found = await this.#glance(sessionKey(principal, session));
+    const found = (await this.#direct(sessionKey(principal, session)))?.record;
     return found?.state === 'open' ? (found.owner ?? undefined) : undefined;
   }
 
   /** What any replica has, if one answers. */
-  async #glance(key: string): Promise<SessionRecord | undefined> {
+  async #direct(key: string): Promise<Stored | undefined> {
     try {
       const entry = await this.#nats.directGet(SESSIONS_BUCKET, key);
-      return entry?.operation === 'PUT' ? readSessionRecord(entry.string()) : undefined;
+      const record = entry?.operation === 'PUT' ? readSessionRecord(entry.string()) : undefined;
+      return entry === undefined || record === undefined ? undefined : { record, revision: entry.revision };
     } catch {
       return undefined;
     }
