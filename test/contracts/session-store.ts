@@ -160,6 +160,33 @@ export function sessionStoreContract(name: string, open: () => Promise<OpenedSto
         expect(await store.read(addressOf(session))).toEqual({ record, revision });
       });
 
+      test('begins with a glance: at what is open, and at nothing else', async () => {
+        const { session, record, revision } = await created();
+        expect(await elsewhere.glance(addressOf(session))).toEqual({ record, revision });
+        expect(await elsewhere.glance(addressOf(session, 'somebody else'))).toBeUndefined();
+        await store.bury(session, record, 'deleted', revision);
+        expect(await elsewhere.glance(addressOf(session))).toBeUndefined();
+        expect(await elsewhere.glance(addressOf(newSession()))).toBeUndefined();
+      });
+
+      test('that began with a stale glance finds out what is so', async () => {
+        const read = await created();
+        await takeOver(elsewhere, read.session, 'worker-2');
+        const lagging: SessionStore = {
+          create: store.create.bind(store),
+          read: store.read.bind(store),
+          glance: async () => read,
+          save: store.save.bind(store),
+          claim: store.claim.bind(store),
+          verify: store.verify.bind(store),
+          ownerOf: store.ownerOf.bind(store),
+          bury: store.bury.bind(store),
+          tend: store.tend.bind(store),
+          list: store.list.bind(store),
+        };
+        expect(await claimSession(lagging, addressOf(read.session), { instance: 'worker-3', owns: async (instance) => instance === 'worker-2' })).toEqual({ owner: 'worker-2' });
+      });
+
       test('of what somebody else wrote since changes nothing, and says so', async () => {
         const read = await created();
         const revision = await store.save(read.session, recordOf({ logLevel: 'debug' }), read.revision);

@@ -13,7 +13,7 @@ import { McpAnswer } from './answer.ts';
 import { openGetStream, polls } from './event-stream.ts';
 import { CALL_MS, type Exchange, OPEN_MS, SESSION_HEADER, invalid, isSessionId, newSessionId, noSession, within } from './exchange.ts';
 import type { ComeBack } from './response-stream.ts';
-import { callWithRemedies, isLost } from './retried-call.ts';
+import { type Trouble, callWithRemedies, isLost } from './retried-call.ts';
 import { sessionMessage } from './session-calls.ts';
 import type { ParsedMessage } from './streamable.ts';
 
@@ -80,7 +80,7 @@ function open(exchange: Exchange, { message, payload }: ParsedMessage): void {
   callWithRemedies<string>(
     {
       ask: (session, attempt) => deps.bus.call(sessionOpen.to({}), { payload, meta: { ...meta, session }, deadline, traceparent }, attempt),
-      remedy: (trouble) => (isLost(trouble) && opens++ < OPENS_MAX ? newSessionId() : undefined),
+      remedy: (trouble) => ((isLost(trouble) || isTaken(trouble)) && opens++ < OPENS_MAX ? newSessionId() : undefined),
       answered: (session) => (opened = session),
     },
     opened,
@@ -88,6 +88,9 @@ function open(exchange: Exchange, { message, payload }: ParsedMessage): void {
   );
   response.onClose(() => answer.gone());
 }
+
+/** Nobody else makes ids: an attempt of ours that seemed lost was not. */
+const isTaken = (trouble: Trouble): boolean => trouble !== 'silent' && trouble.code === 'conflict';
 
 function deliver(exchange: Exchange, { kind, message, payload }: ParsedMessage, session: string): void {
   const { response, world, deps, principal, traceparent } = exchange;

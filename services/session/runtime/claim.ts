@@ -3,7 +3,8 @@
  *
  * O1 A record that names another owner is that owner's, as long as it says so when it is asked. So many who claim at once
  *    make one owner, and the rest are told its name.
- * O2 A write that is refused says that somebody else wrote first: the record is read again.
+ * O2 A write that is refused says that somebody else wrote first, or that the glance it began with was stale: the record is
+ *    read.
  * O3 While the store elects a leader nothing can be claimed; an owner that was only changing to another NATS server is
  *    back long before, and keeps the session. So it is asked all the while, by what any replica says.
  * O4 An owner that does not answer in time is taken for gone. When it was only slow, its next write is refused (store.ts R1).
@@ -55,7 +56,7 @@ async function ownerBack(store: SessionStore, address: SessionAddress, { instanc
 
 async function take(store: SessionStore, address: SessionAddress, claimer: Claimer): Promise<Claimed> {
   for (let tries = 1; tries <= TRIES_MAX; tries += 1) {
-    const stored = await store.read(address);
+    const stored = (tries === 1 ? await store.glance(address) : undefined) ?? (await store.read(address));
     if (stored?.record.state !== 'open') throw new Fault('gone', 'no such session');
     const { record, revision } = stored;
     const { owner } = record;
