@@ -17,7 +17,7 @@ import type { Ready, Weight } from './session-worker.ts';
 import { measureMany, reportMany } from './sessions-many.ts';
 
 const SESSIONS_DEFAULT = 10_000;
-/** What compilers settle on, and a cold worker has not: opened and closed before anything is weighed. */
+/** What compilers settle on, and a cold worker has not: opened, put to rest, called and closed before anything is measured. */
 const WARM_UP = 1_000;
 /** Called one after the other; p99 is the tenth worst. */
 const SAMPLED = 1_000;
@@ -56,6 +56,8 @@ async function measure(count: number, flags: readonly string[]): Promise<Figures
     const asker = new Asker(createNatsBus({ connection, instance: 'ingress-bench', onBug: (error) => console.error(error) }));
     const warmUp = ids(WARM_UP);
     await each(warmUp, (session) => asker.open(session));
+    await ask(worker, 'rest');
+    await each(warmUp, (session) => asker.call(session));
     await each(warmUp, (session) => asker.close(session));
     const empty = await ask(worker, 'weigh');
     const sessions = ids(count);

@@ -12,7 +12,7 @@ const IDLE_MS = 75_000;
 const HEADERS_MAX = 200;
 const IDLE_CHECK_MS = 25;
 /** A connection that was just made has its first request on the way. */
-const FIRST_REQUEST_MS = 250;
+const FIRST_REQUEST_MS = 2_000;
 /** What is left of an ended response must move within this time. */
 const STALLED_MS = 60_000;
 

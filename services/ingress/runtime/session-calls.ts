@@ -111,6 +111,8 @@ export class SessionCalls {
       case 'reopen':
         return { ...plan, lost };
       case 'again':
+        // A worker that held the message is no connector; it may be stopped, and still be asked first.
+        if (instance !== undefined && SERVED_BY_SESSION.test(instance)) return this.#seek({ ...plan, lost }, message);
         return { ...plan, worker: plan.worker === lost ? undefined : plan.worker, lost, again: true };
       case undefined:
         return undefined;
@@ -151,6 +153,8 @@ export class SessionCalls {
     }
   }
 }
+
+const SERVED_BY_SESSION = /^(?:\w+-)*session-/;
 
 const FIRST: Plan = { worker: undefined, lost: undefined, again: false, sought: false };
 
