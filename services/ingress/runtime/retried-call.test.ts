@@ -151,6 +151,22 @@ describe('a call that nobody holds', () => {
     expect(log).toEqual(['asked 1', 'asked 2', 'cancelled 1', 'cancelled 2', 'fail upstream lost']);
   });
 
+  test('whose older attempt said that it would be slow, and died, is asked once more', async () => {
+    const { log, attempts } = world((trouble, plan) => (plan < 3 && (trouble === 'silent' || trouble.facts['reason'] === 'lost') ? plan + 1 : undefined));
+    attempts[0]?.silent?.();
+    attempts[0]?.head?.({ stream: 'sse', log: 'one' });
+    attempts[0]?.fail(new Fault('upstream', 'lost', { reason: 'lost', instance: 'c-1' }));
+    await vi.advanceTimersByTimeAsync(50);
+    expect(log).toEqual(['asked 1', 'asked 2', 'cancelled 2', 'answered by 1', 'head', 'asked 2']);
+  });
+
+  test('of which part has come is not asked again when its holder dies', () => {
+    const { log, attempts } = world((_trouble, plan) => plan + 1);
+    void attempts[0]?.data(OK);
+    attempts[0]?.fail(new Fault('upstream', 'lost', { reason: 'lost', instance: 'c-1' }));
+    expect(log).toEqual(['asked 1', 'answered by 1', 'data ok', 'fail upstream lost']);
+  });
+
   test('is lost when the attempt that had arrived is no more', () => {
     const { log, attempts } = world((trouble, plan) => (trouble === 'silent' || trouble.facts['reason'] === 'lost' ? plan + 1 : undefined));
     attempts[0]?.fail(new Fault('upstream', 'lost', { reason: 'lost', instance: 'c-1' }));

@@ -82,7 +82,8 @@ class RetriedCall<P> implements Call {
     if (!this.#takes(attempt)) return false;
     this.#answering = attempt;
     clearTimeout(this.#givingUp);
-    for (const other of this.#open) if (other !== attempt) other.call?.cancel();
+    for (const other of this.#open.splice(0)) if (other !== attempt) other.call?.cancel();
+    this.#open.push(attempt);
     this.planner.answered?.(attempt.plan);
     return true;
   }
@@ -126,6 +127,7 @@ class RetriedCall<P> implements Call {
     const ready = pauses < 0 ? undefined : new Promise((resolve) => setTimeout(resolve, PAUSE_MS * 2 ** pauses));
     Promise.all([remedy, ready]).then(
       ([plan]) => {
+        this.#looking = false;
         if (!this.#over && this.#answering === undefined) this.ask(plan);
       },
       (error: unknown) => {
