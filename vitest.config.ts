@@ -1,4 +1,7 @@
-import { defineConfig } from 'vitest/config';
+import { configDefaults, defineConfig } from 'vitest/config';
+
+/** Minutes of elections of leaders, of which some take twice as long as most: run by `npm run test:cluster`. */
+const LONG = 'test/integration/cluster-parley.test.ts';
 
 /**
  * Three projects, run one after the other: what needs no other process, what looks at the tree, and what starts servers.
@@ -29,6 +32,7 @@ export default defineConfig({
         test: {
           name: 'integration',
           include: ['test/{integration,contracts}/**/*.test.ts'],
+          exclude: process.env['TEST_LONG'] === '1' ? configDefaults.exclude : [...configDefaults.exclude, LONG],
           testTimeout: 60_000,
           hookTimeout: 60_000,
           maxWorkers: 2,
