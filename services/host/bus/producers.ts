@@ -7,6 +7,8 @@ import { ticks } from './tick.ts';
 import { unfoldReply } from './wire.ts';
 
 const HELD_TICKS = ticks(HELD_MS);
+/** A server that is stopped is left after 3 to 4.5 s (host/nats/connect.ts); what was sent to it in that time is sent again. */
+const REPEATED_TICKS = ticks(6_000);
 /** Of one asker. */
 const RECENT_MAX = 256;
 const RECENT_BYTES_MAX = 4 * 1024 * 1024;
@@ -26,7 +28,7 @@ export class RemoteProducers {
 
   open(folded: string): RemoteProducer {
     const reply = unfoldReply(folded);
-    const producer = new RemoteProducer({ outbox: this.#outbox, reply, instance: this.#instance, due: this.#tick + HELD_TICKS, ended: (frames) => this.#recent.add(reply, frames) });
+    const producer = new RemoteProducer({ outbox: this.#outbox, reply, instance: this.#instance, due: this.#tick + HELD_TICKS, ended: (frames) => this.#recent.add(reply, frames, this.#tick) });
     this.#open.set(reply, producer);
     producer.whenClosed(() => {
       if (this.#open.get(reply) === producer) this.#open.delete(reply);
@@ -60,9 +62,16 @@ export class RemoteProducers {
     }
   }
 
-  /** The connection is back: askers may wonder, and what they said may have been lost. */
+  /**
+   * The connection is back: what was said last on the lost one may never have left the server that was lost, and an asker on
+   * another server does not know that it has anything to ask for.
+   */
   regained(): void {
-    for (const producer of this.#open.values()) producer.sayHeld();
+    for (const producer of this.#open.values()) {
+      producer.sayHeld();
+      producer.repeatFrom(0);
+    }
+    this.#recent.repeatSince(this.#tick - REPEATED_TICKS, this.#outbox);
   }
 
   /** Stopped is not dead: an asker that goes on misses nothing. */
@@ -83,9 +92,9 @@ export class RemoteProducers {
 class RecentEnds {
   readonly #askers = new Map<string, { readonly ends: End[]; bytes: number }>();
 
-  add(reply: string, frames: readonly SentFrame[]): void {
+  add(reply: string, frames: readonly SentFrame[], at: number): void {
     const kept = this.#of(reply.slice(0, reply.lastIndexOf('.')));
-    kept.ends.push({ reply, frames });
+    kept.ends.push({ reply, frames, at });
     kept.bytes += bytesOf(frames);
     while (kept.ends.length > RECENT_MAX || kept.bytes > RECENT_BYTES_MAX) kept.bytes -= bytesOf(kept.ends.shift()?.frames ?? []);
   }
@@ -93,6 +102,11 @@ class RecentEnds {
   repeat(reply: string, next: number, outbox: Outbox): void {
     const end = this.#askers.get(reply.slice(0, reply.lastIndexOf('.')))?.ends.find((one) => one.reply === reply);
     for (const frame of end?.frames ?? []) if (frame.seq >= next) outbox.post(frame);
+  }
+
+  repeatSince(tick: number, outbox: Outbox): void {
+    const ends = [...this.#askers.values()].flatMap((asker) => asker.ends);
+    for (const frame of ends.filter(({ at }) => at >= tick).flatMap(({ frames }) => frames)) outbox.post(frame);
   }
 
   #of(asker: string): { readonly ends: End[]; bytes: number } {
@@ -108,6 +122,8 @@ class RecentEnds {
 interface End {
   readonly reply: string;
   readonly frames: readonly SentFrame[];
+  /** Tick of the bus. */
+  readonly at: number;
 }
 
 function bytesOf(frames: readonly SentFrame[]): number {
