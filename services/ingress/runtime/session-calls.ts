@@ -19,7 +19,7 @@ import { type Trouble, callWithRemedies } from './retried-call.ts';
 /** A claim is a read and a write; it may wait for the election of a leader. */
 const CLAIM_MS = 12_000;
 /** A claim that reached a worker which is stopped is made again: most of the others are not. */
-const CLAIMS_MAX = 4;
+const CLAIMS_MAX = 10;
 /** Sessions that are addressed at a worker by name; the oldest is forgotten. */
 const ADDRESSED_MAX = 10_000;
 
