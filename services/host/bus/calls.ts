@@ -18,7 +18,7 @@ import { ticks } from './tick.ts';
 /** A dead holder may have passed the call on just before. */
 const LAST_SEEK_TICKS = ticks(150);
 /** After an outage: others may come back a little later than we do. */
-const REGAIN_TICKS = ticks(1_200);
+const REGAIN_TICKS = ticks(800);
 const GAP_TICKS = ticks(600);
 
 export class RemoteCalls {

@@ -13,8 +13,8 @@ import { faultHeaders, frameHeaders, metaHeaders } from './wire.ts';
 export const HEADER_BYTES_MAX = 64 * 1024;
 
 const WATCH_TICKS = ticks(HELD_MS);
-export const SEEK_TICKS = ticks(500);
-const SILENT_TICKS = ticks(900);
+export const SEEK_TICKS = ticks(350);
+const SILENT_TICKS = ticks(650);
 
 export const tooLarge = (bytes: number, bytesMax: number): Fault =>
   new Fault('upstream', `a message of ${bytes} bytes is larger than NATS carries (max_payload ${bytesMax})`, { reason: 'payload' });

@@ -6,7 +6,7 @@
 import { clock } from '../clock.ts';
 
 /** Less than an asker waits before it asks again (calls.ts). */
-const STOPPED_MS = 700;
+const STOPPED_MS = 500;
 const ROUND_TRIP_MS = 2_000;
 
 interface Held {
