@@ -1,38 +1,26 @@
 /** The clock of a machine is set an hour forward while calls are in flight: deadlines and waits must not notice. */
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { stringify } from 'yaml';
 import { startEverything, type Everything } from '../fixtures/everything/main.ts';
-import { startCommand, type Command } from '../world/command.ts';
-import { startNats, type NatsWorld } from '../world/nats.ts';
-import { freePort } from '../world/port.ts';
+import type { Command } from '../world/command.ts';
+import { startServices, type Services } from '../world/services.ts';
 import { callModern, modernOf, openLegacy, openStream, rpc, textOf } from '../world/wire.ts';
 
 const SLOW_MS = 3_000;
 
-let nats: NatsWorld;
+let services: Services;
 let everything: Everything;
-let folder: string;
 let url: string;
-const running: Command[] = [];
+let running: Command[];
 
 beforeAll(async () => {
-  [nats, everything, folder] = await Promise.all([startNats(), startEverything(), mkdtemp(join(tmpdir(), 'parley-clock-'))]);
-  const port = await freePort();
-  url = `http://127.0.0.1:${port}/mcp`;
-  const config = join(folder, 'config.yaml');
-  await writeFile(config, stringify({ mcp: { port, targets: [{ name: 'everything', mcp: { host: everything.url } }] } }));
-  const preload = `--import=${new URL('../world/jumping-clock.mjs', import.meta.url).href}`;
-  for (const args of [['policy', 'session', 'connector', '-f', config], ['ingress']]) {
-    running.push(startCommand(['run', ...args], { NATS_URL: nats.url, NODE_OPTIONS: preload }));
-  }
-  await Promise.all(running.map((command) => command.line(/^ready after/)));
+  everything = await startEverything();
+  services = await startServices(everything.url, { NODE_OPTIONS: `--import=${new URL('../world/jumping-clock.mjs', import.meta.url).href}` });
+  ({ url } = services);
+  running = await Promise.all([services.start('session', 'connector'), services.start('ingress')]);
 });
 afterAll(async () => {
-  await Promise.all(running.map((command) => command.stop()));
-  await Promise.all([nats.stop(), everything.close(), rm(folder, { recursive: true, force: true })]);
+  await services.stop();
+  await everything.close();
 });
 
 describe('a clock that jumps an hour', () => {

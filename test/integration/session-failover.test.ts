@@ -1,61 +1,32 @@
 /** Sessions outlive the processes that serve them: workers and connectors are killed while a client holds its session. */
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { connect, type NatsConnection } from '@nats-io/transport-node';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { stringify } from 'yaml';
-import { auditEvent, type AuditData } from '#protocol/audit/event.ts';
+import type { AuditData } from '#protocol/audit/event.ts';
 import { SESSIONS_BUCKET, type SessionRecord, readSessionRecord, sessionKey } from '#protocol/records/session.ts';
 import { Kvm } from '@nats-io/kv';
 import { startMisbehaving, type MisbehavingHttp } from '../fixtures/misbehaving/http.ts';
 import type { Rpc } from '../fixtures/misbehaving/moods.ts';
-import { startCommand, type Command } from '../world/command.ts';
-import { startNats, type NatsWorld } from '../world/nats.ts';
+import type { Command } from '../world/command.ts';
 import { eventually } from '../world/parley.ts';
-import { freePort } from '../world/port.ts';
+import { kill, startServices, type Services } from '../world/services.ts';
 import { callOf, openLegacy, openStream, rpc, type EventStream, type LegacySession } from '../world/wire.ts';
 
-let nats: NatsWorld;
-let bare: NatsConnection;
+let services: Services;
 let server: MisbehavingHttp;
-let folder: string;
 let url: string;
-const audit: AuditData[] = [];
-const running: Command[] = [];
 
 beforeAll(async () => {
-  [nats, server, folder] = await Promise.all([startNats(), startMisbehaving({ era: 'legacy' }), mkdtemp(join(tmpdir(), 'parley-failover-'))]);
-  bare = await connect({ servers: nats.url });
-  bare.subscribe('audit.>', { callback: (_error, message) => void audit.push(auditEvent.parse(message.json()).data) });
-  const port = await freePort();
-  url = `http://127.0.0.1:${port}/mcp`;
-  const config = join(folder, 'config.yaml');
-  await writeFile(config, stringify({ mcp: { port, targets: [{ name: 'fixture', mcp: { host: server.url } }] } }));
-  await start(['run', 'policy', '-f', config]);
-  await start(['run', 'ingress']);
+  server = await startMisbehaving({ era: 'legacy' });
+  services = await startServices(server.url);
+  ({ url } = services);
+  await services.start('ingress');
 });
 afterAll(async () => {
-  await Promise.all(running.map((command) => command.stop()));
-  await bare.close();
-  await Promise.all([nats.stop(), server.close(), rm(folder, { recursive: true, force: true })]);
+  await services.stop();
+  await server.close();
 });
 
-async function start(args: readonly string[]): Promise<Command> {
-  const command = startCommand(args, { NATS_URL: nats.url });
-  running.push(command);
-  await command.line(/^ready after/);
-  return command;
-}
-
-/** As a crash: no goodbye. */
-async function kill(command: Command): Promise<void> {
-  command.signal('SIGKILL');
-  await command.ended;
-}
-
 async function recordOf(session: string): Promise<SessionRecord | undefined> {
-  const kv = await new Kvm(bare).open(SESSIONS_BUCKET);
+  const kv = await new Kvm(services.bare).open(SESSIONS_BUCKET);
   const entry = await kv.get(sessionKey('anonymous', session));
   return entry === null ? undefined : readSessionRecord(entry.string());
 }
@@ -83,7 +54,7 @@ const LOOKING: ReadonlySet<string> = new Set(['server/discover', 'tools/list']);
 
 /** The stream names a session by the start of its id: the whole of it is a key. */
 const audited = (kind: AuditData['kind'], session: string): Promise<AuditData> =>
-  eventually(`${kind} of the session`, () => audit.find((event) => event.kind === kind && event.session !== undefined && session.startsWith(event.session)));
+  eventually(`${kind} of the session`, () => services.audit.map(({ data }) => data).find((event) => event.kind === kind && event.session !== undefined && session.startsWith(event.session)));
 
 describe('a session', () => {
   let connectors: [Command, Command];
@@ -91,11 +62,11 @@ describe('a session', () => {
   let session: LegacySession;
 
   beforeEach(async () => {
-    const [first, worker] = await Promise.all([start(['run', 'connector']), start(['run', 'session'])]);
+    const [first, worker] = await Promise.all([services.start('connector'), services.start('session')]);
     session = await openLegacy(url);
     await session.send(rpc('logging/setLevel', { level: 'warning' }));
     await session.send(rpc('resources/subscribe', { uri: 'test://one' }));
-    const [second, other] = await Promise.all([start(['run', 'connector']), start(['run', 'session'])]);
+    const [second, other] = await Promise.all([services.start('connector'), services.start('session')]);
     connectors = [first, second];
     workers = [worker, other];
   });
@@ -184,7 +155,7 @@ describe('a session', () => {
       expect((await session.send(message)).json?.error).toBeDefined();
     }
     expect(performance.now() - began).toBeLessThan(5_000);
-    connectors = [await start(['run', 'connector']), connectors[1]];
+    connectors = [await services.start('connector'), connectors[1]];
     expect(await session.call('echo', { message: 'back' })).toBe('back');
   });
 

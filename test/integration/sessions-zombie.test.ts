@@ -2,60 +2,34 @@
  * A session worker that is stopped (SIGSTOP) while it owns a session, and goes on after another has taken it over: it must do
  * no harm. PARLEY_TEST_ZOMBIE_MS keeps it stopped for longer than the calls take.
  */
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
-import { connect, type NatsConnection } from '@nats-io/transport-node';
 import { Kvm } from '@nats-io/kv';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { stringify } from 'yaml';
-import { auditEvent, type AuditData } from '#protocol/audit/event.ts';
 import { type OpenRecord, SESSIONS_BUCKET, readSessionRecord, sessionKey } from '#protocol/records/session.ts';
 import { startMisbehaving, type MisbehavingHttp } from '../fixtures/misbehaving/http.ts';
-import { startCommand, type Command } from '../world/command.ts';
-import { startNats, type NatsWorld } from '../world/nats.ts';
 import { eventually } from '../world/parley.ts';
-import { freePort } from '../world/port.ts';
+import { startServices, type Services } from '../world/services.ts';
 import { openLegacy, rpc } from '../world/wire.ts';
 
 const STOPPED_MS = Number(process.env['PARLEY_TEST_ZOMBIE_MS'] ?? 0);
 
-let nats: NatsWorld;
-let bare: NatsConnection;
+let services: Services;
 let server: MisbehavingHttp;
-let folder: string;
 let url: string;
-const audit: AuditData[] = [];
-const running: Command[] = [];
 
 beforeAll(async () => {
-  [nats, server, folder] = await Promise.all([startNats(), startMisbehaving({ era: 'legacy' }), mkdtemp(join(tmpdir(), 'parley-zombie-'))]);
-  bare = await connect({ servers: nats.url });
-  bare.subscribe('audit.>', { callback: (_error, message) => void audit.push(auditEvent.parse(message.json()).data) });
-  const port = await freePort();
-  url = `http://127.0.0.1:${port}/mcp`;
-  const config = join(folder, 'config.yaml');
-  await writeFile(config, stringify({ mcp: { port, targets: [{ name: 'fixture', mcp: { host: server.url } }] } }));
-  await start(['run', 'policy', '-f', config]);
-  await Promise.all([start(['run', 'ingress']), start(['run', 'connector'])]);
+  server = await startMisbehaving({ era: 'legacy' });
+  services = await startServices(server.url);
+  ({ url } = services);
+  await Promise.all([services.start('ingress'), services.start('connector')]);
 });
 afterAll(async () => {
-  for (const command of running) command.signal('SIGCONT');
-  await Promise.all(running.map((command) => command.stop()));
-  await bare.close();
-  await Promise.all([nats.stop(), server.close(), rm(folder, { recursive: true, force: true })]);
+  await services.stop();
+  await server.close();
 });
 
-async function start(args: readonly string[]): Promise<Command> {
-  const command = startCommand(args, { NATS_URL: nats.url });
-  running.push(command);
-  await command.line(/^ready after/);
-  return command;
-}
-
 async function recordOf(session: string): Promise<OpenRecord> {
-  const entry = await (await new Kvm(bare).open(SESSIONS_BUCKET)).get(sessionKey('anonymous', session));
+  const entry = await (await new Kvm(services.bare).open(SESSIONS_BUCKET)).get(sessionKey('anonymous', session));
   const record = readSessionRecord(entry?.string() ?? '');
   if (record?.state !== 'open') throw new Error('the session is not open');
   return record;
@@ -65,10 +39,10 @@ async function recordOf(session: string): Promise<OpenRecord> {
 const effects = (message: string): number => server.seen.filter(({ rpc: asked }) => (asked?.params?.['arguments'] as { message?: string } | undefined)?.message === message).length;
 
 test('a worker that was stopped and goes on does no harm: no call runs twice, the session stays with its new owner, the old one lets go', async () => {
-  const zombie = await start(['run', 'session']);
+  const zombie = await services.start('session');
   const session = await openLegacy(url);
   const { owner: zombieName } = await recordOf(session.id);
-  await start(['run', 'session']);
+  await services.start('session');
   zombie.signal('SIGSTOP');
   const said: string[] = [];
   const say = (message: string): Promise<string | undefined> => {
@@ -85,7 +59,7 @@ test('a worker that was stopped and goes on does no harm: no call runs twice, th
   const waking = Array.from({ length: 20 }, (_, n) => say(`as it wakes ${n}`));
   zombie.signal('SIGCONT');
   expect(await Promise.all(waking)).toEqual(said.slice(-20));
-  await eventually('the old owner to let go', () => audit.find(({ kind, session: start }) => kind === 'session_moved' && start !== undefined && session.id.startsWith(start)));
+  await eventually('the old owner to let go', () => services.audit.map(({ data }) => data).find(({ kind, session: start }) => kind === 'session_moved' && start !== undefined && session.id.startsWith(start)));
   expect((await session.send(rpc('logging/setLevel', { level: 'error' }))).json?.error).toBeUndefined();
   expect(await Promise.all(Array.from({ length: 20 }, (_, n) => say(`afterwards ${n}`)))).toEqual(said.slice(-20));
   expect(await recordOf(session.id)).toMatchObject({ epoch: 2, owner: taken.owner, logLevel: 'error' });
