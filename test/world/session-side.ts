@@ -255,7 +255,7 @@ export class SideSession {
     const kept: Kept[] = [];
     const late = setTimeout(() => messages.stop(), 20_000);
     for await (const message of messages) {
-      const { seq, last, by, id } = readMeta(message as unknown as Parameters<typeof readMeta>[0]);
+      const { seq, last, by, id } = readMeta(message);
       kept.push({ seq: Number(seq), last: last === '1', by, id, message: message.data.length === 0 ? undefined : (parseJson(message.data) as Message) });
       if (last === '1') break;
     }

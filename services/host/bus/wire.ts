@@ -30,7 +30,7 @@ export function metaHeaders(meta: Meta): MsgHdrs {
   return out;
 }
 
-export function readMeta(message: Pick<Msg, 'headers'>): Record<string, string> {
+export function readMeta(message: { readonly headers?: MsgHdrs | undefined }): Record<string, string> {
   const meta: Record<string, string> = {};
   for (const [key, values] of message.headers ?? []) meta[key] = decodeValue(values[0] ?? '');
   return meta;

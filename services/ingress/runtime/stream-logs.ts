@@ -132,7 +132,7 @@ async function* framesOf(messages: ConsumerMessages, done: () => void): AsyncIte
 }
 
 function frameOf({ seq, data }: Pick<JsMsg, 'seq' | 'data'>, headers: MsgHdrs | undefined): KeptFrame {
-  const { seq: number, last, by, id } = readMeta(headers === undefined ? {} : { headers });
+  const { seq: number, last, by, id } = readMeta({ headers });
   return { position: seq, number: number === undefined ? undefined : Number(number), payload: data, last: last === '1', by, id };
 }
 
