@@ -7,7 +7,8 @@ import type { NatsHandle } from '#host/host.ts';
 import { type OpenRecord, QUARANTINE_BUCKET, SESSIONS_BUCKET, TOMBSTONE_S, sessionKey } from '#protocol/records/session.ts';
 import { type Held, KvSessionStore } from '../../services/session/runtime/store.ts';
 import { startNats, type NatsWorld } from '../world/nats.ts';
-import { addressOf, listed, newSession, recordOf, sessionStoreContract } from './session-store.ts';
+import { addressOf, listed, newSession, recordOf } from './session-bench.ts';
+import { sessionStoreContract } from './session-store.ts';
 
 const KIB = 1024;
 

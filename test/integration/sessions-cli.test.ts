@@ -4,7 +4,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { auditEvent, type AuditData } from '#protocol/audit/event.ts';
 import { SESSIONS_BUCKET, sessionKey } from '#protocol/records/session.ts';
 import { KvSessionStore } from '../../services/session/runtime/store.ts';
-import { newSession, recordOf } from '../contracts/session-store.ts';
+import { newSession, recordOf } from '../contracts/session-bench.ts';
 import { startMisbehaving, type MisbehavingHttp } from '../fixtures/misbehaving/http.ts';
 import { runCommand, type Ended } from '../world/command.ts';
 import { startNats, type NatsWorld } from '../world/nats.ts';

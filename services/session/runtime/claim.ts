@@ -13,6 +13,9 @@ import { Fault } from '#protocol/faults/fault.ts';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Held, SessionAddress, SessionStore } from './store.ts';
 
+/** What a claim needs of the store. */
+export type ClaimStore = Pick<SessionStore, 'read' | 'glance' | 'claim'>;
+
 const TRIES_MAX = 5;
 /** A claim that is no trouble is over by then. */
 const ASK_AGAIN_MS = 200;
@@ -32,7 +35,7 @@ export interface Claimer {
 }
 
 /** @throws Fault `gone` when this principal has no such session, `overloaded` when the store cannot be reached. */
-export async function claimSession(store: SessionStore, address: SessionAddress, claimer: Claimer): Promise<Claimed> {
+export async function claimSession(store: ClaimStore, address: SessionAddress, claimer: Claimer): Promise<Claimed> {
   const over = new AbortController();
   const taken = take(store, address, claimer);
   try {
@@ -45,16 +48,16 @@ export async function claimSession(store: SessionStore, address: SessionAddress,
 }
 
 /** O3. Never resolves when nobody comes back. */
-async function ownerBack(store: SessionStore, address: SessionAddress, { instance, owns }: Claimer, signal: AbortSignal): Promise<Claimed> {
+async function ownerBack(store: ClaimStore, address: SessionAddress, { instance, owns }: Claimer, signal: AbortSignal): Promise<Claimed> {
   for (;;) {
     await delay(ASK_AGAIN_MS);
     if (signal.aborted) return new Promise(() => undefined);
-    const owner = await store.ownerOf(address);
-    if (owner !== undefined && owner !== instance && (await owns(owner, address))) return { owner };
+    const owner = (await store.glance(address))?.record.owner ?? instance;
+    if (owner !== instance && (await owns(owner, address))) return { owner };
   }
 }
 
-async function take(store: SessionStore, address: SessionAddress, claimer: Claimer): Promise<Claimed> {
+async function take(store: ClaimStore, address: SessionAddress, claimer: Claimer): Promise<Claimed> {
   for (let tries = 1; tries <= TRIES_MAX; tries += 1) {
     const stored = (tries === 1 ? await store.glance(address) : undefined) ?? (await store.read(address));
     if (stored?.record.state !== 'open') throw new Fault('gone', 'no such session');

@@ -72,8 +72,6 @@ export interface SessionStore {
   claim(session: string, read: Held, owner: string): Promise<Held | undefined>;
   /** Whether a record may still be taken for ours, in a second at most; unknown = nobody could be asked. Never throws. */
   verify(session: string, record: OpenRecord): Promise<'ours' | 'moved' | 'unknown'>;
-  /** Who owns it as any replica says, in a second at most; undefined = nobody, or it cannot be known. Never throws. */
-  ownerOf(address: SessionAddress): Promise<string | undefined>;
   /** @throws Fault as `save`. */
   bury(session: string, record: OpenRecord, reason: CloseReason, revision: number): Promise<void>;
   /** Does what a read would have done with what lies under a key (R4, R5). @throws Fault as `read`. */
@@ -140,11 +138,6 @@ export class KvSessionStore implements SessionStore {
     if (found === undefined) return 'unknown';
     // A replica that lags shows an earlier epoch.
     return found.state === 'closed' || found.epoch > record.epoch ? 'moved' : 'ours';
-  }
-
-  async ownerOf({ principal, session }: SessionAddress): Promise<string | undefined> {
-    const found = (await this.#direct(sessionKey(principal, session)))?.record;
-    return found?.state === 'open' ? (found.owner ?? undefined) : undefined;
   }
 
   /** What any replica has, if one answers. */
