@@ -4,6 +4,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } fr
 import type { Bus, WhyStopped } from '#host/bus/bus.ts';
 import { createNatsBus } from '#host/bus/nats.ts';
 import { clock } from '#host/clock.ts';
+import { alive, inbox, serviceOf } from '#protocol/subjects/frames.ts';
 import { startNats, type NatsWorld } from '../world/nats.ts';
 import { childOf, type Child } from '../world/child.ts';
 import { eventually } from '../world/parley.ts';
@@ -39,6 +40,34 @@ async function open(): Promise<Opened> {
   const bus = createNatsBus({ connection, instance: `live-${instances}`, onBug: (error) => expect.unreachable(String(error)) });
   await connection.flush();
   return { bus, connection };
+}
+
+/** Resolves when a call of this bus is said to be held. */
+function held({ bus: { instance } }: Opened): Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const heard = other.connection.subscribe(inbox.to({ service: serviceOf(instance), instance, call: '0' }).replace(/0$/, '*'), {
+    callback: (_error, { headers }) => {
+      if (headers?.get('frame') !== 'held') return;
+      heard.unsubscribe();
+      resolve();
+    },
+  });
+  return promise;
+}
+
+/** Resolves when somebody has asked so many times whether this process lives: ten times a second, while a call is watched. */
+function pinged({ bus: { instance } }: Opened, times: number): Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  let left = times;
+  const heard = asker.connection.subscribe(alive.to({ service: serviceOf(instance), instance }), {
+    callback: () => {
+      left -= 1;
+      if (left > 0) return;
+      heard.unsubscribe();
+      resolve();
+    },
+  });
+  return promise;
 }
 
 /** A receiver that counts how often it was told that nobody holds its call. */
@@ -84,7 +113,7 @@ describe('the process that holds a call', () => {
     asker.bus.call(subjectOf('slow'), question(), ear);
     const { answer } = await came;
     // Longer than any of the waits that end in `lost`.
-    await new Promise((resolve) => setTimeout(resolve, 2_500));
+    await pinged(server, 25);
     answer.end(bytes('at last'));
     expect(await ear.done).toBeUndefined();
     expect([ear.silences, ear.heard]).toEqual([0, ['end at last']]);
@@ -92,18 +121,18 @@ describe('the process that holds a call', () => {
 
   test('may be another than the one that was asked, which passed it on and died', async () => {
     server.bus.serve(subjectOf('door'), (asked) => {
-      // Long enough to say that it holds the call.
-      setTimeout(() => {
+      void held(asker).then(async () => {
         server.bus.forward(asked, subjectOf('room'), {});
-        void server.bus.flush().then(() => server.connection.close());
-      }, 400);
+        await server.bus.flush();
+        await server.connection.close();
+      });
     });
     const came = nextAsked(other.bus, 'room');
     await Promise.all([server.bus.flush(), other.bus.flush()]);
     const ear = new PatientEar();
     asker.bus.call(subjectOf('door'), question(), ear);
     const { answer } = await came;
-    await new Promise((resolve) => setTimeout(resolve, 2_000));
+    await pinged(other, 15);
     answer.end(bytes('from the room'));
     expect(await ear.done).toBeUndefined();
     expect([ear.silences, ear.heard]).toEqual([0, ['end from the room']]);
@@ -184,7 +213,7 @@ describe('a process that is stopped and goes on', () => {
 
   test('is given up after a while by who waits for it', async () => {
     const { ear } = ask('hang');
-    await new Promise((resolve) => setTimeout(resolve, 500));
+    await held(asker);
     child.signal('SIGSTOP');
     expect(await ear.done).toMatchObject({ ...LOST, facts: { instance: 'sleeper-1' } });
     child.signal('SIGCONT');
