@@ -1,19 +1,22 @@
 /**
  * The policies of one place (a listener, a route, a backend) as one function. Compiled once per generation; a call pays
- * one function call per policy and nothing else, unless two policies add headers to the same response.
+ * one function call per policy and nothing else, unless two policies add something, or one has to wait.
  */
 import { Fault } from '#protocol/faults/fault.ts';
 import type { PolicyDocuments } from '#protocol/config/generation.ts';
 import { ORDER, implemented } from './order.ts';
 import type { PolicyId } from './order.ts';
 import { pass } from './policy.ts';
-import type { CompiledPolicy, HeaderList, Phase, PolicyCall, PolicyDeps, Rewrite, Verdict } from './policy.ts';
+import type { Answer, CompiledPolicy, Deny, Facts, Judging, Pass, Phase, PolicyCall, PolicyDeps, Rewrite, Verdict } from './policy.ts';
 
 export interface Chain {
   /** True when there is nothing to apply: `apply` then always passes. */
   readonly empty: boolean;
-  /** One verdict for all: the first deny or answer, carrying the headers earlier policies asked for; else rewrite or pass. */
-  apply(call: PolicyCall): Verdict;
+  /**
+   * One verdict for all: the first deny or answer, carrying the headers earlier policies asked for; else pass, or a rewrite with
+   * all that they asked for and found out. A promise only when a policy made one. @param facts what is known before.
+   */
+  apply(call: PolicyCall, facts: Facts): Judging;
   /** Whether any policy here names this origin as trusted; false when none speaks of origins. */
   trustsOrigin(origin: string): boolean;
 }
@@ -49,24 +52,46 @@ export function composeChain(policies: readonly CompiledPolicy[]): Chain {
   const trusting = policies.flatMap(({ trustsOrigin }) => (trustsOrigin === undefined ? [] : [trustsOrigin]));
   return {
     empty: false,
-    apply: policies.length === 1 ? (call) => first.apply(call) : (call) => applyAll(policies, call),
+    apply: policies.length === 1 ? (call, facts) => first.apply(call, facts) : (call, facts) => applyFrom(0, { policies, call, known: facts, so: pass }),
     trustsOrigin: (origin) => trusting.some((trusts) => trusts(origin)),
   };
 }
 
-function applyAll(policies: readonly CompiledPolicy[], call: PolicyCall): Verdict {
-  let rewrite: Rewrite | undefined;
-  for (const policy of policies) {
-    const verdict = policy.apply(call);
-    if (verdict.kind === 'pass') continue;
-    if (verdict.kind !== 'rewrite') return rewrite === undefined ? verdict : carrying(rewrite.responseHeaders, verdict);
-    rewrite = rewrite === undefined ? verdict : { kind: 'rewrite', responseHeaders: [...rewrite.responseHeaders, ...verdict.responseHeaders] };
+/** Where a call stands in its chain. */
+interface Progress {
+  readonly policies: readonly CompiledPolicy[];
+  readonly call: PolicyCall;
+  /** All that is known so far. */
+  readonly known: Facts;
+  /** What the policies before agreed on. */
+  readonly so: Pass | Rewrite;
+}
+
+function applyFrom(index: number, progress: Progress): Judging {
+  const { policies, call } = progress;
+  let { known, so } = progress;
+  for (let at = index; at < policies.length; at += 1) {
+    const verdict = (policies[at] as CompiledPolicy).apply(call, known);
+    if (verdict instanceof Promise) return verdict.then((late) => (goesOn(late) ? applyFrom(at + 1, { policies, call, ...after(known, so, late) }) : carrying(so, late)));
+    if (!goesOn(verdict)) return carrying(so, verdict);
+    if (verdict.kind === 'rewrite') ({ known, so } = after(known, so, verdict));
   }
-  return rewrite ?? pass;
+  return so;
+}
+
+const goesOn = (verdict: Verdict): verdict is Pass | Rewrite => verdict.kind === 'pass' || verdict.kind === 'rewrite';
+
+function after(known: Facts, so: Pass | Rewrite, verdict: Pass | Rewrite): Pick<Progress, 'known' | 'so'> {
+  if (verdict.kind === 'pass') return { known, so };
+  if (so.kind === 'pass') return { known: verdict.facts === undefined ? known : { ...known, ...verdict.facts }, so: verdict };
+  const responseHeaders = [...so.responseHeaders, ...verdict.responseHeaders];
+  if (verdict.facts === undefined) return { known, so: { ...so, responseHeaders } };
+  return { known: { ...known, ...verdict.facts }, so: { kind: 'rewrite', responseHeaders, facts: { ...so.facts, ...verdict.facts } } };
 }
 
 /** A verdict that ends the call, with the headers that earlier verdicts asked for in front of its own. */
-function carrying(earlier: HeaderList, verdict: Exclude<Verdict, Rewrite | { kind: 'pass' }>): Verdict {
-  if (verdict.kind === 'deny') return { ...verdict, responseHeaders: [...earlier, ...verdict.responseHeaders] };
-  return { ...verdict, headers: [...earlier, ...verdict.headers] };
+function carrying(so: Pass | Rewrite, verdict: Deny | Answer): Deny | Answer {
+  if (so.kind === 'pass' || so.responseHeaders.length === 0) return verdict;
+  if (verdict.kind === 'deny') return { ...verdict, responseHeaders: [...so.responseHeaders, ...verdict.responseHeaders] };
+  return { ...verdict, headers: [...so.responseHeaders, ...verdict.headers] };
 }

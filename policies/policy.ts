@@ -2,15 +2,16 @@
  * What a policy is: a schema for its part of the configuration, and a way to turn that part, once per generation, into a
  * plain function that is called many times.
  *
- * P1 `apply` decides and does nothing else. The call is read, never changed; clock and counters come in as `deps`.
- * P2 A policy's no is a verdict. An exception from `apply` is a bug, never a decision.
+ * P1 `apply` decides and does nothing else. The call is read, never changed; clock, counters and keys come in as `deps`.
+ * P2 A policy's no is a verdict. An exception from `apply`, or a promise of its that fails, is a bug: the call ends with an
+ *    error, as nobody said that it may go on.
  * P3 Messages of a schema do not quote the value they complain about: it may have come from the environment.
  */
 import type { z } from 'zod';
 
 export type Phase = 'gateway' | 'route' | 'backend';
 
-/** The request as policies see it. */
+/** The request as policies see it. What earlier policies found out about it is in Facts. */
 export interface PolicyCall {
   readonly method: string;
   /** Without the query. */
@@ -23,6 +24,24 @@ export interface PolicyCall {
   readonly headers: Readonly<Record<string, string | readonly string[] | undefined>>;
 }
 
+/**
+ * What policies proved about a call so far, under the names that rules know it by. A policy adds to it with its verdict; later
+ * policies read it, those of the route what those of the gateway found out too.
+ */
+export interface Facts {
+  /** Who calls, as the last policy says that proved it. Absent: nobody proved anything. */
+  readonly principal?: string;
+  /** Claims of a verified token. */
+  readonly jwt?: Readonly<Record<string, unknown>>;
+  /** What the operator wrote beside the key that was presented. */
+  readonly apiKey?: Readonly<Record<string, unknown>>;
+  readonly basicAuth?: { readonly username: string };
+  /** What an external authorizer said beside its yes. */
+  readonly extauthz?: Readonly<Record<string, unknown>>;
+}
+
+export const NO_FACTS: Facts = Object.freeze({});
+
 /** Name (lower case) and value. A header is set, replacing what was there; `vary` is added to instead. */
 export type HeaderList = readonly (readonly [name: string, value: string])[];
 
@@ -32,36 +51,51 @@ export interface Pass {
   readonly kind: 'pass';
 }
 
+/** A body, whole. */
+export interface Content {
+  /** The media type. */
+  readonly type: string;
+  readonly text: string;
+}
+
 /** The call ends here with an error. */
 export interface Deny {
   readonly kind: 'deny';
   readonly status: number;
-  /** For the caller. */
+  /** For the caller, as plain text, unless there is `content`. */
   readonly message: string;
+  readonly content?: Content;
   /** For audit and metrics: low cardinality, `<policy id>/<why>`. */
   readonly reason: string;
   readonly responseHeaders: HeaderList;
 }
 
-/** The call ends here with an answer that is not an error (a preflight). There is no body. */
+/** The call ends here with an answer that is not an error: a preflight, a document that a policy serves. */
 export interface Answer {
   readonly kind: 'answer';
   readonly status: number;
   readonly headers: HeaderList;
+  readonly content?: Content;
 }
 
-/** The call goes on; whatever response is sent, errors included, carries these headers. */
+/** The call goes on; whatever response is sent, errors included, carries these headers, and these facts are known from now on. */
 export interface Rewrite {
   readonly kind: 'rewrite';
   readonly responseHeaders: HeaderList;
+  readonly facts?: Facts;
 }
 
 export const pass: Pass = Object.freeze({ kind: 'pass' });
 
 export const deny = (status: number, reason: string, message: string): Deny => ({ kind: 'deny', status, reason, message, responseHeaders: [] });
 
+export const learned = (facts: Facts): Rewrite => ({ kind: 'rewrite', responseHeaders: [], facts });
+
+/** At once wherever that is possible: a promise costs a call more than most policies do. */
+export type Judging = Verdict | Promise<Verdict>;
+
 export interface CompiledPolicy {
-  apply(call: PolicyCall): Verdict;
+  apply(call: PolicyCall, facts: Facts): Judging;
   /** Whether the operator named this origin as one that browsers may call from. Absent: the policy has no opinion. */
   readonly trustsOrigin?: (origin: string) => boolean;
 }
@@ -70,6 +104,8 @@ export interface CompiledPolicy {
 export interface PolicyDeps {
   /** Milliseconds since the epoch. */
   readonly now: () => number;
+  /** The text of a file the configuration names, for `compile` alone. @throws Fault `invalid`, which names the file. */
+  readonly file: (path: string) => string;
 }
 
 export interface Policy<S extends z.ZodType = z.ZodType> {

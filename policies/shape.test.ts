@@ -4,6 +4,7 @@ import { describe, expect, test } from 'vitest';
 import { compileDocument } from '#protocol/config/compile.ts';
 import { readDocument } from '#protocol/config/read.ts';
 import { UNSUPPORTED_KEYS } from '#protocol/config/unsupported.ts';
+import { depsWith } from '../test/world/policy.ts';
 import { compileChain } from './chain.ts';
 import { ORDER, POLICIES, implemented, policySchemas } from './order.ts';
 import type { Entry } from './order.ts';
@@ -51,7 +52,7 @@ describe.each(folders)('the policy %s', (folder) => {
         ...listeners.flatMap((listener) => listener.routes).map((route) => ({ phase: 'route' as const, policies: route.policies })),
       ].filter(({ policies }) => folder in policies);
       expect(used.length).toBeGreaterThanOrEqual(1);
-      for (const { phase, policies } of used) expect(compileChain(policies, phase, { now: () => 0 }).empty).toBe(false);
+      for (const { phase, policies } of used) expect(compileChain(policies, phase, depsWith()).empty).toBe(false);
     }
   });
 });

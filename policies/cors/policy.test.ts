@@ -1,11 +1,14 @@
 import { describe, expect, test } from 'vitest';
+import { callWith, depsWith } from '../../test/world/policy.ts';
 import { compileChain } from '../chain.ts';
-import type { PolicyCall, Verdict } from '../policy.ts';
+import { NO_FACTS, type PolicyCall, type Verdict } from '../policy.ts';
 import { cors } from './policy.ts';
 
-const deps = { now: () => 0 };
-const compile = (config: unknown) => cors.compile(cors.schema.parse(config), deps);
-const call = (headers: PolicyCall['headers'], method = 'POST'): PolicyCall => ({ method, path: '/mcp', query: '', host: 'gw.test', headers });
+const compile = (config: unknown) => {
+  const compiled = cors.compile(cors.schema.parse(config), depsWith());
+  return { ...compiled, apply: (asked: PolicyCall) => compiled.apply(asked, NO_FACTS) as Verdict };
+};
+const call = (headers: PolicyCall['headers'], method = 'POST'): PolicyCall => callWith({ headers, method });
 const headersOf = (verdict: Verdict): Record<string, string> => {
   if (verdict.kind === 'rewrite' || verdict.kind === 'deny') return Object.fromEntries(verdict.responseHeaders);
   return verdict.kind === 'answer' ? Object.fromEntries(verdict.headers) : {};
@@ -132,6 +135,6 @@ describe('its configuration', () => {
   });
 
   test.each(['gateway', 'route'] as const)('is compiled in the %s phase', (phase) => {
-    expect(compileChain({ cors: { allowOrigins: [APP] } }, phase, deps).trustsOrigin(APP)).toBe(true);
+    expect(compileChain({ cors: { allowOrigins: [APP] } }, phase, depsWith()).trustsOrigin(APP)).toBe(true);
   });
 });

@@ -2,6 +2,7 @@
 import { Effect } from 'effect';
 import { serviceOf } from '#protocol/subjects/frames.ts';
 import type { Environment } from '#host/environment.ts';
+import { readConfigFile } from '#host/files.ts';
 import type { Host, Service } from '#host/host.ts';
 import { type IngressEvents, ingressEvents } from './events.ts';
 import type { IngressDeps } from './runtime/exchange.ts';
@@ -44,7 +45,7 @@ async function openIngress(host: Host, settings: IngressSettings): Promise<() =>
   host.telemetry.gauge('parley_streams_open', 'event streams open to clients', () => keepAlive.open);
   let opening = Promise.resolve();
   const unwatch = host.generations.onChange((generation) => {
-    gateway.enter(buildWorld(generation, { now: host.now }));
+    gateway.enter(buildWorld(generation, { now: host.now, file: readConfigFile }));
     opening = listeners.follow([...new Set(generation.binds.map(({ port }) => port))]);
   });
   await opening;

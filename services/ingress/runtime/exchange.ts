@@ -1,4 +1,5 @@
 /** What the faces of MCP share about one request: where it came in, what it may reach, and what it may use to answer. */
+import type { Facts } from '#policies/policy.ts';
 import type { Bus } from '#host/bus/bus.ts';
 import { clock } from '#host/clock.ts';
 import type { SpanHandle, StartSpan } from '#host/telemetry/spans.ts';
@@ -46,18 +47,23 @@ export class Exchange {
   readonly response: EdgeResponse;
   readonly world: RouteWorld;
   readonly deps: IngressDeps;
-  readonly principal = ANONYMOUS;
+  /** What its policies found out about the call. */
+  readonly facts: Facts;
+  /** Who calls: proven, or `anonymous`. */
+  readonly principal: string;
   /** The session the request names, once that is known. */
   session: string | undefined;
   readonly #startedAt: number;
   #span: SpanHandle | undefined;
   #over = false;
 
-  constructor(arrival: { readonly request: EdgeRequest; readonly response: EdgeResponse; readonly startedAt: number }, world: RouteWorld, deps: IngressDeps) {
+  constructor(arrival: { readonly request: EdgeRequest; readonly response: EdgeResponse; readonly startedAt: number }, world: RouteWorld, facts: Facts, deps: IngressDeps) {
     this.request = arrival.request;
     this.response = arrival.response;
     this.#startedAt = arrival.startedAt;
     this.world = world;
+    this.facts = facts;
+    this.principal = facts.principal ?? ANONYMOUS;
     this.deps = deps;
   }
 

@@ -3,8 +3,9 @@
  *
  *   gateway policies → route → route policies → Host and Origin → the face of MCP
  */
-import type { Chain } from '#policies/chain.ts';
-import { Fault } from '#protocol/faults/fault.ts';
+import { type Chain, emptyChain } from '#policies/chain.ts';
+import { type Content, type Facts, NO_FACTS, type Verdict } from '#policies/policy.ts';
+import { Fault, asFault } from '#protocol/faults/fault.ts';
 import { ANONYMOUS } from '#protocol/records/principal.ts';
 import { refuseOrigin } from '../core/origin.ts';
 import { refusalOf } from '../core/refusal.ts';
@@ -12,7 +13,7 @@ import type { EdgeRequest, EdgeResponse } from './edge.ts';
 import { Exchange, type IngressDeps } from './exchange.ts';
 import { serveSse } from './sse-face.ts';
 import { serveStreamable } from './streamable.ts';
-import type { World } from './world.ts';
+import type { BindWorld, World } from './world.ts';
 
 const SSE_PATH = '/sse';
 const NO_ROUTE = '-';
@@ -32,6 +33,13 @@ interface Arrival {
   readonly startedAt: number;
 }
 
+/** The policies of one phase, and what is known before them. */
+interface Judgement {
+  readonly chain: Chain;
+  readonly route: string;
+  readonly known: Facts;
+}
+
 export class Gateway {
   readonly #deps: IngressDeps;
   #world: World | undefined;
@@ -48,13 +56,18 @@ export class Gateway {
   handle(door: Door, request: EdgeRequest, response: EdgeResponse): void {
     const arrival: Arrival = { door, request, response, startedAt: performance.now() };
     const bind = this.#world?.binds.get(door.port);
-    if (bind === undefined) return this.#busy(arrival, NO_WORLD);
+    if (bind === undefined) return this.#refuse(arrival, NO_ROUTE, NO_WORLD);
     const listener = bind.listenerOf(request.host);
-    if (listener !== undefined && !this.#judge(arrival, bind.gatewayChain(listener), NO_ROUTE)) return;
-    const hit = bind.lookup(request);
-    if (hit === undefined) return this.#answer(arrival, NO_ROUTE, 404, NOT_FOUND);
+    const chain = listener === undefined ? emptyChain : bind.gatewayChain(listener);
+    this.#judge(arrival, { chain, route: NO_ROUTE, known: NO_FACTS }, (facts) => this.#route(arrival, bind, facts));
+  }
+
+  #route(arrival: Arrival, bind: BindWorld, known: Facts): void {
+    const hit = bind.lookup(arrival.request);
+    if (hit === undefined) return this.#answer(arrival, NO_ROUTE, 404, plain(NOT_FOUND));
     const world = bind.routeWorld(hit.route);
-    if (this.#judge(arrival, world.chain, world.route.key)) this.#serve(arrival, new Exchange(arrival, world, this.#deps));
+    const { chain, route } = world;
+    this.#judge(arrival, { chain, route: route.key, known }, (facts) => this.#serve(arrival, new Exchange(arrival, world, facts, this.#deps)));
   }
 
   #serve({ door, request }: Arrival, exchange: Exchange): void {
@@ -72,38 +85,54 @@ export class Gateway {
     face.catch((error: unknown) => exchange.refuseError(error));
   }
 
-  /** True = go on. Otherwise the policies have answered. */
-  #judge(arrival: Arrival, chain: Chain, route: string): boolean {
-    if (chain.empty) return true;
-    const { request, response } = arrival;
-    const verdict = chain.apply(request);
-    switch (verdict.kind) {
-      case 'pass':
-        return true;
-      case 'rewrite':
-        response.carry(verdict.responseHeaders);
-        return true;
-      case 'answer':
-        response.carry(verdict.headers);
-        this.#answer(arrival, route, verdict.status);
-        return false;
-      case 'deny':
-        response.carry(verdict.responseHeaders);
-        this.#deps.events.denied({ route, principal: ANONYMOUS }, verdict.reason);
-        this.#answer(arrival, route, verdict.status, verdict.message);
-        return false;
+  /** Calls `go` with all that is known when the policies agree; otherwise they have answered. */
+  #judge(arrival: Arrival, judgement: Judgement, go: (facts: Facts) => void): void {
+    const { chain, known } = judgement;
+    if (chain.empty) return go(known);
+    try {
+      const verdict = chain.apply(arrival.request, known);
+      if (!(verdict instanceof Promise)) return this.#obey(arrival, judgement, verdict, go);
+      verdict.then((late) => this.#obey(arrival, judgement, late, go)).catch((error: unknown) => this.#broken(arrival, judgement, error));
+    } catch (error) {
+      this.#broken(arrival, judgement, error);
     }
   }
 
-  #answer({ response, startedAt }: Arrival, route: string, status: number, text?: string): void {
-    if (text === undefined) response.send(status, {});
-    else response.send(status, { 'content-type': 'text/plain' }, text);
+  #obey(arrival: Arrival, { route, known }: Judgement, verdict: Verdict, go: (facts: Facts) => void): void {
+    const { response } = arrival;
+    switch (verdict.kind) {
+      case 'pass':
+        return go(known);
+      case 'rewrite':
+        response.carry(verdict.responseHeaders);
+        return go(verdict.facts === undefined ? known : { ...known, ...verdict.facts });
+      case 'answer':
+        response.carry(verdict.headers);
+        return this.#answer(arrival, route, verdict.status, verdict.content);
+      case 'deny':
+        response.carry(verdict.responseHeaders);
+        this.#deps.events.denied({ route, principal: known.principal ?? ANONYMOUS }, verdict.reason);
+        return this.#answer(arrival, route, verdict.status, verdict.content ?? plain(verdict.message));
+    }
+  }
+
+  #broken(arrival: Arrival, { route }: Judgement, error: unknown): void {
+    const fault = asFault(error);
+    this.#deps.events.failed('a request could not be judged', error);
+    this.#refuse(arrival, route, fault);
+  }
+
+  #answer({ response, startedAt }: Arrival, route: string, status: number, content?: Content): void {
+    if (content === undefined) response.send(status, {});
+    else response.send(status, { 'content-type': content.type }, content.text);
     this.#deps.events.answered(route, status, startedAt);
   }
 
-  #busy({ response, startedAt }: Arrival, fault: Fault): void {
+  #refuse({ response, startedAt }: Arrival, route: string, fault: Fault): void {
     const { status, headers, body } = refusalOf(fault, undefined, 'legacy');
     response.send(status, headers, body);
-    this.#deps.events.answered(NO_ROUTE, fault, startedAt);
+    this.#deps.events.answered(route, fault, startedAt);
   }
 }
+
+const plain = (text: string): Content => ({ type: 'text/plain', text });

@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import type { Generation, McpBackend, Route } from '#protocol/config/generation.ts';
+import { depsWith } from '../../../test/world/policy.ts';
 import { type RouteWorld, buildWorld } from './world.ts';
 
 const backend = (key: string, more: Partial<McpBackend> = {}): McpBackend => ({
@@ -26,7 +27,7 @@ function routeWorld({ backends, weights, hostname, hostnames = [], listenerPolic
     settings: { sessionTtlMs: 1, statsAddr: undefined, readinessAddr: undefined, logLevel: undefined, logFormat: undefined },
     binds: [{ port: 80, listeners: [{ name: 'l', hostname, policies: listenerPolicies, routes: [route] }] }],
   };
-  const bind = buildWorld(generation, { now: () => 0 }).binds.get(80);
+  const bind = buildWorld(generation, depsWith()).binds.get(80);
   if (bind === undefined) throw new Error('the bind is missing');
   return bind.routeWorld(route);
 }

@@ -1,12 +1,16 @@
 /** From a file to a generation, or to everything that is wrong with it: what the policy service and `parley check` share. */
 import { readFile, stat } from 'node:fs/promises';
+import { readConfigFile, whyUnreadable } from '#host/files.ts';
+import { compileChain } from '#policies/chain.ts';
 import { policySchemas } from '#policies/order.ts';
+import type { PolicyDeps } from '#policies/policy.ts';
 import { compileDocument } from '#protocol/config/compile.ts';
 import type { Environment } from '#protocol/config/expand.ts';
 import type { Generation } from '#protocol/config/generation.ts';
-import { byLine } from '#protocol/config/problem.ts';
-import type { Problem } from '#protocol/config/problem.ts';
+import { byLine, hasErrors, problem } from '#protocol/config/problem.ts';
+import type { Problem, ProblemWithoutPosition } from '#protocol/config/problem.ts';
 import { DOCUMENT_BYTES_MAX, readDocument } from '#protocol/config/read.ts';
+import { asFault } from '#protocol/faults/fault.ts';
 
 export interface Loaded {
   /** As written, variables unexpanded; undefined when it could not be read. */
@@ -28,8 +32,27 @@ export function compileText(text: string, file: string, env: Environment): Loade
   const reading = readDocument(text, { file });
   if (reading.problems.length > 0) return { document: undefined, generation: undefined, problems: reading.problems.toSorted(byLine) };
   const { generation, problems } = compileDocument(reading.document, { env, policies: policySchemas });
+  if (generation !== undefined) problems.push(...policyProblems(generation));
   const placed = problems.map((one): Problem => ({ ...one, file, ...reading.locate(one.path) }));
-  return { document: reading.document, generation, problems: placed.toSorted(byLine) };
+  return { document: reading.document, generation: hasErrors(problems) ? undefined : generation, problems: placed.toSorted(byLine) };
+}
+
+/** What shows only when policies are compiled: a file that one of them names and nobody can read. */
+function policyProblems({ binds }: Generation): ProblemWithoutPosition[] {
+  const deps: PolicyDeps = { now: Date.now, file: readConfigFile };
+  return binds.flatMap(({ listeners }) => listeners).flatMap((listener) => [
+    ...chainProblems(`listener ${listener.name}`, () => compileChain(listener.policies, 'gateway', deps)),
+    ...listener.routes.flatMap((route) => chainProblems(`route ${route.name}`, () => compileChain(route.policies, 'route', deps))),
+  ]);
+}
+
+function chainProblems(place: string, compile: () => unknown): ProblemWithoutPosition[] {
+  try {
+    compile();
+    return [];
+  } catch (error) {
+    return [problem('error', [], `${place}: ${asFault(error).message}`)];
+  }
 }
 
 export async function readText(file: string): Promise<{ text: string } | { problem: Problem }> {
@@ -44,11 +67,4 @@ export async function readText(file: string): Promise<{ text: string } | { probl
 
 function unreadable(file: string, message: string, hint?: string): { problem: Problem } {
   return { problem: { severity: 'error', file, line: 1, column: 1, path: '', message, ...(hint === undefined ? {} : { hint }) } };
-}
-
-const REASONS: Readonly<Record<string, string>> = { ENOENT: 'there is no such file', EACCES: 'permission denied', EISDIR: 'it is a directory' };
-
-function whyUnreadable(error: unknown): string {
-  const code = (error as NodeJS.ErrnoException).code ?? '';
-  return REASONS[code] ?? (code === '' ? 'unknown error' : code);
 }

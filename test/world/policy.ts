@@ -1,0 +1,12 @@
+/** What the test of a policy needs: a request as it came, and what policies may use of the outside world. */
+import { Fault } from '#protocol/faults/fault.ts';
+import type { PolicyCall, PolicyDeps } from '#policies/policy.ts';
+
+export const callWith = (more: Partial<PolicyCall> = {}): PolicyCall => ({ method: 'POST', path: '/mcp', query: '', host: 'gw.test', headers: {}, ...more });
+
+/** At the beginning of time, and without a file. */
+export const depsWith = (more: Partial<PolicyDeps> = {}): PolicyDeps => ({ now: () => 0, file: noFile, ...more });
+
+function noFile(path: string): never {
+  throw new Fault('invalid', `the file ${path} cannot be read: there is no such file`);
+}
