@@ -1,11 +1,7 @@
 /**
- * What idle legacy sessions cost, live and at rest, and how fast they come back and move: `npm run bench:sessions
- * [-- --sessions N] [-- --many N]`. Exits with 1 when a target is missed. RSS is taken after the collection V8 runs when
- * memory is short, which gives its free pages back; left alone, V8 keeps what a burst of openings made it take
- * (`--semi-space 4` bounds that from the start).
- *
- *   --sessions N  one session worker alone, its connector a stand-in: RSS of N live sessions, and of N at rest; reviving; moving
- *   --many N      all four services in one process, a real MCP server behind it, over HTTP: RSS of N at rest; reviving
+ * `npm run bench:sessions`: what idle legacy sessions cost, live and at rest, and how fast they come back and move. RSS is
+ * taken after the collection V8 runs when memory is short, which gives its free pages back; left alone, V8 keeps what a burst
+ * of openings made it take.
  */
 import { parseArgs } from 'node:util';
 import { connect } from '@nats-io/transport-node';
@@ -17,6 +13,17 @@ import type { Ready, Weight } from './session-worker.ts';
 import { measureMany, reportMany } from './sessions-many.ts';
 
 const SESSIONS_DEFAULT = 10_000;
+
+const HELP = `npm run bench:sessions -- [options]
+
+  --sessions N    one session worker alone, its connector a stand-in: RSS of N live sessions, and of N at rest; reviving;
+                  moving (default ${SESSIONS_DEFAULT})
+  --many N        all four services in one process, a real MCP server behind it, over HTTP: RSS of N at rest; reviving
+  --semi-space N  bounds V8's young generation to N MB from the start
+  --help
+
+Exit code 1 when a target is missed.`;
+
 /** What compilers settle on, and a cold worker has not: opened, put to rest, called and closed before anything is measured. */
 const WARM_UP = 1_000;
 /** Called one after the other; p99 is the tenth worst. */
@@ -113,7 +120,11 @@ any other call:                                 ${shownLatency(called)}
   return met.every(({ ok }) => ok);
 }
 
-const { values } = parseArgs({ options: { sessions: { type: 'string' }, many: { type: 'string' }, 'semi-space': { type: 'string' } } });
+const { values } = parseArgs({ options: { sessions: { type: 'string' }, many: { type: 'string' }, 'semi-space': { type: 'string' }, help: { type: 'boolean', short: 'h' } } });
+if (values.help === true) {
+  process.stdout.write(`${HELP}\n`);
+  process.exit(0);
+}
 const flags = values['semi-space'] === undefined ? [] : [`--max-semi-space-size=${values['semi-space']}`];
 
 function countOf(text: string): number {
