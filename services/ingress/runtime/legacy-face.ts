@@ -13,7 +13,7 @@ import { McpAnswer } from './answer.ts';
 import { openGetStream, polls } from './event-stream.ts';
 import { CALL_MS, type Exchange, OPEN_MS, SESSION_HEADER, invalid, isSessionId, newSessionId, noSession, within } from './exchange.ts';
 import type { ComeBack } from './response-stream.ts';
-import { type Trouble, callWithRemedies, isLost } from './retried-call.ts';
+import { type Trouble, callWithRemedies, isAbsent, isLost } from './retried-call.ts';
 import { sessionMessage } from './session-calls.ts';
 import type { ParsedMessage } from './streamable.ts';
 
@@ -63,8 +63,11 @@ export async function legacyDelete(exchange: Exchange): Promise<void> {
   }
 }
 
-/** An open whose worker was lost is made again, for a session of another id: the first, if it came to be, expires unused. */
-const OPENS_MAX = 3;
+/**
+ * An open whose worker was lost is made again, for a session of another id: the first, if it came to be, expires unused. As
+ * often as a worker that is stopped, or behind a NATS server that is, may be asked in its turn.
+ */
+const OPENS_MAX = 6;
 
 function open(exchange: Exchange, { message, payload }: ParsedMessage): void {
   const { response, world, deps, principal, traceparent } = exchange;
@@ -80,7 +83,10 @@ function open(exchange: Exchange, { message, payload }: ParsedMessage): void {
   callWithRemedies<string>(
     {
       ask: (session, attempt) => deps.bus.call(sessionOpen.to({}), { payload, meta: { ...meta, session }, deadline, traceparent }, attempt),
-      remedy: (trouble) => ((isLost(trouble) || isTaken(trouble)) && opens++ < OPENS_MAX ? newSessionId() : undefined),
+      remedy: (trouble, session) => {
+        if (isAbsent(trouble)) return session;
+        return (isLost(trouble) || isTaken(trouble)) && opens++ < OPENS_MAX ? newSessionId() : undefined;
+      },
       answered: (session) => (opened = session),
     },
     opened,

@@ -7,7 +7,7 @@ import { connectorCall } from '#protocol/subjects/connector.ts';
 import { JSON_TYPE } from '../core/media.ts';
 import { McpAnswer } from './answer.ts';
 import { CALL_MS, type Exchange, within } from './exchange.ts';
-import { callWithRemedies, isLost } from './retried-call.ts';
+import { callWithRemedies, isAbsent, isLost } from './retried-call.ts';
 import type { ParsedMessage } from './streamable.ts';
 
 /** A subscription lasts until one side closes it. */
@@ -16,7 +16,7 @@ const LISTEN = 'subscriptions/listen';
  * A call whose connector died is asked again, marked as one that may have run: another runs it if it may run twice. More than
  * once, since a connector that is stopped is still asked in its turn.
  */
-const RETRIES_MAX = 3;
+const RETRIES_MAX = 5;
 
 export function modernPost(exchange: Exchange, { kind, message, payload }: ParsedMessage): void {
   const { request, response, world, deps, principal, traceparent } = exchange;
@@ -45,7 +45,10 @@ export function modernPost(exchange: Exchange, { kind, message, payload }: Parse
         const again = retries > 0 ? String(Math.round(clock() - askedAt)) : undefined;
         return deps.bus.call(connectorCall.to({ backend: backend.key }), { payload, meta: { ...meta, again }, deadline, traceparent }, attempt);
       },
-      remedy: (trouble, retries) => (retries < RETRIES_MAX && isLost(trouble) ? retries + 1 : undefined),
+      remedy: (trouble, retries) => {
+        if (isAbsent(trouble)) return retries;
+        return retries < RETRIES_MAX && isLost(trouble) ? retries + 1 : undefined;
+      },
     },
     0,
     answer,

@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { Fault } from '#protocol/faults/fault.ts';
 import type { Call, Receiver } from '#host/bus/bus.ts';
-import { type Trouble, callWithRemedies, isLost } from './retried-call.ts';
+import { type Trouble, callWithRemedies, isAbsent, isLost } from './retried-call.ts';
 
 const OK = Buffer.from('ok');
 const moved = (): Fault => new Fault('conflict', 'moved', { reason: 'moved' });
@@ -178,4 +178,9 @@ describe('a call that nobody holds', () => {
 test('lost is what nobody holds, or a process that is named: said of none, it is the last word', () => {
   expect(['silent' as const, new Fault('upstream', '', { reason: 'lost', instance: 'c-1' })].map(isLost)).toEqual([true, true]);
   expect([new Fault('upstream', '', { reason: 'lost' }), new Fault('upstream', '')].map(isLost)).toEqual([false, false]);
+});
+
+test('absent is what nobody serves: a process that is lost may have run it', () => {
+  expect(isAbsent(new Fault('gone', '', { reason: 'no-responders', subject: 'x' }))).toBe(true);
+  expect(['silent' as const, new Fault('gone', ''), new Fault('upstream', '', { reason: 'lost', instance: 'c-1' })].map(isAbsent)).toEqual([false, false, false]);
 });

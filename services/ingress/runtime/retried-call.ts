@@ -29,6 +29,12 @@ export type Trouble = Fault | 'silent';
 /** Whoever held the call died, or nobody ever did. Said of no process in particular, it is the last word about the call. */
 export const isLost = (trouble: Trouble): boolean => trouble === 'silent' || (trouble.facts['reason'] === 'lost' && trouble.facts['instance'] !== undefined);
 
+/**
+ * Nobody serves what was asked, so it certainly did not run. Of a service that has several processes this is so for a moment
+ * only, while they change to another NATS server: it is asked again as it was, and the pauses between attempts say how long.
+ */
+export const isAbsent = (trouble: Trouble): boolean => trouble !== 'silent' && trouble.facts['reason'] === 'no-responders';
+
 export interface Planner<P> {
   ask(plan: P, receiver: Receiver): Call;
   /** What to ask next; undefined = nothing helps. A rejection ends the call. */

@@ -15,17 +15,23 @@ const WORKER = 'session-w2';
 
 type Handle = (asked: Asked<Meta>) => void;
 
-/** A bus on which some subjects lead to nobody who says anything, as one whose process is stopped does: so many times. */
+/** A bus on which some subjects lead, so many times, to nobody who says anything, as one whose process is stopped does, or to nobody at all. */
 class PartlySilentBus extends LocalBus {
   readonly silent = new Map<string, number>();
+  readonly absent = new Map<string, number>();
 
   override call<M extends Meta>(subject: Subject<M>, question: Question<M>, receiver: Receiver): Call {
-    const times = this.silent.get(subject) ?? 0;
-    if (times === 0) return super.call(subject, question, receiver);
-    this.silent.set(subject, times - 1);
-    queueMicrotask(() => (receiver.silent === undefined ? receiver.fail(new Fault('upstream', 'lost', { reason: 'lost' })) : receiver.silent()));
+    if (takeOne(this.absent, subject)) receiver.fail(new Fault('gone', 'nobody', { reason: 'no-responders', subject }));
+    else if (!takeOne(this.silent, subject)) return super.call(subject, question, receiver);
+    else queueMicrotask(() => (receiver.silent === undefined ? receiver.fail(new Fault('upstream', 'lost', { reason: 'lost' })) : receiver.silent()));
     return { cancel: () => undefined };
   }
+}
+
+function takeOne(times: Map<string, number>, subject: string): boolean {
+  const left = times.get(subject) ?? 0;
+  if (left > 0) times.set(subject, left - 1);
+  return left > 0;
 }
 
 interface World {
@@ -159,6 +165,14 @@ describe('a message to a session', () => {
 
   test('finds no session service at all: busy, and not "no such session"', async () => {
     await expect(world().ask()).rejects.toMatchObject({ code: 'gone', facts: { reason: 'no-responders' } });
+  });
+
+  test('waits a moment for workers that are on their way to another NATS server', async () => {
+    const here = world();
+    here.bus.absent.set(sessionClaim.to({}), 3);
+    here.claimed(owned);
+    here.worker(ends);
+    expect([await here.ask(), here.log]).toEqual(['ok', [CLAIM, 'worker']]);
   });
 
   test('is not tried again for ever', async () => {

@@ -6,6 +6,7 @@
  * S2 A worker that a claim has named is addressed by its name: the session's own subject may still lead to an owner that is
  *    stopped and has not noticed. Where that was so, later messages are addressed by name too.
  */
+import { setTimeout as delay } from 'node:timers/promises';
 import { Fault, asFault } from '#protocol/faults/fault.ts';
 import { decode } from '#protocol/mcp/message.ts';
 import { principalKey } from '#protocol/records/principal.ts';
@@ -14,12 +15,15 @@ import { sessionActor, sessionClaim, sessionWorker } from '#protocol/subjects/se
 import { NOTHING, type Bus, type Call, type Receiver } from '#host/bus/bus.ts';
 import { clock } from '#host/clock.ts';
 import { CALL_MS, type Exchange } from './exchange.ts';
-import { type Trouble, callWithRemedies } from './retried-call.ts';
+import { type Trouble, callWithRemedies, isAbsent } from './retried-call.ts';
 
 /** A claim is a read and a write; it may wait for the election of a leader. */
 const CLAIM_MS = 12_000;
 /** A claim that reached a worker which is stopped is made again: most of the others are not. */
 const CLAIMS_MAX = 10;
+/** How long nobody at all may serve claims: processes may be on their way to another NATS server. */
+const ABSENT_MS = 1_000;
+const ASK_AGAIN_MS = 50;
 /** Sessions that are addressed at a worker by name; the oldest is forgotten. */
 const ADDRESSED_MAX = 10_000;
 
@@ -142,13 +146,15 @@ export class SessionCalls {
 
   async #claimOnce({ session, principal, traceparent }: SessionMessage): Promise<string | undefined> {
     const deadline = clock() + CLAIM_MS;
+    const absentUntil = clock() + ABSENT_MS;
     for (let tries = 1; ; tries += 1) {
       try {
         const owner = decode(await this.#bus.request(sessionClaim.to({}), { payload: NOTHING, meta: { session, principal }, deadline, traceparent }));
         return owner === '' ? undefined : owner;
       } catch (error) {
         const fault = asFault(error);
-        if (fault.facts['reason'] !== 'lost' || tries >= CLAIMS_MAX) throw fault.code === 'timeout' ? noClaim(fault) : fault;
+        if (isAbsent(fault) && clock() < absentUntil) await delay(ASK_AGAIN_MS);
+        else if (fault.facts['reason'] !== 'lost' || tries >= CLAIMS_MAX) throw fault.code === 'timeout' ? noClaim(fault) : fault;
       }
     }
   }
