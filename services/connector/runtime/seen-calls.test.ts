@@ -48,6 +48,24 @@ describe('a second attempt of a request', () => {
   });
 });
 
+test('a session is known by all of its requests', () => {
+  const ids = Array.from({ length: 10 }, (_, n) => String(n));
+  for (const id of ids) seen.first('s', id);
+  expect(ids.map((id) => seen.has('s', id))).toEqual(ids.map(() => true));
+  expect(seen.has('s', '10')).toBe(false);
+});
+
+test('how many requests are remembered has a limit: past it the older half is forgotten', () => {
+  const say = (from: number): void => {
+    for (let n = from; n < from + 100_000; n += 1) seen.first('s', String(n));
+  };
+  say(0);
+  say(100_000);
+  expect([seen.has('s', '0'), seen.has('s', '199999')]).toEqual([true, true]);
+  seen.first('s', '200000');
+  expect([seen.has('s', '0'), seen.has('s', '100000'), seen.has('s', '200000')]).toEqual([false, true, true]);
+});
+
 test('a first attempt is run whatever its client did with that id before: only second attempts are looked for', () => {
   seen.first('s', '1');
   expect(seen.first('s', '1')).toBe(true);

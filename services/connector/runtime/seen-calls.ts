@@ -19,23 +19,20 @@ export class SeenCalls {
 
   /** False = a second attempt was run already. */
   first(session: string, id: string): boolean {
-    const key = `${session} ${id}`;
-    if (this.#again.size > 0 && this.#again.has(key)) return false;
-    this.#first.add(key);
+    if (this.#again.has(session, id)) return false;
+    this.#first.add(session, id);
     return true;
   }
 
   /** False = an earlier attempt is here. */
   again(session: string, id: string): boolean {
-    const key = `${session} ${id}`;
-    if (this.#first.has(key) || this.#again.has(key)) return false;
-    this.#again.add(key);
+    if (this.has(session, id)) return false;
+    this.#again.add(session, id);
     return true;
   }
 
   has(session: string, id: string): boolean {
-    const key = `${session} ${id}`;
-    return this.#first.has(key) || this.#again.has(key);
+    return this.#first.has(session, id) || this.#again.has(session, id);
   }
 
   stop(): void {
@@ -48,26 +45,33 @@ export class SeenCalls {
   }
 }
 
+/** Most sessions make one request in so short a time. A text of session and id together would be copied and hashed for each. */
+type Ids = string | Set<string>;
+
 /** Two generations: the older one is forgotten whole, which costs less than a time for each. */
 class Recent {
-  #young = new Set<string>();
-  #old = new Set<string>();
+  #young = new Map<string, Ids>();
+  #old = new Map<string, Ids>();
+  #youngIds = 0;
 
-  get size(): number {
-    return this.#young.size + this.#old.size;
+  add(session: string, id: string): void {
+    if (this.#youngIds >= GENERATION_MAX) this.turn();
+    this.#youngIds += 1;
+    const ids = this.#young.get(session);
+    if (ids === undefined) this.#young.set(session, id);
+    else if (typeof ids === 'string') this.#young.set(session, new Set([ids, id]));
+    else ids.add(id);
   }
 
-  add(key: string): void {
-    if (this.#young.size >= GENERATION_MAX) this.turn();
-    this.#young.add(key);
-  }
-
-  has(key: string): boolean {
-    return this.#young.has(key) || this.#old.has(key);
+  has(session: string, id: string): boolean {
+    return holds(this.#young.get(session), id) || holds(this.#old.get(session), id);
   }
 
   turn(): void {
     this.#old = this.#young;
-    this.#young = new Set();
+    this.#young = new Map();
+    this.#youngIds = 0;
   }
 }
+
+const holds = (ids: Ids | undefined, id: string): boolean => (typeof ids === 'string' ? ids === id : (ids?.has(id) ?? false));

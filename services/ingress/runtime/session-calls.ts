@@ -81,7 +81,7 @@ export class SessionCalls {
   }
 
   call(message: SessionMessage, receiver: Receiver): Call {
-    const { session, principal, payload = NOTHING, deadline, traceparent, ...more } = message;
+    const { session, principal, backend, verb, payload = NOTHING, kind, method, id, name, transient, deadline, traceparent } = message;
     const key = principalKey(principal);
     const actor = sessionActor.to({ principal: key, session });
     const askedAt = clock();
@@ -89,8 +89,9 @@ export class SessionCalls {
       {
         ask: ({ worker, lost, again: repeated }, attempt) => {
           const again = repeated ? String(Math.round(clock() - askedAt)) : undefined;
-          if (worker === undefined) return this.#bus.call(actor, { payload, meta: { ...more, principal, lost, again }, deadline, traceparent }, attempt);
-          return this.#bus.call(sessionWorker.to({ instance: worker }), { payload, meta: { ...more, principal, session, lost, again }, deadline, traceparent }, attempt);
+          const meta = { verb, principal, backend, kind, method, id, name, transient, lost, again };
+          if (worker === undefined) return this.#bus.call(actor, { payload, meta, deadline, traceparent }, attempt);
+          return this.#bus.call(sessionWorker.to({ instance: worker }), { payload, meta: { ...meta, session }, deadline, traceparent }, attempt);
         },
         remedy: (trouble, plan) => this.#remedy(trouble, plan, message),
       },
