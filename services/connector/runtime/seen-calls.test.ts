@@ -48,22 +48,27 @@ describe('a second attempt of a request', () => {
   });
 });
 
-test('a session is known by all of its requests', () => {
-  const ids = Array.from({ length: 10 }, (_, n) => String(n));
+test.each([
+  ['counted', ['0', '1', '2', '3']],
+  ['counted, and overtaking each other', ['7', '9', '10', '8', '12', '6', '11']],
+  ['texts', ['"a"', '"1"', '"2"']],
+  ['of every kind', ['1', '"1"', '2', '1.5', '-1', '3', '"x"', '9007199254740993']],
+])('a session is known by all of its requests, and by no others: %s', (_how, ids) => {
   for (const id of ids) seen.first('s', id);
-  expect(ids.map((id) => seen.has('s', id))).toEqual(ids.map(() => true));
-  expect(seen.has('s', '10')).toBe(false);
+  expect(ids.filter((id) => !seen.has('s', id))).toEqual([]);
+  expect(['5', '13', '"13"', '"b"', '2.5', '-2', 'null', '""'].filter((id) => seen.has('s', id))).toEqual([]);
+  expect(ids.filter((id) => seen.has('t', id))).toEqual([]);
 });
 
-test('how many requests are remembered has a limit: past it the older half is forgotten', () => {
+test('how much is remembered has a limit: past it the older half is forgotten', () => {
   const say = (from: number): void => {
-    for (let n = from; n < from + 100_000; n += 1) seen.first('s', String(n));
+    for (let n = from; n < from + 100_000; n += 1) seen.first('s', `"${n}"`);
   };
   say(0);
   say(100_000);
-  expect([seen.has('s', '0'), seen.has('s', '199999')]).toEqual([true, true]);
-  seen.first('s', '200000');
-  expect([seen.has('s', '0'), seen.has('s', '100000'), seen.has('s', '200000')]).toEqual([false, true, true]);
+  expect([seen.has('s', '"0"'), seen.has('s', '"199999"')]).toEqual([true, true]);
+  seen.first('s', '"200000"');
+  expect([seen.has('s', '"0"'), seen.has('s', '"100000"'), seen.has('s', '"200000"')]).toEqual([false, true, true]);
 });
 
 test('a first attempt is run whatever its client did with that id before: only second attempts are looked for', () => {
