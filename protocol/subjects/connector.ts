@@ -79,19 +79,19 @@ export const sessionAdoption = z.object({
 });
 export type SessionAdoption = z.infer<typeof sessionAdoption>;
 
-/** verb relay: a message of the client. listen: open the upstreams' own event streams. */
+/** verb relay: a message of the client. listen: open the upstreams' own event streams. holds: whether the upstreams are here (end, or fault gone). */
 export const connectorRelay = defineSubject({
   pattern: 'parley.connector.relay.{instance}',
   owner: 'connector',
   mode: 'call',
   meta: messageMeta.partial().extend({
-    verb: z.enum(['relay', 'listen']),
+    verb: z.enum(['relay', 'listen', 'holds']),
     session: z.string(),
     again: actorMeta.shape.again,
     transient: actorMeta.shape.transient,
     passedOn: z.literal('1').optional().describe('another connector passed it on: it is not to be passed on again'),
   }),
-  payload: 'the JSON-RPC message; empty for verb listen',
+  payload: 'the JSON-RPC message; empty for the verbs listen and holds',
   reply: 'data: messages of the upstream for this call; end: the response, or empty when there is none',
 });
 

@@ -32,6 +32,7 @@ export const actorMeta = messageMeta.partial().extend({
   principal: z.string(),
   backend: z.string().optional().describe('the backends the route may lead to, comma-separated; a session of another is gone'),
   lost: z.string().optional().describe('connector instance that did not answer the first attempt'),
+  suspect: z.literal('1').optional().describe('an attempt was passed on and nobody holds it: the connector is to be asked whether it can be reached'),
   again: z.string().optional().describe('decimal ms since the first attempt, which may have reached a connector: not to be run twice'),
   transient: z.literal('1').optional().describe('the client cannot come back to this answer: it needs no log'),
 });

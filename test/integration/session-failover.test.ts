@@ -148,6 +148,18 @@ describe('a session', () => {
     await stream.cut();
   });
 
+  test('whose connector is stopped and still connected has what may run twice answered by another, long before anybody takes it for dead', async () => {
+    connectors[0].signal('SIGSTOP');
+    const began = performance.now();
+    try {
+      expect(await session.call('idempotent', { message: 'elsewhere' })).toBe('elsewhere');
+      expect(performance.now() - began).toBeLessThan(5_000);
+      expect(await session.call('echo', { message: 'stays there' })).toBe('stays there');
+    } finally {
+      connectors[0].signal('SIGCONT');
+    }
+  });
+
   test('without any connector fails at once, and works again when there is one', async () => {
     await Promise.all(connectors.map(kill));
     const began = performance.now();

@@ -22,7 +22,7 @@ import type { StreamLogs } from './stream-log.ts';
 
 const PASS_ON_MS = 5_000;
 
-export type RelayAsked = Asked<RelayMeta & { readonly verb: 'relay' | 'listen'; readonly session: string; readonly passedOn?: '1' | undefined }>;
+export type RelayAsked = Asked<RelayMeta & { readonly verb: 'relay' | 'listen' | 'holds'; readonly session: string; readonly passedOn?: '1' | undefined }>;
 
 export interface SessionRelayOptions {
   readonly bus: Bus;
@@ -49,6 +49,7 @@ export class SessionRelay {
     if (held === undefined) return answer.fail(this.#notHere());
     if (meta.verb === 'relay') return this.#notification(asked, held);
     if (held.handedOver) return answer.fail(this.#notHere());
+    if (meta.verb === 'holds') return answer.end(NOTHING);
     held.upstreams.listen();
     held.backlog.offer();
     answer.end(NOTHING);

@@ -48,7 +48,7 @@ interface World {
   ask(more?: Partial<SessionMessage>): Promise<string>;
 }
 
-const toldOf = ({ meta }: Asked<Meta>): string => [meta['lost'] && `lost ${meta['lost']}`, meta['again'] && 'again'].filter(Boolean).join(' ');
+const toldOf = ({ meta }: Asked<Meta>): string => [meta['lost'] && `lost ${meta['lost']}`, meta['again'] && 'again', meta['suspect'] && 'suspect'].filter(Boolean).join(' ');
 
 function world(): World {
   const log: string[] = [];
@@ -235,7 +235,16 @@ describe('a message whose owner does not answer', () => {
     here.bus.silent.set(sessionWorker.to({ instance: WORKER }), 3);
     here.claimed(owned);
     here.worker(ends);
-    expect([await here.ask(), here.log]).toEqual(['ok', [CLAIM, 'worker again']]);
+    expect([await here.ask(), here.log]).toEqual(['ok', [CLAIM, 'worker again suspect']]);
+  });
+
+  test('suspects the connector once an owner that was just named has passed it on in vain', async () => {
+    const here = world();
+    here.bus.silent.set(ACTOR, 1);
+    here.bus.silent.set(sessionWorker.to({ instance: WORKER }), 1);
+    here.claimed(owned);
+    here.worker(ends);
+    expect([await here.ask(), here.log]).toEqual(['ok', [CLAIM, 'worker again suspect']]);
   });
 
   test('has it claimed by another worker when the first one asked does not answer either', async () => {

@@ -56,6 +56,8 @@ interface Plan {
   readonly again: boolean;
   /** Nobody held an earlier attempt. */
   readonly sought: boolean;
+  /** Nor the one that its owner passed on since then: the connector may be out of reach. */
+  readonly suspect: boolean;
 }
 
 /**
@@ -87,9 +89,10 @@ export class SessionCalls {
     const askedAt = clock();
     return callWithRemedies<Plan>(
       {
-        ask: ({ worker, lost, again: repeated }, attempt) => {
+        ask: ({ worker, lost, again: repeated, suspect: suspected }, attempt) => {
           const again = repeated ? String(Math.round(clock() - askedAt)) : undefined;
-          const meta = { verb, principal, backend, kind, method, id, name, transient, lost, again };
+          const suspect = suspected ? ('1' as const) : undefined;
+          const meta = { verb, principal, backend, kind, method, id, name, transient, lost, suspect, again };
           if (worker === undefined) return this.#bus.call(actor, { payload, meta, deadline, traceparent }, attempt);
           return this.#bus.call(sessionWorker.to({ instance: worker }), { payload, meta: { ...meta, session }, deadline, traceparent }, attempt);
         },
@@ -106,7 +109,7 @@ export class SessionCalls {
   }
 
   #remedy(trouble: Trouble, plan: Plan, message: SessionMessage): Plan | Promise<Plan> | undefined {
-    if (trouble === 'silent') return plan.sought ? plan : this.#seek(plan, message);
+    if (trouble === 'silent') return plan.sought ? { ...plan, suspect: true } : this.#seek(plan, message);
     const { instance, connector, subject = '' } = trouble.facts;
     const lost = connector ?? instance ?? connectorRelay.parse(subject)?.instance;
     switch (remedyFor(trouble, lost)) {
@@ -163,7 +166,7 @@ export class SessionCalls {
 
 const SERVED_BY_SESSION = /^(?:\w+-)*session-/;
 
-const FIRST: Plan = { worker: undefined, lost: undefined, again: false, sought: false };
+const FIRST: Plan = { worker: undefined, lost: undefined, again: false, sought: false, suspect: false };
 
 const addressOf = ({ principal, session }: SessionMessage): string => `${session} ${principal}`;
 

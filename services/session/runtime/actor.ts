@@ -26,7 +26,7 @@ import { type SessionEffect, type SessionEvent, type SessionState, step } from '
 import { Mailbox } from './mailbox.ts';
 import type { Held, SessionStore } from './store.ts';
 import { StoredRecord } from './stored-record.ts';
-import { canBeForgotten, forgetUpstreams, openUpstreams, reopening } from './upstreams.ts';
+import { areHeld, canBeForgotten, forgetUpstreams, openUpstreams, reopening } from './upstreams.ts';
 
 /** A server started anew may take its time; longer than any call waits for it, nobody needs it. */
 const REOPEN_MS = 90_000;
@@ -125,7 +125,7 @@ export class SessionActor {
 
   /** A connector let go of the upstreams, or died. Resolves when others are open, or cannot be had now. */
   upstreamsLost(connector: string): Promise<void> {
-    return this.#inTurn(async () => {
+    return this.#mailbox.inTurn(async () => {
       if (this.#stored.inDoubt) await this.#look();
       if (!this.#gone) await this.#settle(this.#apply({ type: 'upstreamsLost', at: this.#deps.now(), connector }));
     });
@@ -133,7 +133,7 @@ export class SessionActor {
 
   /** Lets go, so that another may take the session as it is. False = the store takes no record now, and it stays; not so `anyhow`. */
   async rest(anyhow: boolean): Promise<boolean> {
-    await this.#inTurn(() => this.#settle(this.#putToRest(!anyhow)));
+    await this.#mailbox.inTurn(() => this.#settle(this.#putToRest(!anyhow)));
     if (anyhow) this.#gone = true;
     return this.#gone;
   }
@@ -144,7 +144,7 @@ export class SessionActor {
   }
 
   verify(): Promise<void> {
-    return this.#inTurn(async () => {
+    return this.#mailbox.inTurn(async () => {
       if (this.#stored.inDoubt || this.#stored.unsure) await this.#look();
     });
   }
@@ -157,6 +157,7 @@ export class SessionActor {
     this.#usedAt = clock();
     if (this.#forgotten && needsUpstreams(meta)) return this.#retake(asked, this.connector);
     if (meta.lost !== undefined) return this.#retake(asked, meta.lost);
+    if (meta.suspect !== undefined) return this.#examine(asked);
     switch (meta.verb) {
       case 'deliver':
         return meta.method === 'ping' ? pong(asked) : this.#decide(eventOf(meta.method, payload, this.#deps.now()), asked);
@@ -175,6 +176,12 @@ export class SessionActor {
     const onward = { ...asked, meta: { ...asked.meta, lost: undefined } };
     const opened = this.#apply({ type: 'upstreamsLost', at: this.#deps.now(), connector: lost }, asked);
     await this.#settle(opened.then(() => this.#take(onward)), asked);
+  }
+
+  /** A connector that cannot be reached is lost, even while it lives: nobody else would find out for seconds. */
+  async #examine(asked: Asked<ActorMeta>): Promise<void> {
+    const lost = (await areHeld(this.#deps.bus, this.session, this.connector)) ? undefined : this.connector;
+    await this.#take({ ...asked, meta: { ...asked.meta, suspect: undefined, lost } });
   }
 
   #decide(event: SessionEvent | undefined, asked: Asked<ActorMeta>): void | Promise<void> {
@@ -286,13 +293,6 @@ export class SessionActor {
     if (this.#gone) return;
     this.#gone = true;
     this.#deps.lost(this);
-  }
-
-  /** Resolves when the work was done, or at once when too much waits for its turn. */
-  #inTurn(work: () => Promise<void>): Promise<void> {
-    return new Promise((resolve) => {
-      if (!this.#mailbox.post(() => work().then(resolve))) resolve();
-    });
   }
 }
 

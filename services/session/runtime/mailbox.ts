@@ -19,6 +19,13 @@ export class Mailbox {
     return true;
   }
 
+  /** Resolves when the work was done, or at once when too much waits for its turn. */
+  inTurn(work: () => Promise<void>): Promise<void> {
+    return new Promise((resolve) => {
+      if (!this.post(() => work().then(resolve))) resolve();
+    });
+  }
+
   get idle(): boolean {
     return !this.#busy;
   }

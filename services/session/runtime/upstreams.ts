@@ -2,12 +2,14 @@
 import { Fault, asFault } from '#protocol/faults/fault.ts';
 import { decode, parseJson } from '#protocol/mcp/message.ts';
 import type { OpenRecord } from '#protocol/records/session.ts';
-import { type OpenedUpstreams, type SessionAdoption, connectorClose, connectorOpen, openedUpstreams } from '#protocol/subjects/connector.ts';
+import { type OpenedUpstreams, type SessionAdoption, connectorClose, connectorOpen, connectorRelay, openedUpstreams } from '#protocol/subjects/connector.ts';
 import { NOTHING, type Bus } from '#host/bus/bus.ts';
 import { clock } from '#host/clock.ts';
 
-/** One that reached a connector which is stopped is tried again: most of the others are not. */
-const TRIES_MAX = 4;
+/** One that reached a connector which is stopped is tried again, as often as it may be asked in its turn before that is noticed. */
+const TRIES_MAX = 10;
+/** An answer that needs nothing but a process which runs and is reached. */
+const HOLDS_MS = 500;
 /** For adopting what is only to be closed. */
 const CLOSE_MS = 15_000;
 
@@ -63,6 +65,16 @@ export function reopening(session: string, record: OpenRecord, deadline: number)
   const { connector, version, targets } = upstreams;
   const adopt = { connector, version, targets, initialized, logLevel, subscriptions, listening };
   return { session, principal, route, backend, initialize: Buffer.from(record.initialize, 'utf8'), deadline, adopt };
+}
+
+/** Whether a connector says that it holds them. Never throws: one that does not answer does not hold them for anybody. */
+export async function areHeld(bus: Bus, session: string, connector: string): Promise<boolean> {
+  try {
+    await bus.request(connectorRelay.to({ instance: connector }), { payload: NOTHING, meta: { verb: 'holds', session }, deadline: clock() + HOLDS_MS });
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 /** They can be gone on with from what the record says: no child process dies with them, and nobody hears what they say meanwhile. */
