@@ -2,7 +2,7 @@
 import { setTimeout as wait } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import type { Response } from '#protocol/mcp/message.ts';
-import { type OpenedUpstreams, connectorOpen, openedUpstreams } from '#protocol/subjects/connector.ts';
+import { type OpenedUpstreams, connectorOpen, connectorRelay, openedUpstreams } from '#protocol/subjects/connector.ts';
 import { clock } from '#host/clock.ts';
 import { connectorEvents } from '../../services/connector/events.ts';
 import { Backend } from '../../services/connector/runtime/backend.ts';
@@ -106,6 +106,34 @@ describe('a session whose connector', () => {
     expect(server.seen.slice(from).filter(({ http, session: id }) => http === 'DELETE' && id === upstream)).toEqual([]);
     expect(server.sessions).toContain(upstream);
   });
+
+  test('was only stopped hears, when it goes on, what its clients said meanwhile of the calls it still has', async () => {
+    const first = session.connector;
+    const open = session.call('hold', {}, { id: 'h' });
+    await open.log();
+    holder.signal('SIGSTOP');
+    session.upstreams = await openedByAnother(session);
+    const told = await passedOn(first, 2);
+    const cancelled = session.notify('notifications/cancelled', { requestId: 'h' });
+    await told.often;
+    holder.signal('SIGCONT');
+    await server.saw(({ rpc }) => rpc?.method === 'notifications/cancelled' && rpc.params?.['requestId'] === 'h');
+    expect(await open.done).toEqual({ jsonrpc: '2.0' });
+    await cancelled;
+  });
+
+  /** `often` resolves when something was passed on to a connector so many times. */
+  async function passedOn(instance: string, times: number): Promise<{ readonly often: Promise<void> }> {
+    const { promise: often, resolve } = Promise.withResolvers<void>();
+    let left = times;
+    side.connection.subscribe(connectorRelay.to({ instance }), {
+      callback: (_error, { headers }) => {
+        if (headers?.get('passedOn') === '1' && --left === 0) resolve();
+      },
+    });
+    await side.connection.flush();
+    return { often };
+  }
 
   /** The stopped one has a seat in the queue: it may be the one that is asked, and is not waited for. */
   const openedByAnother = (lost: SideSession): Promise<OpenedUpstreams> =>

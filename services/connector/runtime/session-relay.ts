@@ -7,6 +7,7 @@
  * R3 A response belongs to the process that asked, and is passed on to it; so does a cancel of a call that began before the
  *    session came here.
  */
+import { setTimeout as delay } from 'node:timers/promises';
 import { Fault, asFault } from '#protocol/faults/fault.ts';
 import { type Notification, type Response, parseJson } from '#protocol/mcp/message.ts';
 import { connectorRelay } from '#protocol/subjects/connector.ts';
@@ -20,7 +21,9 @@ import { SeenCalls } from './seen-calls.ts';
 import { ServerRequests } from './server-requests.ts';
 import type { StreamLogs } from './stream-log.ts';
 
-const PASS_ON_MS = 5_000;
+/** Longer than a process may be silent before it is given up, and its calls with it (host/bus/peers.ts). */
+const PASS_ON_MS = 10_000;
+const PASS_ON_AGAIN_MS = 250;
 
 export type RelayAsked = Asked<RelayMeta & { readonly verb: 'relay' | 'listen' | 'holds'; readonly session: string; readonly passedOn?: '1' | undefined }>;
 
@@ -107,11 +110,19 @@ export class SessionRelay {
     if (held === undefined) throw this.#notHere();
   }
 
-  /** To whom it concerns, if that process still lives; once, lest two that do not know it pass it to and fro. */
+  /**
+   * To whom it concerns, once, lest two that do not know it pass it to and fro. One that is stopped or cut off has waited for
+   * this when it goes on, so it is told again until it hears, or is dead.
+   */
   async #passOn({ payload, meta }: RelayAsked, instance: string | undefined): Promise<void> {
     const { bus } = this.#options;
     if (instance === undefined || instance === bus.instance || meta.passedOn !== undefined) return;
-    await bus.request(connectorRelay.to({ instance }), { payload, meta: { ...meta, passedOn: '1' }, deadline: clock() + PASS_ON_MS }).catch(() => undefined);
+    const deadline = clock() + PASS_ON_MS;
+    while (clock() < deadline) {
+      const heard = await bus.request(connectorRelay.to({ instance }), { payload, meta: { ...meta, passedOn: '1' }, deadline }).catch((error: unknown) => asFault(error));
+      if (!(heard instanceof Fault) || heard.facts['reason'] !== 'lost') return;
+      await delay(PASS_ON_AGAIN_MS);
+    }
   }
 
   #after(work: Promise<void>, { answer }: RelayAsked): void {
