@@ -5,6 +5,7 @@
  * W2 A text is judged once. What could not be published (NATS away) is tried again, with the file as it is by then.
  * W3 One turn at a time.
  */
+import { FileWatch } from '#host/file-watch.ts';
 import type { Host } from '#host/host.ts';
 import { Fault } from '#protocol/faults/fault.ts';
 import type { Environment } from '#protocol/config/expand.ts';
@@ -13,7 +14,6 @@ import { CONFIG_BUCKET } from '#protocol/records/config.ts';
 import type { PolicyEvents } from '../events.ts';
 import { compileText, readText } from './load.ts';
 import { publishRecord } from './publish.ts';
-import { FileWatch } from './watch.ts';
 
 /** How late a change is noticed where the file system gives no notice. */
 const POLL_MS = 30_000;

@@ -1,5 +1,5 @@
 /**
- * Tells when a file may have changed. The directories are watched, not the file: editors and configuration managers
+ * Tells when one of some files may have changed. The directories are watched, not the files: editors and configuration managers
  * replace a file by renaming, and Kubernetes by swapping a symlink beside it. False alarms are fine; the reader compares.
  *
  * Where the system gives no notice (network file systems, a swap further up the path) the caller's own wait is the net.
@@ -15,14 +15,14 @@ const SETTLE_MS = 100;
 const LINKS_MAX = 16;
 
 export class FileWatch {
-  readonly #file: string;
+  readonly #files: readonly string[];
   readonly #closed = new AbortController();
   #watchers = new Map<string, FSWatcher>();
   #rung = false;
   #ring: (() => void) | undefined;
 
-  constructor(file: string) {
-    this.#file = resolve(file);
+  constructor(...files: readonly string[]) {
+    this.#files = files.map((file) => resolve(file));
   }
 
   /** Begins to watch; what changes from here on is told by `next`. */
@@ -30,7 +30,7 @@ export class FileWatch {
     await this.#follow();
   }
 
-  /** Resolves when the file may have changed, after `waitMs` at the latest, or when closed. */
+  /** Resolves when one of the files may have changed, after `waitMs` at the latest, or when closed. */
   async next(waitMs: number): Promise<void> {
     const { signal } = this.#closed;
     if (!this.#rung && !signal.aborted) await this.#wait(waitMs);
@@ -59,10 +59,10 @@ export class FileWatch {
 
   /** Directories come and go as links are swapped, and a watcher keeps to the directory it was opened on: all are opened anew. */
   async #follow(): Promise<void> {
-    const directories = await directoriesOf(this.#file);
+    const directories = new Set((await Promise.all(this.#files.map(directoriesOf))).flat());
     if (this.#closed.signal.aborted) return;
     const before = this.#watchers;
-    this.#watchers = new Map(directories.flatMap((directory) => this.#open(directory)));
+    this.#watchers = new Map([...directories].flatMap((directory) => this.#open(directory)));
     for (const watcher of before.values()) watcher.close();
   }
 
