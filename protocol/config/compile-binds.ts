@@ -5,11 +5,12 @@ import { compileRoute, simpleMcpRoute } from './compile-routes.ts';
 import type { Building } from './compile-routes.ts';
 import type { Compiling } from './compiling.ts';
 import type { BindDocument, GatewayDocument, GatewayDocumentEntry, GatewayListenerDocument } from './document.ts';
-import type { Bind, Route } from './generation.ts';
+import type { Bind, ListenerTls, Route } from './generation.ts';
 import { meant } from './issues.ts';
 import { keyMaker } from './keys.ts';
 import { pathText } from './problem.ts';
 import type { Path } from './problem.ts';
+import { compileTls } from './tls.ts';
 
 const DEFAULT_GATEWAY = 'default';
 const DEFAULT_MCP_PORT = 3000;
@@ -20,6 +21,7 @@ interface OpenListener {
   /** The name after the slash in `gateway/listener`; undefined = not addressable on its own. */
   readonly ownName: string | undefined;
   readonly hostname: string | undefined;
+  readonly tls: ListenerTls | undefined;
   readonly policies: Readonly<Record<string, unknown>>;
   readonly routes: Route[];
   readonly path: Path;
@@ -45,10 +47,13 @@ export function compileBinds(document: GatewayDocument, backends: Backends, comp
   const own = attachMcp(document, gateways, building);
   if (own !== undefined) open.push(own);
   refusePortClashes(open, compiling);
-  for (const bind of open) refuseHostnameClashes(bind, compiling);
+  for (const bind of open) {
+    refuseHostnameClashes(bind, compiling);
+    refuseMixedTls(bind, compiling);
+  }
   return open.map(({ port, listeners }) => ({
     port,
-    listeners: listeners.map(({ name, hostname, policies, routes }) => ({ name, hostname, policies, routes })),
+    listeners: listeners.map(({ name, hostname, tls, policies, routes }) => ({ name, hostname, tls, policies, routes })),
   }));
 }
 
@@ -64,6 +69,7 @@ function openBind(bind: BindDocument, path: Path, building: Building): OpenBind[
       name: listener.name ?? `${bind.port}-${index}`,
       ownName: undefined,
       hostname: hostnameOf(listener.hostname),
+      tls: compileTls(listener, at, compiling),
       policies: compiling.policies(listener.policies, [...at, 'policies']),
       routes: (listener.routes ?? []).map((route, number) => compileRoute(route, [...at, 'routes', number], building)),
       path: at,
@@ -77,7 +83,8 @@ function openGateway(name: string, gateway: GatewayDocumentEntry, path: Path, { 
   if (gateway.port == null) return void compiling.error([...path, 'port'], 'required, and missing: the port to listen on');
   if (gateway.listeners === undefined) {
     const policies = compiling.policies(gatewayPolicies(gateway), path);
-    return { port: gateway.port, path, listeners: [{ name, ownName: undefined, hostname: undefined, policies, routes: [], path }] };
+    const tls = compileTls(gateway, path, compiling);
+    return { port: gateway.port, path, listeners: [{ name, ownName: undefined, hostname: undefined, tls, policies, routes: [], path }] };
   }
   for (const key of Object.keys(gateway)) {
     const value = (gateway as Record<string, unknown>)[key];
@@ -94,6 +101,7 @@ function openGateway(name: string, gateway: GatewayDocumentEntry, path: Path, { 
       name: `${name}/${own ?? index}`,
       ownName: own,
       hostname: hostnameOf(listener.hostname),
+      tls: compileTls(listener, at, compiling),
       policies: compiling.policies(gatewayPolicies(listener), at),
       routes: [],
       path: at,
@@ -169,7 +177,7 @@ function attachMcp(document: GatewayDocument, gateways: ReadonlyMap<string, Open
     for (const listener of attachment(mcp.gateways, ['mcp'], gateways, compiling)) listener.routes.push(route);
     return undefined;
   }
-  const listener: OpenListener = { name: SIMPLE_MCP_KEY, ownName: undefined, hostname: undefined, policies: {}, routes: [route], path: ['mcp'] };
+  const listener: OpenListener = { name: SIMPLE_MCP_KEY, ownName: undefined, hostname: undefined, tls: undefined, policies: {}, routes: [route], path: ['mcp'] };
   return { port: mcp.port ?? DEFAULT_MCP_PORT, path: ['mcp'], listeners: [listener] };
 }
 
@@ -194,4 +202,12 @@ function refuseHostnameClashes(bind: OpenBind, compiling: Compiling): void {
     if (first === undefined) owner.set(listener.hostname, listener.path);
     else compiling.error(listener.path, `serves the same host as ${pathText(first)} on the same port, so it would never be reached`, 'give it a hostname of its own, or put its routes on the other');
   }
+}
+
+function refuseMixedTls({ listeners }: OpenBind, compiling: Compiling): void {
+  const [first] = listeners;
+  const other = listeners.find(({ tls }) => (tls === undefined) !== (first?.tls === undefined));
+  if (first === undefined || other === undefined) return;
+  const said = (tls: ListenerTls | undefined): string => (tls === undefined ? 'plain HTTP' : 'TLS');
+  compiling.error(other.path, `speaks ${said(other.tls)}, and ${pathText(first.path)} on the same port ${said(first.tls)}`, 'one port speaks one of them: give all its listeners tls, or put them on ports of their own');
 }

@@ -177,6 +177,45 @@ describe('gateways', () => {
   });
 });
 
+describe('listeners with tls', () => {
+  const files = { cert: 'a.pem', key: 'a.key' };
+  const one = (listener: object) => ({ gateways: { g: { port: 1, ...listener } } });
+  const tlsOf = (document: object) => good(document).binds[0]?.listeners[0]?.tls;
+
+  test('say where their files are, and what the reference does unless told otherwise', () => {
+    const expected = { at: 'gateways.g.tls', ...files, root: undefined, minVersion: 'TLSv1.2', maxVersion: 'TLSv1.3', cipherSuites: [], keyExchangeGroups: [] };
+    expect(tlsOf(one({ tls: files }))).toEqual(expected);
+    expect(tlsOf(one({ protocol: 'HTTPS', tls: { ...files, mode: 'static', root: null } }))).toEqual(expected);
+    expect(tlsOf(one({ protocol: 'HTTP' }))).toBeUndefined();
+    expect(tlsOf({ binds: [{ port: 1, listeners: [{ tls: files }] }] })).toEqual({ ...expected, at: 'binds[0].listeners[0].tls' });
+    expect(tlsOf({ gateways: { g: { port: 1, listeners: [{ tls: files }] } } })).toEqual({ ...expected, at: 'gateways.g.listeners[0].tls' });
+  });
+
+  test('name ciphers and groups as OpenSSL does, in the order of the document and each once', () => {
+    const cipherSuites = ['TLS13_CHACHA20_POLY1305_SHA256', 'TLS_AES_256_GCM_SHA384', 'TLS_CHACHA20_POLY1305_SHA256', 'TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256', 'ECDHE-ECDSA-AES128-GCM-SHA256'];
+    expect(tlsOf(one({ tls: { ...files, minTLSVersion: 'TLS_V1_2', maxTlsVersion: 'TLS_V1_3', cipherSuites, keyExchangeGroups: ['X25519_MLKEM768', 'P-256'] } }))).toMatchObject({
+      cipherSuites: ['TLS_CHACHA20_POLY1305_SHA256', 'TLS_AES_256_GCM_SHA384', 'ECDHE-RSA-AES128-GCM-SHA256', 'ECDHE-ECDSA-AES128-GCM-SHA256'],
+      keyExchangeGroups: ['X25519MLKEM768', 'P-256'],
+    });
+  });
+
+  test.each<[object, string]>([
+    [one({ protocol: 'HTTPS' }), 'gateways.g.tls: required, and missing: HTTPS needs a certificate (tls: { cert: server.pem, key: server.key })'],
+    [one({ protocol: 'HTTP', tls: files }), 'gateways.g.protocol: HTTP is not encrypted, so tls is not allowed beside it (leave protocol out, or write HTTPS)'],
+    [{ binds: [{ port: 1, listeners: [{ protocol: 'HTTPS' }] }] }, 'binds[0].listeners[0].tls: required, and missing: HTTPS needs a certificate (tls: { cert: server.pem, key: server.key })'],
+    [one({ tls: files, listeners: [{}] }), 'gateways.g.tls: not allowed beside listeners: write it on each listener'],
+    [one({ listeners: [{ hostname: 'a.test', tls: files }, {}] }), 'gateways.g.listeners[1]: speaks plain HTTP, and gateways.g.listeners[0] on the same port TLS (one port speaks one of them: give all its listeners tls, or put them on ports of their own)'],
+    [one({ tls: { ...files, minTLSVersion: 'TLS_V1_3', maxTLSVersion: 'TLS_V1_2' } }), 'gateways.g.tls: the least version is newer than the newest one: no client could connect'],
+    [one({ tls: { ...files, minTLSVersion: 'TLS_V1_2', minTlsVersion: 'TLS_V1_2' } }), 'gateways.g.tls.minTlsVersion: only one of minTLSVersion, minTlsVersion may be given'],
+    [one({ tls: { ...files, cipherSuites: ['TLS_AES_128_GCM_SHA256'] } }), 'gateways.g.tls.cipherSuites: none of these is for TLS 1.2, which is allowed: add one, or set minTLSVersion: TLS_V1_3'],
+    [one({ tls: { ...files, cipherSuites: ['TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256'] } }), 'gateways.g.tls.cipherSuites: none of these is for TLS 1.3, which is allowed: add one, or set maxTLSVersion: TLS_V1_2'],
+    [one({ tls: { cert: 'a.pem' } }), 'gateways.g.tls.key: required, and missing: expected a text'],
+    [one({ tls: { ...files, minTLSVersion: 'TLS_V1_1' } }), 'gateways.g.tls.minTLSVersion: expected one of TLS_V1_2, TLS_V1_3; found "TLS_V1_1" (did you mean "TLS_V1_2"?)'],
+  ])('%j is refused: %s', (document, expected) => {
+    expect(errors(document)).toEqual([expected]);
+  });
+});
+
 describe('clashes', () => {
   test.each<[object, string]>([
     [{ gateways: { a: { port: 80 }, b: { port: 80 } } }, 'gateways.b.port: port 80 is already taken by gateways.a'],

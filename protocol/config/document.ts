@@ -4,6 +4,7 @@ import { BACKENDS_MAX, backendSchema, mcpShape } from './backends.ts';
 import { attachedRouteSchema, gatewayPolicyShape, routePolicies, routeSchema } from './routes.ts';
 import { gatewayRefs, hostname, nonEmpty, port, section, text, word } from './section.ts';
 import { startupSchema } from './startup.ts';
+import { tlsSchema } from './tls.ts';
 import { UNSUPPORTED_VALUES } from './unsupported.ts';
 
 const ROUTES_MAX = 10_000;
@@ -16,7 +17,8 @@ const listenerSchema = section('listener', {
   name: nonEmpty.nullish(),
   namespace: text.nullish(),
   hostname: hostname.nullish(),
-  protocol: word(['HTTP'], UNSUPPORTED_VALUES.listenerProtocol).optional(),
+  protocol: word(['HTTP', 'HTTPS'], UNSUPPORTED_VALUES.listenerProtocol).optional(),
+  tls: tlsSchema.nullish(),
   routes: z.array(routeSchema).max(ROUTES_MAX, routeLimit).nullish(),
   policies: section('gatewayPolicies', gatewayPolicyShape).nullish(),
 });
@@ -31,13 +33,15 @@ const bindSchema = section('bind', {
 const gatewayListenerSchema = section('gatewayListener', {
   name: nonEmpty.nullish(),
   hostname: hostname.nullish(),
-  protocol: word(['HTTP'], UNSUPPORTED_VALUES.gatewayProtocol).nullish(),
+  protocol: word(['HTTP', 'HTTPS'], UNSUPPORTED_VALUES.gatewayProtocol).nullish(),
+  tls: tlsSchema.nullish(),
   ...gatewayPolicyShape,
 });
 
 const gatewaySchema = section('gateway', {
   port: port.nullish(),
-  protocol: word(['HTTP'], UNSUPPORTED_VALUES.gatewayProtocol).nullish(),
+  protocol: word(['HTTP', 'HTTPS'], UNSUPPORTED_VALUES.gatewayProtocol).nullish(),
+  tls: tlsSchema.nullish(),
   listeners: z.array(gatewayListenerSchema).max(LISTENERS_MAX, `at most ${LISTENERS_MAX} listeners`).optional(),
   ...gatewayPolicyShape,
 });

@@ -32,9 +32,28 @@ export interface Listener {
   readonly name: string;
   /** Exact or `*.wild`; undefined = every host. */
   readonly hostname: string | undefined;
+  /** Undefined = plain HTTP. All listeners of a bind have it, or none. */
+  readonly tls: ListenerTls | undefined;
   /** Gateway-phase policies by config key, already checked by each policy's own schema. */
   readonly policies: PolicyDocuments;
   readonly routes: readonly Route[];
+}
+
+export type TlsVersion = 'TLSv1.2' | 'TLSv1.3';
+
+export interface ListenerTls {
+  /** Where in the document, for messages: `gateways.default.tls`. */
+  readonly at: string;
+  /** Paths of PEM files, as ingress sees them: the chain, its key, and who signs the certificates that clients must show. */
+  readonly cert: string;
+  readonly key: string;
+  /** Undefined = clients are not asked for a certificate. */
+  readonly root: string | undefined;
+  readonly minVersion: TlsVersion;
+  readonly maxVersion: TlsVersion;
+  /** In OpenSSL's names, the preferred first; empty = its own choice. */
+  readonly cipherSuites: readonly string[];
+  readonly keyExchangeGroups: readonly string[];
 }
 
 export type PolicyDocuments = Readonly<Record<string, unknown>>;

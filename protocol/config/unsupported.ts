@@ -23,9 +23,10 @@ const BACKEND_POLICIES = [
 export const UNSUPPORTED_KEYS = {
   root: ['frontendPolicies', 'policies', 'workloads', 'services', 'routeGroups', 'tcpRoutes', 'llm', 'ui'],
   bind: [],
-  listener: ['tls', 'tcpRoutes'],
-  gateway: ['tls', ...GATEWAY_POLICIES],
-  gatewayListener: ['tls', ...GATEWAY_POLICIES],
+  listener: ['tcpRoutes'],
+  gateway: GATEWAY_POLICIES,
+  gatewayListener: GATEWAY_POLICIES,
+  tls: ['spiffe'],
   gatewayPolicies: GATEWAY_POLICIES,
   route: [],
   routePolicies: ROUTE_POLICIES,
@@ -43,15 +44,16 @@ export type SectionName = keyof typeof UNSUPPORTED_KEYS;
 
 /** Sections whose keys are enforced on traffic: the refusal says so. */
 export const ENFORCING: ReadonlySet<SectionName> = new Set<SectionName>([
-  'gateway', 'gatewayListener', 'gatewayPolicies', 'routePolicies', 'backendPolicies', 'targetPolicies',
+  'gateway', 'gatewayListener', 'gatewayPolicies', 'tls', 'routePolicies', 'backendPolicies', 'targetPolicies',
 ]);
 
 /** Values the reference knows for a key, beyond the ones Parley serves. */
 export const UNSUPPORTED_VALUES = {
   bindMode: ['internal'],
   tunnelProtocol: ['hboneWaypoint', 'hboneGateway', 'proxy', 'connect'],
-  listenerProtocol: ['HTTPS', 'TLS', 'TCP', 'HBONE'],
-  gatewayProtocol: ['HTTPS', 'TCP', 'TLS'],
+  listenerProtocol: ['TLS', 'TCP', 'HBONE'],
+  gatewayProtocol: ['TCP', 'TLS'],
+  tlsMode: ['dynamicCa'],
 } as const satisfies Record<string, readonly string[]>;
 
 /** Keys under `config:` that change nothing yet. They tune or observe, so a warning is enough. */

@@ -41,7 +41,7 @@ const FULL = {
       ],
     },
   ],
-  gateways: { default: { port: 3002, cors: {} }, web: { port: 3003, listeners: [{ name: 'one', hostname: 'b.test', protocol: 'HTTP', cors: {} }] } },
+  gateways: { default: { port: 3002, cors: {} }, web: { port: 3003, listeners: [{ name: 'one', hostname: 'b.test', protocol: 'HTTPS', tls: { mode: 'static', cert: 'a.pem', key: 'a.key', root: null, cipherSuites: ['TLS_AES_256_GCM_SHA384'], minTLSVersion: 'TLS_V1_3' }, cors: {} }] } },
   routes: [{ name: 'attached', gateways: ['default', 'web/one'], backends: [{ mcp: { targets: [stdio], prefixMode: 'always' } }] }],
   backends: [{ name: 'shared', mcp: { targets: [{ name: 'b', mcp: { host: 'h', port: 80, path: '/p' }, policies: { http: { requestTimeout: '30s' } } }], statefulMode: 'stateless' } }],
   mcp: {
@@ -152,7 +152,7 @@ describe('a document', () => {
 
 describe('what the reference has and Parley does not do yet', () => {
   const PLACES: Record<keyof typeof UNSUPPORTED_KEYS, Path> = {
-    root: [], bind: ['binds', 0], listener: ['binds', 0, 'listeners', 0], gateway: ['gateways', 'default'], gatewayListener: ['gateways', 'web', 'listeners', 0],
+    root: [], bind: ['binds', 0], listener: ['binds', 0, 'listeners', 0], gateway: ['gateways', 'default'], gatewayListener: ['gateways', 'web', 'listeners', 0], tls: ['gateways', 'web', 'listeners', 0, 'tls'],
     gatewayPolicies: ['binds', 0, 'listeners', 0, 'policies'], route: ['routes', 0], routePolicies: ['mcp', 'policies'], match: ['binds', 0, 'listeners', 0, 'routes', 0, 'matches', 0],
     routeBackend: ['routes', 0, 'backends', 0], backend: ['backends', 0], backendPolicies: ['backends', 0, 'policies'], mcpBackend: ['mcp'], target: ['mcp', 'targets', 0],
     targetPolicies: ['backends', 0, 'mcp', 'targets', 0, 'policies'], targetHttp: ['backends', 0, 'mcp', 'targets', 0, 'policies', 'http'],
@@ -186,7 +186,8 @@ describe('what the reference has and Parley does not do yet', () => {
   test.each([
     ['binds[0].mode', { binds: [{ port: 1, listeners: [], mode: 'internal' }] }, UNSUPPORTED_VALUES.bindMode],
     ['binds[0].tunnelProtocol', { binds: [{ port: 1, listeners: [], tunnelProtocol: 'connect' }] }, UNSUPPORTED_VALUES.tunnelProtocol],
-    ['binds[0].listeners[0].protocol', { binds: [{ port: 1, listeners: [{ protocol: 'HTTPS' }] }] }, UNSUPPORTED_VALUES.listenerProtocol],
+    ['binds[0].listeners[0].protocol', { binds: [{ port: 1, listeners: [{ protocol: 'HBONE' }] }] }, UNSUPPORTED_VALUES.listenerProtocol],
+    ['gateways.g.tls.mode', { gateways: { g: { port: 1, tls: { cert: 'a', key: 'b', mode: 'dynamicCa' } } } }, UNSUPPORTED_VALUES.tlsMode],
     ['gateways.g.protocol', { gateways: { g: { port: 1, protocol: 'TLS' } } }, UNSUPPORTED_VALUES.gatewayProtocol],
   ])('%s is refused for a value only the reference serves', (path, document, values) => {
     expect(values.length).toBeGreaterThan(0);

@@ -20,6 +20,9 @@ export type SessionFacts = Required<Pick<RequestFacts, 'route' | 'principal' | '
 /** unknown: an event id that is none of the session's. expired: nothing of its stream is kept. limit: too many are open. */
 export type StreamRefusal = 'unknown' | 'expired' | 'limit';
 
+/** limit: too many at once. timeout: it took too long. refused: client and listener did not agree. unready: the listener has no usable certificate. */
+export type HandshakeFailure = 'limit' | 'timeout' | 'refused' | 'unready';
+
 export interface IngressEvents {
   allowed(facts: RequestFacts): void;
   denied(facts: RequestFacts, reason: string): void;
@@ -28,6 +31,7 @@ export interface IngressEvents {
   /** A session id that is unknown, closed, or somebody else's: which of them is nobody's business. */
   sessionRefused(facts: SessionFacts): void;
   streamRefused(facts: SessionFacts, why: StreamRefusal): void;
+  handshakeFailed(why: HandshakeFailure): void;
   answered(route: string, outcome: number | Fault, startedAt: number): void;
   failed(what: string, error: unknown): void;
 }
@@ -38,6 +42,7 @@ export function ingressEvents({ telemetry, audit, log }: Host): IngressEvents {
   const refusals = telemetry.counter('parley_requests_refused', 'requests that broke a rule of the protocol, by route and reason');
   const sessions = telemetry.counter('parley_session_refusals', 'requests that named a session there is not, by route');
   const streams = telemetry.counter('parley_stream_refusals', 'event streams that were not opened, by route and reason');
+  const handshakes = telemetry.counter('parley_tls_handshakes_failed', 'TLS connections that came to nothing before a request, by reason');
   const denials = telemetry.counter('parley_requests_denied', 'requests a policy denied, by route and reason');
   return {
     allowed(facts) {
@@ -58,6 +63,7 @@ export function ingressEvents({ telemetry, audit, log }: Host): IngressEvents {
       streams.add(1, { route: facts.route, reason });
       audit.record({ kind: 'stream_refused', ...facts, reason });
     },
+    handshakeFailed: (why) => handshakes.add(1, { why }),
     answered(route, outcome, startedAt) {
       requests.add(1, { route, status: outcome instanceof Fault ? outcome.code : outcome });
       seconds.record((performance.now() - startedAt) / 1000, { route });

@@ -40,13 +40,14 @@ async function openIngress(host: Host, settings: IngressSettings): Promise<() =>
   const listeners = new Listeners({
     addresses: host.bindAddresses,
     log: host.log,
+    handshakeFailed: deps.events.handshakeFailed,
     handler: (door) => (request, response) => gateway.handle(door, request, response),
   });
   host.telemetry.gauge('parley_streams_open', 'event streams open to clients', () => keepAlive.open);
   let opening = Promise.resolve();
   const unwatch = host.generations.onChange((generation) => {
     gateway.enter(buildWorld(generation, { now: host.now, file: readConfigFile }));
-    opening = listeners.follow([...new Set(generation.binds.map(({ port }) => port))]);
+    opening = listeners.follow(generation.binds);
   });
   await opening;
   return async () => {

@@ -35,7 +35,8 @@ const SECTIONS: readonly Section[] = [
   { title: 'backends of a route', at: ['routes', '[]', 'backends', '[]'], intro: 'Exactly one of `mcp` and `backend` each.' },
   { title: 'backends', at: ['backends', '[]'], intro: 'Backends by name: exactly one of `mcp` and `host` each.' },
   { title: 'binds', at: ['binds', '[]'], intro: 'The older form: ports with their listeners and routes inside.' },
-  { title: 'listeners', at: ['binds', '[]', 'listeners', '[]'], intro: 'Of a bind. The listeners of a gateway have `name`, `hostname`, `protocol` and policies.' },
+  { title: 'listeners', at: ['binds', '[]', 'listeners', '[]'], intro: 'Of a bind. The listeners of a gateway have `name`, `hostname`, `protocol`, `tls` and policies. The listeners of one port all have `tls`, or none.' },
+  { title: 'tls', at: ['gateways', '*', 'tls'], intro: 'HTTPS, over HTTP/1.1. The files are PEM, read by ingress from its own disk (a relative path begins where it was started), and taken up when they change: new connections get the new certificate, open ones stay. What cannot be used is logged, and the last good one stays. `parley check` looks at the files too.' },
   { title: 'config', at: ['config'], intro: 'Settings of the process. Keys that are not in the table are checked and not acted on, with a warning: LATER.' },
 ];
 
@@ -65,7 +66,8 @@ const MEANINGS: Readonly<Record<string, string>> = {
   'targets.stdio.env': 'variables it gets, beside those of the connector',
   'targets.stdio.clear_env': '`true` = only those of `env`',
   'gateways.port': 'the port to listen on',
-  'gateways.protocol': 'only `HTTP` is served yet; the others are refused',
+  'gateways.protocol': '`HTTP`, or `HTTPS` when there is `tls`; the others are refused',
+  'gateways.tls': '[tls](#tls)',
   'gateways.listeners': 'several hosts on one port, instead of policies here: [listeners](#listeners)',
   'gateways.cors': 'before a route is chosen: [policies/cors](../policies/cors/README.md)',
   'routes.gateways': 'where it attaches, `name` or `name/listener`; the gateway `default` unless given',
@@ -97,9 +99,20 @@ const MEANINGS: Readonly<Record<string, string>> = {
   'listeners.name': 'for the log and the start-up table',
   'listeners.namespace': 'taken, and not used',
   'listeners.hostname': 'exact, or `*.example.com`; every host unless given',
-  'listeners.protocol': 'only `HTTP` is served yet',
+  'listeners.protocol': '`HTTP`, or `HTTPS` when there is `tls`; the others are refused',
+  'listeners.tls': '[tls](#tls)',
   'listeners.routes': '[routes](#routes), without `gateways`',
   'listeners.policies.cors': 'before a route is chosen: [policies/cors](../policies/cors/README.md)',
+  'tls.mode': 'only `static` is served yet',
+  'tls.cert': "the server's certificate, then those that lead to its authority",
+  'tls.key': 'its private key, without a passphrase',
+  'tls.root': 'who signs the certificates of clients: then a client must show one. No revocation lists',
+  'tls.minTLSVersion': '`TLS_V1_2` unless given',
+  'tls.minTlsVersion': 'the same, spelled otherwise',
+  'tls.maxTLSVersion': '`TLS_V1_3` unless given',
+  'tls.maxTlsVersion': 'the same, spelled otherwise',
+  'tls.cipherSuites': "the preferred first; OpenSSL's choice unless given. One at least for each version that is allowed",
+  'tls.keyExchangeGroups': "the preferred first; OpenSSL's choice unless given",
   'config.mcp.sessionTtl': 'how long a legacy session may be idle (default 30m)',
   'config.statsAddr': 'where `/metrics` and `/healthz/ready` are (default 127.0.0.1:15020); `PARLEY_STATS_ADDR` wins',
   'config.logging.level': 'of the log; `PARLEY_LOG_LEVEL` wins',
@@ -107,6 +120,9 @@ const MEANINGS: Readonly<Record<string, string>> = {
 
 const schema = z.toJSONSchema(documentSchema, { unrepresentable: 'any', io: 'input' }) as Shape;
 const OWN = new Set(SECTIONS.map(({ at }) => at.join('.')).filter((at) => at !== ''));
+
+/** Keys whose section is told once, wherever they are. */
+const LINKED: ReadonlySet<string> = new Set(['mcp', 'tls']);
 
 /** Throws when a key has no meaning here, or a meaning no key. */
 export function configReference(): string {
@@ -153,7 +169,7 @@ function rowsOf(shape: Shape, title: string, at: readonly string[], prefix = '')
     const inner = notNull(one);
     const own = OWN.has([...at, ...key.split('.')].join('.'));
     if (Object.keys(inner).length === 0 && !Object.hasOwn(implemented, name)) refused.push(key);
-    else if (inner.properties !== undefined && !own && name !== 'mcp' && hasServed(inner)) nest(inner, key);
+    else if (inner.properties !== undefined && !own && !LINKED.has(name) && hasServed(inner)) nest(inner, key);
     else if (inner.properties !== undefined && !own && (title === 'targets' || title === 'config')) nest(inner, key);
     else rows.push({ id: `${title}.${key}`, key, kind: kindOf(one), required: shape.required?.includes(name) ?? false });
   }

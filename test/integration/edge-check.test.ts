@@ -2,6 +2,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { makeAuthority } from '../world/certificates.ts';
 import { runCommand } from '../world/command.ts';
 
 let folder: string;
@@ -62,5 +63,25 @@ describe('parley check', () => {
     for (const problem of problems) expect(lines).toContainEqual(expect.stringContaining(`${file}:${problem}`));
     expect(stderr).toContain(`${file} is not valid`);
     expect(code).toBe(1);
+  });
+
+  test('looks at the certificates and keys a configuration names', async () => {
+    const authority = makeAuthority();
+    const [one, two] = [authority.issue('one'), authority.issue('two', undefined, -1_000)];
+    const path = (name: string): string => join(folder, name);
+    await Promise.all([writeFile(path('one.pem'), one.cert), writeFile(path('one.key'), one.key), writeFile(path('two.pem'), two.cert), writeFile(path('two.key'), two.key)]);
+    const file = path('tls.yaml');
+    const gateway = (port: number, cert: string, key: string): string => `  g${port}:\n    port: ${port}\n    tls:\n      cert: ${path(cert)}\n      key: ${path(key)}\n`;
+    await writeFile(file, `gateways:\n${gateway(3000, 'none.pem', 'one.key')}${gateway(3001, 'one.pem', 'two.key')}${gateway(3002, 'two.pem', 'two.key')}${gateway(3003, 'one.key', 'one.key')}`);
+    const bad = await runCommand(['check', '-f', file]);
+    expect(bad.stdout.trim().split('\n')).toEqual([
+      expect.stringContaining(`${file}:5:7 error gateways.g3000.tls.cert: the file cannot be read: there is no such file`),
+      expect.stringContaining(`${file}:11:7 error gateways.g3001.tls.key: the file does not belong to the certificate in cert`),
+      expect.stringContaining(`${file}:15:7 warning gateways.g3002.tls.cert: the certificate has ended`),
+      expect.stringContaining(`${file}:20:7 error gateways.g3003.tls.cert: the file holds no certificate`),
+    ]);
+    expect([bad.code, bad.stderr]).toEqual([1, expect.stringContaining('is not valid: 3 errors')]);
+    await writeFile(file, `gateways:\n${gateway(3000, 'one.pem', 'one.key')}`);
+    expect(await runCommand(['check', '-f', file])).toMatchObject({ code: 0, stdout: `${file} is valid\n` });
   });
 });

@@ -18,20 +18,56 @@ export interface Certificates {
   readonly clientKey: string;
 }
 
+export interface Names {
+  readonly dns?: readonly string[];
+  readonly uris?: readonly string[];
+  readonly ipv4?: readonly string[];
+}
+
+/** PEM. */
+export interface Issued {
+  readonly cert: string;
+  readonly key: string;
+}
+
+export interface Authority {
+  /** PEM. */
+  readonly ca: string;
+  /** For both sides of a connection, since an hour ago and for `validMs` from now. */
+  issue(subject: string, names?: Names, validMs?: number): Issued;
+}
+
+export function makeAuthority(name = 'Parley test authority'): Authority {
+  const { publicKey, privateKey } = keys();
+  const issuer = { name, key: privateKey };
+  return {
+    ca: certificate({ subject: name, publicKey, issuer, extensions: [IS_AUTHORITY], validMs: VALID_MS }),
+    issue: (subject, names, validMs = VALID_MS) => {
+      const own = keys();
+      const extensions = [USED_BY_BOTH_SIDES, ...(names === undefined ? [] : [alternativeNames(names)])];
+      const cert = certificate({ subject, publicKey: own.publicKey, issuer, extensions, validMs });
+      return { cert, key: own.privateKey.export({ type: 'pkcs8', format: 'pem' }).toString() };
+    },
+  };
+}
+
 /** Paths of PEM files in the folder; the server's certificate is for localhost and 127.0.0.1. */
 export async function makeCertificates(folder: string): Promise<Certificates> {
-  const authority = keys();
-  const root = { name: 'Parley test authority', key: authority.privateKey };
-  const files: [string, string][] = [['ca.pem', certificate({ subject: root.name, publicKey: authority.publicKey, issuer: root, extensions: [IS_AUTHORITY] })]];
-  for (const subject of ['server', 'client']) {
-    const { publicKey, privateKey } = keys();
-    const extensions = [USED_BY_BOTH_SIDES, ...(subject === 'server' ? [LOOPBACK_NAMES] : [])];
-    files.push([`${subject}.pem`, certificate({ subject, publicKey, issuer: root, extensions })]);
-    files.push([`${subject}.key`, privateKey.export({ type: 'pkcs8', format: 'pem' }).toString()]);
-  }
-  for (const [name, text] of files) await writeFile(join(folder, name), text, { mode: 0o600 });
-  const path = (name: string): string => join(folder, name);
-  return { ca: path('ca.pem'), serverCert: path('server.pem'), serverKey: path('server.key'), clientCert: path('client.pem'), clientKey: path('client.key') };
+  const authority = makeAuthority();
+  const server = authority.issue('server', { dns: ['localhost'], ipv4: ['127.0.0.1'] });
+  const client = authority.issue('client');
+  const save = async (name: string, text: string): Promise<string> => {
+    const path = join(folder, name);
+    await writeFile(path, text, { mode: 0o600 });
+    return path;
+  };
+  return {
+    ca: await save('ca.pem', authority.ca),
+    serverCert: await save('server.pem', server.cert),
+    serverKey: await save('server.key', server.key),
+    clientCert: await save('client.pem', client.cert),
+    clientKey: await save('client.key', client.key),
+  };
 }
 
 const keys = (): { publicKey: KeyObject; privateKey: KeyObject } => generateKeyPairSync('ec', { namedCurve: 'P-256' });
@@ -41,9 +77,10 @@ interface Wanted {
   readonly publicKey: KeyObject;
   readonly issuer: { readonly name: string; readonly key: KeyObject };
   readonly extensions: readonly Buffer[];
+  readonly validMs: number;
 }
 
-function certificate({ subject, publicKey, issuer, extensions }: Wanted): string {
+function certificate({ subject, publicKey, issuer, extensions, validMs }: Wanted): string {
   const algorithm = sequence(oid('1.2.840.10045.4.3.2')); // ecdsa-with-SHA256
   const serial = Buffer.concat([Buffer.from([1]), randomBytes(15)]);
   const body = sequence(
@@ -51,7 +88,7 @@ function certificate({ subject, publicKey, issuer, extensions }: Wanted): string
     integer(serial),
     algorithm,
     distinguishedName(issuer.name),
-    sequence(time(Date.now() - EARLIER_MS), time(Date.now() + VALID_MS)),
+    sequence(time(Date.now() - EARLIER_MS), time(Date.now() + validMs)),
     distinguishedName(subject),
     publicKey.export({ type: 'spki', format: 'der' }),
     tagged(0xa3, sequence(...extensions)),
@@ -88,4 +125,13 @@ const extension = (id: string, value: Buffer, critical = false): Buffer =>
 const IS_AUTHORITY = extension('2.5.29.19', sequence(tagged(0x01, Buffer.from([0xff]))), true);
 /** serverAuth and clientAuth: members of a cluster are both to each other. */
 const USED_BY_BOTH_SIDES = extension('2.5.29.37', sequence(oid('1.3.6.1.5.5.7.3.1'), oid('1.3.6.1.5.5.7.3.2')));
-const LOOPBACK_NAMES = extension('2.5.29.17', sequence(tagged(0x82, Buffer.from('localhost')), tagged(0x87, Buffer.from([127, 0, 0, 1]))));
+
+const alternativeNames = ({ dns = [], uris = [], ipv4 = [] }: Names): Buffer =>
+  extension(
+    '2.5.29.17',
+    sequence(
+      ...dns.map((name) => tagged(0x82, Buffer.from(name))),
+      ...uris.map((uri) => tagged(0x86, Buffer.from(uri))),
+      ...ipv4.map((address) => tagged(0x87, Buffer.from(address.split('.').map(Number)))),
+    ),
+  );

@@ -20,7 +20,7 @@ const route = (changes: Partial<Route> = {}): Route => ({
 
 const generation = (routes: readonly Route[], targets: readonly McpTarget[] = [stdio('everything')]): Generation => ({
   id: '0123456789abcdef',
-  binds: [{ port: 3000, listeners: [{ name: 'default', hostname: undefined, policies: {}, routes }] }],
+  binds: [{ port: 3000, listeners: [{ name: 'default', hostname: undefined, tls: undefined, policies: {}, routes }] }],
   backends: new Map([
     ['mcp', { key: 'mcp', targets, statefulMode: 'stateful', prefixMode: 'conditional', failureMode: 'failClosed', dnsRebindingProtection: false }],
   ]),

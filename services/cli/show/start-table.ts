@@ -100,7 +100,8 @@ function listenerUrl(bind: Bind, addresses: readonly string[]): string {
   const local = addresses.length === 0 || addresses.some((address) => LOCAL.has(address));
   const address = addresses[0] ?? 'localhost';
   const host = local ? 'localhost' : address.includes(':') ? `[${address}]` : address;
-  return `http://${host}:${bind.port}`;
+  const scheme = bind.listeners.some(({ tls }) => tls !== undefined) ? 'https' : 'http';
+  return `${scheme}://${host}:${bind.port}`;
 }
 
 const LOCAL = new Set(['127.0.0.1', '::1', '0.0.0.0', '::', 'localhost']);

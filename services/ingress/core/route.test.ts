@@ -11,7 +11,7 @@ const regex = (value: string): Partial<RouteMatch> => ({ path: { kind: 'regex', 
 const route = (name: string, matches: Partial<RouteMatch>[] = [{}], hostnames: string[] = []): Route => ({
   key: name, name, hostnames, matches: matches.map(match), policies: {}, backends: [],
 });
-const listener = (routes: Route[], hostname?: string): Listener => ({ name: hostname ?? 'all', hostname, policies: {}, routes });
+const listener = (routes: Route[], hostname?: string): Listener => ({ name: hostname ?? 'all', hostname, tls: undefined, policies: {}, routes });
 const get = (partial: Partial<RouteRequest> = {}): RouteRequest => ({ host: 'example.com', path: '/', method: 'GET', headers: {}, query: '', ...partial });
 const chosen = (routes: Route[], request: Partial<RouteRequest>): string | undefined => compileRoutes([listener(routes)])(get(request))?.route.name;
 

@@ -2,6 +2,9 @@
  * The HTTP edge, as the rest of ingress sees it: a request to read and a response to write. node:http is the first thing
  * behind it (http-edge.ts); a faster server may take its place without a line changing here or above.
  */
+import type { Admission } from '../core/admission.ts';
+import type { Source } from './source.ts';
+
 export interface EdgeRequest {
   readonly method: string;
   /** Without the query. */
@@ -10,6 +13,11 @@ export interface EdgeRequest {
   readonly query: string;
   /** The Host header or `:authority`. */
   readonly host: string;
+  readonly scheme: 'http' | 'https';
+  /** Who is connected. */
+  readonly source: Source;
+  /** What the connection was admitted by, when it is encrypted (core/admission.ts). */
+  readonly admission: Admission;
   /** Names in lower case. */
   readonly headers: Readonly<Record<string, string | readonly string[] | undefined>>;
   /** The value, the first one when there are several. */

@@ -14,7 +14,7 @@ import { type World, buildWorld } from './world.ts';
 
 const ROUTE: Route = { key: 'r', name: 'r', hostnames: [], policies: {}, backends: [], matches: [{ path: { kind: 'pathPrefix', value: '/mcp' }, method: undefined, headers: [], query: [] }] };
 const GENERATION: Generation = {
-  id: 'g', warnings: [], backends: new Map(), binds: [{ port: 80, listeners: [{ name: 'l', hostname: undefined, policies: {}, routes: [ROUTE] }] }],
+  id: 'g', warnings: [], backends: new Map(), binds: [{ port: 80, listeners: [{ name: 'l', hostname: undefined, tls: undefined, policies: {}, routes: [ROUTE] }] }],
   settings: { sessionTtlMs: 1, statsAddr: undefined, readinessAddr: undefined, logLevel: undefined, logFormat: undefined },
 };
 
@@ -46,7 +46,7 @@ async function put(gateway: readonly CompiledPolicy[], route: readonly CompiledP
   };
   const gate = new Gateway({ events } as IngressDeps);
   gate.enter(worldOf(gateway, route));
-  server = createHttpServer((request, response) => gate.handle({ port: 80, loopback: false }, request, response));
+  server = createHttpServer((request, response) => gate.handle({ port: 80, loopback: false, secure: false }, request, response));
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
   return fetch(`http://127.0.0.1:${(server.address() as AddressInfo).port}/mcp`, { method: 'PUT' });

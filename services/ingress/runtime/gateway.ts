@@ -1,7 +1,7 @@
 /**
  * One request from socket to answer:
  *
- *   gateway policies → route → route policies → Host and Origin → the face of MCP
+ *   the right listener for this connection → gateway policies → route → route policies → Host and Origin → the face of MCP
  */
 import { type Chain, emptyChain } from '#policies/chain.ts';
 import { type Content, type Facts, NO_FACTS, type Verdict } from '#policies/policy.ts';
@@ -18,11 +18,14 @@ import type { BindWorld, World } from './world.ts';
 const SSE_PATH = '/sse';
 const NO_ROUTE = '-';
 const NO_WORLD = new Fault('overloaded', 'no configuration is in force yet; try again shortly', { reason: 'no-generation' });
+const MISDIRECTED = 'this host is served over a connection of its own: open a new one with its name in the handshake';
 const NOT_FOUND = 'no route matches this request';
 
 /** The socket a request came in by. */
 export interface Door {
   readonly port: number;
+  /** It is the door of a TLS port. */
+  readonly secure: boolean;
   readonly loopback: boolean;
 }
 
@@ -58,6 +61,7 @@ export class Gateway {
     const bind = this.#world?.binds.get(door.port);
     if (bind === undefined) return this.#refuse(arrival, NO_ROUTE, NO_WORLD);
     const listener = bind.listenerOf(request.host);
+    if (listener !== undefined && (door.secure || listener.tls !== undefined) && bind.admission(listener) !== request.admission) return this.#misdirected(arrival);
     const chain = listener === undefined ? emptyChain : bind.gatewayChain(listener);
     this.#judge(arrival, { chain, route: NO_ROUTE, known: NO_FACTS }, (facts) => this.#route(arrival, bind, facts));
   }
@@ -126,6 +130,12 @@ export class Gateway {
     if (content === undefined) response.send(status, {});
     else response.send(status, { 'content-type': content.type }, content.text);
     this.#deps.events.answered(route, status, startedAt);
+  }
+
+  /** The client may come back, by another connection: RFC 9110 §15.5.20. */
+  #misdirected({ response, startedAt }: Arrival): void {
+    response.send(421, { 'content-type': 'text/plain', connection: 'close' }, MISDIRECTED);
+    this.#deps.events.answered(NO_ROUTE, 421, startedAt);
   }
 
   #refuse({ response, startedAt }: Arrival, route: string, fault: Fault): void {

@@ -1,9 +1,12 @@
 /** The edge on node:http. */
 import { type IncomingMessage, type Server, type ServerResponse, createServer } from 'node:http';
 import type { Socket } from 'node:net';
+import { TLSSocket } from 'node:tls';
 import { clock } from '#host/clock.ts';
 import { Fault } from '#protocol/faults/fault.ts';
+import type { Admission } from '../core/admission.ts';
 import type { EdgeHandler, EdgeRequest, EdgeResponse, EdgeStream } from './edge.ts';
+import { type Source, sourceOf } from './source.ts';
 
 /** A request's headers must be in by then; bodies have the same time. */
 const REQUEST_MS = 60_000;
@@ -26,7 +29,15 @@ interface ServerState {
 
 const states = new WeakMap<Server, ServerState>();
 
-export function createHttpServer(handle: EdgeHandler, stalledMs = STALLED_MS): Server {
+/** Takes a connection whose handshake is done: HTTP begins. One function for each server. */
+export type Speak = (secured: Socket, raw: Socket, admission: Admission) => void;
+/** Does the handshake of a connection; one that fails is destroyed. */
+export type Secure = (raw: Socket, speak: Speak) => void;
+
+const admissions = new WeakMap<Socket, Admission>();
+
+/** @param secure undefined = plain HTTP. */
+export function createHttpServer(handle: EdgeHandler, stalledMs = STALLED_MS, secure?: Secure): Server {
   const state: ServerState = { stalledMs, silent: new Set(), leaving: false };
   const server = createServer({ requestTimeout: REQUEST_MS, headersTimeout: HEADERS_MS, keepAliveTimeout: IDLE_MS }, (request, response) => {
     state.silent.delete(request.socket);
@@ -38,7 +49,24 @@ export function createHttpServer(handle: EdgeHandler, stalledMs = STALLED_MS): S
     state.silent.add(socket);
     socket.once('close', () => state.silent.delete(socket));
   });
+  if (secure !== undefined) putBehind(secure, server, state);
   return server;
+}
+
+/** The server listens and counts its connections as ever; what it does with a new one waits until the handshake is done. */
+function putBehind(secure: Secure, server: Server, { silent }: ServerState): void {
+  const listeners = server.listeners('connection');
+  server.removeAllListeners('connection');
+  const speak: Speak = (secured, raw, admission) => {
+    silent.delete(raw);
+    admissions.set(secured, admission);
+    for (const listener of listeners) listener.call(server, secured);
+  };
+  server.on('connection', (raw: Socket) => {
+    silent.add(raw);
+    raw.once('close', () => silent.delete(raw));
+    secure(raw, speak);
+  });
 }
 
 /** It serves on, and says `connection: close` with each answer: a balancer in front finds another server for the next one. */
@@ -96,6 +124,18 @@ class NodeRequest implements EdgeRequest {
 
   get host(): string {
     return this.#request.headers.host ?? '';
+  }
+
+  get scheme(): 'http' | 'https' {
+    return this.#request.socket instanceof TLSSocket ? 'https' : 'http';
+  }
+
+  get source(): Source {
+    return sourceOf(this.#request.socket);
+  }
+
+  get admission(): Admission {
+    return admissions.get(this.#request.socket);
   }
 
   get headers(): Readonly<Record<string, string | readonly string[] | undefined>> {

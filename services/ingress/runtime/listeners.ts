@@ -1,13 +1,19 @@
 /** The sockets of a generation: opened when a bind appears, closed when it leaves. A bind that cannot open is reported and tried again; the others serve. */
 import type { Server } from 'node:http';
+import { FileWatch } from '#host/file-watch.ts';
 import type { Logger } from '#host/telemetry/log.ts';
+import type { Bind } from '#protocol/config/generation.ts';
+import type { HandshakeFailure } from '../events.ts';
 import type { EdgeHandler } from './edge.ts';
 import type { Door } from './gateway.ts';
 import { beginLeaving, createHttpServer, stopHttpServer } from './http-edge.ts';
+import { TlsPort } from './tls-port.ts';
 
 const RETRY_MS = 2_000;
 /** Answers under way are finished when a port leaves with a generation; what is still open then is cut. */
 const CLOSE_MS = 10_000;
+/** How late a new certificate is noticed where the file system gives no notice. */
+const FILES_POLL_MS = 30_000;
 /** A host without IPv6 has no ::1 to bind; the IPv4 address serves. */
 const ABSENT: ReadonlySet<string> = new Set(['EADDRNOTAVAIL', 'EAFNOSUPPORT']);
 const LOOPBACK = /^(?:127\.|::1$|localhost$)/;
@@ -15,25 +21,32 @@ const LOOPBACK = /^(?:127\.|::1$|localhost$)/;
 export type BindHandler = (door: Door) => EdgeHandler;
 
 interface Bound {
+  bind: Bind;
+  /** Undefined = plain HTTP. */
+  readonly tls: TlsPort | undefined;
   readonly servers: Server[];
   retry: NodeJS.Timeout | undefined;
 }
 
+export interface ListenersOptions {
+  readonly addresses: readonly string[];
+  readonly handler: BindHandler;
+  readonly log: Logger;
+  readonly handshakeFailed: (why: HandshakeFailure) => void;
+}
+
 export class Listeners {
-  readonly #addresses: readonly string[];
-  readonly #handler: BindHandler;
-  readonly #log: Logger;
+  readonly #options: ListenersOptions;
   readonly #bound = new Map<number, Bound>();
+  #watch: { readonly files: string; readonly on: FileWatch } | undefined;
   #turn = Promise.resolve();
 
-  constructor(options: { addresses: readonly string[]; handler: BindHandler; log: Logger }) {
-    this.#addresses = options.addresses;
-    this.#handler = options.handler;
-    this.#log = options.log;
+  constructor(options: ListenersOptions) {
+    this.#options = options;
   }
 
-  follow(ports: readonly number[]): Promise<void> {
-    return this.#inTurn(() => this.#follow(ports));
+  follow(binds: readonly Bind[]): Promise<void> {
+    return this.#inTurn(() => this.#follow(binds));
   }
 
   /** Before they close: they serve on, and each answer asks its client to come back by another connection. */
@@ -44,6 +57,7 @@ export class Listeners {
   /** Takes no more connections, and resolves when what is open has been answered, or was cut after `withinMs`; idle ones go after `idleMs`. */
   close(withinMs = CLOSE_MS, idleMs = 0): Promise<void> {
     return this.#inTurn(async () => {
+      this.#watchFiles([]);
       await Promise.all([...this.#bound.keys()].map((port) => this.#close(port, withinMs, idleMs)));
     });
   }
@@ -54,34 +68,61 @@ export class Listeners {
     return this.#turn;
   }
 
-  async #follow(ports: readonly number[]): Promise<void> {
-    const gone = [...this.#bound.keys()].filter((port) => !ports.includes(port));
-    const fresh = ports.filter((port) => !this.#bound.has(port));
-    await Promise.all([...gone.map((port) => this.#close(port)), ...fresh.map((port) => this.#open(port))]);
+  async #follow(binds: readonly Bind[]): Promise<void> {
+    const wanted = new Map(binds.map((bind) => [bind.port, bind]));
+    const ports = new Set([...this.#bound.keys(), ...wanted.keys()]);
+    await Promise.all([...ports].map((port) => this.#settle(port, wanted.get(port))));
+    this.#watchFiles([...this.#bound.values()].flatMap(({ tls }) => tls?.files ?? []));
   }
 
-  async #open(port: number): Promise<void> {
-    const bound: Bound = { servers: [], retry: undefined };
-    this.#bound.set(port, bound);
-    for (const address of this.#addresses) {
-      const server = createHttpServer(this.#handler({ port, loopback: LOOPBACK.test(address) }));
+  async #settle(port: number, bind: Bind | undefined): Promise<void> {
+    const before = this.#bound.get(port);
+    if (bind !== undefined && before !== undefined && isSecure(bind) === (before.tls !== undefined)) {
+      before.bind = bind;
+      await before.tls?.follow(bind.listeners);
+      return;
+    }
+    if (before !== undefined) await this.#close(port);
+    if (bind !== undefined) await this.#open(bind);
+  }
+
+  async #open(bind: Bind): Promise<void> {
+    const { log, handshakeFailed } = this.#options;
+    const tls = isSecure(bind) ? new TlsPort({ log, failed: handshakeFailed }) : undefined;
+    const bound: Bound = { bind, tls, servers: [], retry: undefined };
+    this.#bound.set(bind.port, bound);
+    await this.#listen(bound);
+  }
+
+  async #listen(bound: Bound): Promise<void> {
+    const { bind, tls, servers } = bound;
+    const { addresses, handler, log } = this.#options;
+    const { port } = bind;
+    await tls?.follow(bind.listeners);
+    // Who balances sees a closed port, and not one that breaks every handshake.
+    if (tls?.usable === false) return this.#retryLater(bound);
+    for (const address of addresses) {
+      const server = createHttpServer(handler({ port, secure: tls !== undefined, loopback: LOOPBACK.test(address) }), undefined, tls?.secure);
       try {
         await listen(server, port, address);
-        bound.servers.push(server);
+        servers.push(server);
       } catch (error) {
         const { code, message } = error as NodeJS.ErrnoException;
-        if (ABSENT.has(code ?? '') && this.#addresses.length > 1) continue;
-        this.#log.error({ port, address }, `cannot listen on ${address} port ${port}: ${message}; trying again`);
-        bound.retry = setTimeout(() => void this.#inTurn(() => this.#reopen(port)), RETRY_MS);
-        return;
+        if (ABSENT.has(code ?? '') && addresses.length > 1) continue;
+        log.error({ port, address }, `cannot listen on ${address} port ${port}: ${message}; trying again`);
+        return this.#retryLater(bound);
       }
     }
   }
 
-  async #reopen(port: number): Promise<void> {
-    if (!this.#bound.has(port)) return;
-    await this.#close(port);
-    await this.#open(port);
+  #retryLater(bound: Bound): void {
+    bound.retry = setTimeout(() => void this.#inTurn(() => this.#reopen(bound)), RETRY_MS);
+  }
+
+  async #reopen(bound: Bound): Promise<void> {
+    if (this.#bound.get(bound.bind.port) !== bound) return;
+    await Promise.all(bound.servers.splice(0).map((server) => stopHttpServer(server, CLOSE_MS)));
+    await this.#listen(bound);
   }
 
   async #close(port: number, withinMs = CLOSE_MS, idleMs = 0): Promise<void> {
@@ -90,7 +131,29 @@ export class Listeners {
     clearTimeout(bound?.retry);
     await Promise.all((bound?.servers ?? []).map((server) => stopHttpServer(server, withinMs, idleMs)));
   }
+
+  #watchFiles(list: readonly string[]): void {
+    const files = [...new Set(list)].toSorted();
+    const text = files.join('\n');
+    if (text === (this.#watch?.files ?? '')) return;
+    this.#watch?.on.close();
+    this.#watch = files.length === 0 ? undefined : { files: text, on: new FileWatch(...files) };
+    if (this.#watch !== undefined) void this.#followFiles(this.#watch.on);
+  }
+
+  async #followFiles(watch: FileWatch): Promise<void> {
+    await watch.open();
+    // Once at the start: what changed before the watch was open.
+    while (this.#watch?.on === watch) {
+      await this.#inTurn(async () => {
+        await Promise.all([...this.#bound.values()].flatMap(({ tls }) => (tls === undefined ? [] : [tls.reload()])));
+      });
+      await watch.next(FILES_POLL_MS);
+    }
+  }
 }
+
+const isSecure = ({ listeners }: Bind): boolean => listeners.some(({ tls }) => tls !== undefined);
 
 const listen = (server: Server, port: number, address: string): Promise<void> =>
   new Promise((resolve, reject) => {

@@ -25,7 +25,7 @@ function routeWorld({ backends, weights, hostname, hostnames = [], listenerPolic
   const generation: Generation = {
     id: 'g', warnings: [], backends: new Map(backends.map((one) => [one.key, one])),
     settings: { sessionTtlMs: 1, statsAddr: undefined, readinessAddr: undefined, logLevel: undefined, logFormat: undefined },
-    binds: [{ port: 80, listeners: [{ name: 'l', hostname, policies: listenerPolicies, routes: [route] }] }],
+    binds: [{ port: 80, listeners: [{ name: 'l', hostname, tls: undefined, policies: listenerPolicies, routes: [route] }] }],
   };
   const bind = buildWorld(generation, depsWith()).binds.get(80);
   if (bind === undefined) throw new Error('the bind is missing');

@@ -2,6 +2,7 @@
 import { type Chain, compileChain } from '#policies/chain.ts';
 import type { PolicyDeps } from '#policies/policy.ts';
 import type { Bind, Generation, Listener, McpBackend, Route } from '#protocol/config/generation.ts';
+import { type Admission, admissionOf } from '../core/admission.ts';
 import { type RouteLookup, compileListeners, compileRoutes } from '../core/route.ts';
 
 export interface World {
@@ -12,6 +13,8 @@ export interface World {
 export interface BindWorld {
   readonly lookup: RouteLookup;
   readonly listenerOf: (host: string) => Listener | undefined;
+  /** What a connection must have been admitted by to be served by the listener. */
+  readonly admission: (listener: Listener) => Admission;
   /** Gateway-phase policies, which run before a route is chosen. */
   readonly gatewayChain: (listener: Listener) => Chain;
   readonly routeWorld: (route: Route) => RouteWorld;
@@ -40,6 +43,7 @@ export function buildWorld(generation: Generation, deps: PolicyDeps): World {
 
 function buildBind(bind: Bind, generation: Generation, deps: PolicyDeps): BindWorld {
   const chains = new Map(bind.listeners.map((listener) => [listener, compileChain(listener.policies, 'gateway', deps)]));
+  const admissions = new Map(bind.listeners.map((listener) => [listener, admissionOf(listener)]));
   const world = (listener: Listener, route: Route): RouteWorld => {
     const chain = compileChain(route.policies, 'route', deps);
     const gateway = chains.get(listener) as Chain;
@@ -55,6 +59,7 @@ function buildBind(bind: Bind, generation: Generation, deps: PolicyDeps): BindWo
   return {
     lookup: compileRoutes(bind.listeners),
     listenerOf: compileListeners(bind.listeners),
+    admission: (listener) => admissions.get(listener),
     gatewayChain: (listener) => chains.get(listener) as Chain,
     routeWorld: (route) => worlds.get(route) as RouteWorld,
   };

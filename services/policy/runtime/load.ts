@@ -8,7 +8,7 @@ import { compileDocument } from '#protocol/config/compile.ts';
 import type { Environment } from '#protocol/config/expand.ts';
 import type { Generation } from '#protocol/config/generation.ts';
 import { byLine, hasErrors, problem } from '#protocol/config/problem.ts';
-import type { Problem, ProblemWithoutPosition } from '#protocol/config/problem.ts';
+import type { Position, Problem, ProblemWithoutPosition } from '#protocol/config/problem.ts';
 import { DOCUMENT_BYTES_MAX, readDocument } from '#protocol/config/read.ts';
 import { asFault } from '#protocol/faults/fault.ts';
 
@@ -19,22 +19,24 @@ export interface Loaded {
   readonly generation: Generation | undefined;
   /** Warnings too, in the order of the file. */
   readonly problems: readonly Problem[];
+  /** Where in the file the value at a path is, or what is nearest above it. */
+  readonly locate: (path: string) => Position;
 }
 
 /** Never throws: a file that cannot be read is a problem like any other. */
 export async function loadDocument(file: string, env: Environment): Promise<Loaded> {
   const read = await readText(file);
-  return 'problem' in read ? { document: undefined, generation: undefined, problems: [read.problem] } : compileText(read.text, file, env);
+  return 'problem' in read ? { document: undefined, generation: undefined, problems: [read.problem], locate: () => ({ line: 1, column: 1 }) } : compileText(read.text, file, env);
 }
 
 /** @see loadDocument, for a text that was read already */
 export function compileText(text: string, file: string, env: Environment): Loaded {
   const reading = readDocument(text, { file });
-  if (reading.problems.length > 0) return { document: undefined, generation: undefined, problems: reading.problems.toSorted(byLine) };
+  if (reading.problems.length > 0) return { document: undefined, generation: undefined, problems: reading.problems.toSorted(byLine), locate: reading.locate };
   const { generation, problems } = compileDocument(reading.document, { env, policies: policySchemas });
   if (generation !== undefined) problems.push(...policyProblems(generation));
   const placed = problems.map((one): Problem => ({ ...one, file, ...reading.locate(one.path) }));
-  return { document: reading.document, generation: hasErrors(problems) ? undefined : generation, problems: placed.toSorted(byLine) };
+  return { document: reading.document, generation: hasErrors(problems) ? undefined : generation, problems: placed.toSorted(byLine), locate: reading.locate };
 }
 
 /** What shows only when policies are compiled: a file that one of them names and nobody can read. */

@@ -1,0 +1,112 @@
+/** The files of a listener's `tls`: read, looked at, and made into what node's TLS takes. Shared with `parley check`. */
+import { X509Certificate, createPrivateKey } from 'node:crypto';
+import { readFile, stat } from 'node:fs/promises';
+import { createSecureContext } from 'node:tls';
+import type { SecureContextOptions } from 'node:tls';
+import type { ListenerTls } from '#protocol/config/generation.ts';
+
+/** A chain, or the authorities of a large company. */
+const FILE_BYTES_MAX = 1024 * 1024;
+
+export type FileKey = 'cert' | 'key' | 'root';
+
+export interface CredentialsProblem {
+  readonly key: FileKey;
+  readonly file: string;
+  readonly message: string;
+  readonly hint: string;
+}
+
+export interface Credentials {
+  readonly options: SecureContextOptions;
+  /** When the certificate ends. */
+  readonly validTo: Date;
+}
+
+export type LoadedCredentials = { readonly credentials: Credentials } | { readonly problem: CredentialsProblem };
+
+class Unusable extends Error {
+  readonly problem: CredentialsProblem;
+
+  constructor(problem: CredentialsProblem) {
+    super(problem.message);
+    this.problem = problem;
+  }
+}
+
+/** Never throws. No message quotes what is in a file. */
+export async function loadCredentials(tls: ListenerTls): Promise<LoadedCredentials> {
+  try {
+    const cert = await readPem(tls, 'cert');
+    const key = await readPem(tls, 'key');
+    const root = tls.root === undefined ? undefined : await readPem(tls, 'root');
+    const [leaf] = certificatesIn(cert, tls, 'cert');
+    if (root !== undefined) certificatesIn(root, tls, 'root');
+    checkKey(leaf, key, tls);
+    const options: SecureContextOptions = { cert, key, ...(root === undefined ? {} : { ca: root }), ...negotiation(tls) };
+    checkTogether(options, tls);
+    return { credentials: { options, validTo: leaf.validToDate } };
+  } catch (error) {
+    if (error instanceof Unusable) return { problem: error.problem };
+    return { problem: { key: 'cert', file: tls.cert, message: `cannot be used: ${(error as Error).name}`, hint: 'make certificate and key again' } };
+  }
+}
+
+const negotiation = ({ minVersion, maxVersion, cipherSuites, keyExchangeGroups }: ListenerTls): SecureContextOptions => ({
+  minVersion,
+  maxVersion,
+  honorCipherOrder: true,
+  ...(cipherSuites.length === 0 ? {} : { ciphers: cipherSuites.join(':') }),
+  ...(keyExchangeGroups.length === 0 ? {} : { ecdhCurve: keyExchangeGroups.join(':') }),
+});
+
+async function readPem(tls: ListenerTls, key: FileKey): Promise<string> {
+  const file = tls[key] ?? '';
+  try {
+    const { size } = await stat(file);
+    if (size > FILE_BYTES_MAX) throw unusable(tls, key, `is ${size} bytes; at most ${FILE_BYTES_MAX} are read`, 'is it the right file?');
+    return await readFile(file, 'utf8');
+  } catch (error) {
+    if (error instanceof Unusable) throw error;
+    const code = (error as NodeJS.ErrnoException).code ?? '';
+    throw unusable(tls, key, `cannot be read: ${REASONS[code] ?? code}`, 'check the path, as seen from where ingress runs, and that its user may read it');
+  }
+}
+
+const REASONS: Readonly<Record<string, string>> = { ENOENT: 'there is no such file', EACCES: 'permission denied', EISDIR: 'it is a directory' };
+
+const unusable = (tls: ListenerTls, key: FileKey, message: string, hint: string): Unusable => new Unusable({ key, file: tls[key] ?? '', message, hint });
+
+const PEM_CERTIFICATE = /-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g;
+
+/** All that are in the file, at least one; the first of `cert` is the server's own. */
+function certificatesIn(pem: string, tls: ListenerTls, key: FileKey): [X509Certificate, ...X509Certificate[]] {
+  try {
+    const [first, ...others] = (pem.match(PEM_CERTIFICATE) ?? []).map((one) => new X509Certificate(one));
+    if (first !== undefined) return [first, ...others];
+  } catch {
+    throw unusable(tls, key, 'holds a certificate that cannot be read', 'write it again: it is damaged, or was cut off');
+  }
+  throw unusable(tls, key, 'holds no certificate', 'PEM is expected: -----BEGIN CERTIFICATE-----');
+}
+
+function checkKey(leaf: X509Certificate, pem: string, tls: ListenerTls): void {
+  let fits: boolean;
+  try {
+    fits = leaf.checkPrivateKey(createPrivateKey(pem));
+  } catch (error) {
+    const encrypted = (error as NodeJS.ErrnoException).code === 'ERR_MISSING_PASSPHRASE' || pem.includes('ENCRYPTED');
+    if (encrypted) throw unusable(tls, 'key', 'is encrypted with a passphrase', 'take the passphrase off: openssl pkey -in key.pem -out plain.pem');
+    throw unusable(tls, 'key', 'holds no private key', 'PEM is expected: -----BEGIN PRIVATE KEY-----');
+  }
+  if (!fits) throw unusable(tls, 'key', 'does not belong to the certificate in cert', 'the first certificate of cert must be the one made for this key');
+}
+
+/** What only OpenSSL knows, such as a key that is too weak for it. */
+function checkTogether(options: SecureContextOptions, tls: ListenerTls): void {
+  try {
+    createSecureContext(options);
+  } catch (error) {
+    throw unusable(tls, 'cert', `is refused by OpenSSL: ${(error as NodeJS.ErrnoException).code ?? 'unknown error'}`, 'make a certificate and key of a common kind: RSA of 2048 bits or more, or P-256');
+  }
+}

@@ -1,0 +1,74 @@
+/** Who is connected, with the names of the reference's `source` variables. Read from the socket when somebody asks, once a connection. */
+import type { X509Certificate } from 'node:crypto';
+import type { Socket } from 'node:net';
+import { TLSSocket } from 'node:tls';
+
+export interface Source {
+  /** The peer's IP address; '' once the connection is gone. */
+  readonly address: string;
+  readonly port: number;
+  /** The client's certificate, verified; undefined = it was not asked for one. */
+  readonly tls: SourceTls | undefined;
+}
+
+export interface SourceTls {
+  /** `C=US, O=Example, CN=agent`, in the certificate's order. */
+  readonly subject: string;
+  readonly issuer: string;
+  /** The first common name. */
+  readonly subjectCn: string | undefined;
+  /** The DNS names, addresses and URIs, without their kind. */
+  readonly subjectAltNames: readonly string[];
+  /** PEM. */
+  readonly certificate: string;
+  readonly spiffeId: string | undefined;
+  /** Of a SPIFFE id in Istio's form. */
+  readonly identity: { readonly trustDomain: string; readonly namespace: string; readonly serviceAccount: string } | undefined;
+}
+
+const known = new WeakMap<Socket, Source>();
+
+export function sourceOf(socket: Socket): Source {
+  const before = known.get(socket);
+  if (before !== undefined) return before;
+  const certificate = socket instanceof TLSSocket ? socket.getPeerX509Certificate() : undefined;
+  const source: Source = { address: socket.remoteAddress ?? '', port: socket.remotePort ?? 0, tls: certificate === undefined ? undefined : certificateFacts(certificate) };
+  known.set(socket, source);
+  return source;
+}
+
+const ISTIO_ID = /^spiffe:\/\/([^/]+)\/ns\/([^/]+)\/sa\/([^/]+)$/;
+
+function certificateFacts(certificate: X509Certificate): SourceTls {
+  const names = alternativeNames(certificate.subjectAltName);
+  const uris = names.filter(({ kind }) => kind === 'URI').map(({ value }) => value);
+  const { CN } = certificate.toLegacyObject().subject as { readonly CN?: string | readonly string[] };
+  const [, trustDomain, namespace, serviceAccount] = uris.map((uri) => ISTIO_ID.exec(uri)).find((found) => found !== null) ?? [];
+  return {
+    subject: oneLine(certificate.subject),
+    issuer: oneLine(certificate.issuer),
+    subjectCn: typeof CN === 'string' ? CN : CN?.[0],
+    subjectAltNames: names.map(({ value }) => value),
+    certificate: certificate.toString(),
+    spiffeId: uris.find((uri) => uri.startsWith('spiffe://')),
+    identity: trustDomain === undefined || namespace === undefined || serviceAccount === undefined ? undefined : { trustDomain, namespace, serviceAccount },
+  };
+}
+
+/** node writes one attribute a line, and escapes control characters and commas inside. */
+const oneLine = (name: string): string => name.split('\n').join(', ');
+
+interface AlternativeName {
+  readonly kind: string;
+  readonly value: string;
+}
+
+/** node writes `DNS:a.example, URI:"spiffe://…, odd"`, with JSON quotes around what would be ambiguous. */
+const ALTERNATIVE = /(?:^|, )(DNS|IP Address|URI|[^:,"]+):("(?:[^"\\]|\\.)*"|[^,]*)/g;
+const SHOWN: ReadonlySet<string> = new Set(['DNS', 'IP Address', 'URI']);
+
+function alternativeNames(text: string | undefined): AlternativeName[] {
+  return [...(text ?? '').matchAll(ALTERNATIVE)].flatMap(([, kind = '', value = '']) =>
+    SHOWN.has(kind) ? [{ kind, value: value.startsWith('"') ? (JSON.parse(value) as string) : value }] : [],
+  );
+}
