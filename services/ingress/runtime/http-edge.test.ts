@@ -233,6 +233,22 @@ describe('a request', () => {
     expect([request.header('x-two'), request.header('x-none')]).toEqual(['a, b', undefined]);
   });
 
+  test.each<[string, string[], unknown]>([
+    ['one Authorization header', ['Authorization: Bearer a'], 'Bearer a'],
+    ['two Authorization headers', ['Authorization: Bearer a', 'authorization: Bearer b'], ['Bearer a', 'Bearer b']],
+    ['the same one twice', ['Authorization: Bearer a', 'Authorization: Bearer a'], ['Bearer a', 'Bearer a']],
+    ['none', [], undefined],
+  ])('with %s has every one that was sent', async (_what, lines, expected) => {
+    const { promise, resolve } = Promise.withResolvers<EdgeRequest>();
+    const url = await serve((request, response) => {
+      resolve(request);
+      response.send(200, {});
+    });
+    await say(url, ['GET / HTTP/1.1', 'host: h', ...lines, 'connection: close', '', ''].join('\r\n')).answer;
+    const { headers } = await promise;
+    expect([headers['authorization'], headers['host'], headers['proxy-authorization']]).toEqual([expected, 'h', undefined]);
+  });
+
   test('without a Host never reaches us', async () => {
     let requests = 0;
     const url = await serve(() => (requests += 1));

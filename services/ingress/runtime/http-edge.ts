@@ -112,6 +112,7 @@ class NodeRequest implements EdgeRequest {
   readonly path: string;
   readonly query: string;
   readonly #request: IncomingMessage;
+  #headers: Readonly<Record<string, string | readonly string[] | undefined>> | undefined;
 
   constructor(request: IncomingMessage) {
     this.#request = request;
@@ -139,7 +140,7 @@ class NodeRequest implements EdgeRequest {
   }
 
   get headers(): Readonly<Record<string, string | readonly string[] | undefined>> {
-    return this.#request.headers;
+    return (this.#headers ??= withEveryCredential(this.#request));
   }
 
   header(name: string): string | undefined {
@@ -165,6 +166,19 @@ class NodeRequest implements EdgeRequest {
       request.once('error', (cause) => reject(new Fault('invalid', 'the body broke off', { status: '400' }, { cause })));
     });
   }
+}
+
+const CREDENTIALS: readonly string[] = ['authorization', 'proxy-authorization'];
+
+/** Of two Authorization headers node keeps the first and says nothing; a proxy before us may have meant the other. Here they are a list. */
+function withEveryCredential({ headers, rawHeaders }: IncomingMessage): Readonly<Record<string, string | readonly string[] | undefined>> {
+  let more: Record<string, string[]> | undefined;
+  for (const name of CREDENTIALS) {
+    if (headers[name] === undefined) continue;
+    const values = rawHeaders.filter((_, at) => at % 2 === 1 && rawHeaders[at - 1]?.toLowerCase() === name);
+    if (values.length > 1) more = { ...more, [name]: values };
+  }
+  return more === undefined ? headers : { ...headers, ...more };
 }
 
 const tooLarge = (max: number): Fault => new Fault('invalid', `the body is larger than ${max} bytes`, { status: '413' });
