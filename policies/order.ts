@@ -5,6 +5,7 @@
  */
 import type { z } from 'zod';
 import type { Phase, Policy } from './policy.ts';
+import { apiKey } from './apiKey/policy.ts';
 import { cors } from './cors/policy.ts';
 
 export type Traffic = 'http' | 'mcp' | 'a2a' | 'llm';
@@ -20,7 +21,7 @@ const EVERYWHERE: Entry = { traffic: all };
 export const POLICIES = {
   a2a: { traffic: ['a2a'] },
   ai: { traffic: ['llm'] },
-  apiKey: EVERYWHERE,
+  apiKey: { traffic: all, policy: apiKey },
   authorization: EVERYWHERE,
   backendAuth: EVERYWHERE,
   backendTLS: EVERYWHERE,

@@ -13,16 +13,19 @@ const REFUSED_KEY = {
   served: 'Parley knows this key but does not serve it yet; refusing rather than serving without it',
 } as const;
 
-function refused(message: string): z.ZodType {
+function refused(message: string, empty: (value: unknown) => boolean = isEmpty): z.ZodType {
   const schema = z
     .unknown()
     .superRefine((value, context) => {
-      if (!isEmpty(value)) context.addIssue({ code: 'custom', message });
+      if (!empty(value)) context.addIssue({ code: 'custom', message });
     })
     .optional();
   refusedSchemas.add(schema);
   return schema;
 }
+
+/** For a key inside a policy that Parley knows and does not enforce. An empty list may mean the most there (`allowedModels: []`), so only leaving it out asks for nothing. */
+export const refusedKey = (): z.ZodType => refused(REFUSED_KEY.enforced, (value) => value == null);
 
 /** The keys of a section, apart: those it serves and those it refuses by name. */
 export const keysOfShape = (shape: Readonly<Record<string, z.ZodType>>): { served: string[]; refused: string[] } => {
