@@ -6,6 +6,7 @@
 import type { z } from 'zod';
 import type { Phase, Policy } from './policy.ts';
 import { apiKey } from './apiKey/policy.ts';
+import { basicAuth } from './basicAuth/policy.ts';
 import { cors } from './cors/policy.ts';
 
 export type Traffic = 'http' | 'mcp' | 'a2a' | 'llm';
@@ -26,7 +27,7 @@ export const POLICIES = {
   backendAuth: EVERYWHERE,
   backendTLS: EVERYWHERE,
   backendTunnel: EVERYWHERE,
-  basicAuth: EVERYWHERE,
+  basicAuth: { traffic: all, policy: basicAuth },
   buffer: EVERYWHERE,
   cors: { traffic: all, policy: cors },
   csrf: EVERYWHERE,

@@ -26,6 +26,15 @@ describe('variables', () => {
     expect(problems).toEqual([]);
   });
 
+  test('that are not set are not named where they may be a part of a secret', () => {
+    const told = (document: unknown) => JSON.stringify(expandVariables(document, env).problems);
+    for (const document of [{ htpasswd: 'ada:$apr1$planted' }, { keys: [{ key: 'a$planted' }] }]) {
+      expect(told(document)).toContain('write $$ for a plain dollar');
+      expect(told(document)).not.toContain('planted');
+    }
+    expect(told({ keys: [{ key: '$GONE' }] })).toContain('GONE');
+  });
+
   test('that are not set are an error that names them and the place', () => {
     expect(expand('$NOPE ${GONE}').problems).toEqual([
       { severity: 'error', path: 'k[0]', message: 'the environment variable NOPE is not set', hint: expect.stringContaining('set NOPE') },

@@ -19,6 +19,11 @@ export interface Expansion {
 
 const VARIABLE = /\$(?:\$|([A-Za-z_]\w*)|\{([A-Za-z_]\w*)(?::-([^}]*))?\})/g;
 
+/** Keys whose text may be a secret with a dollar in it: what looks like the name of a variable there may be a part of a hash. */
+const SECRETS: ReadonlySet<string | number> = new Set(['htpasswd', 'key']);
+const isSecret = (path: Path): boolean => path.some((step) => SECRETS.has(step));
+const NAMELESS = (path: Path) => problem('error', path, 'a dollar stands before what is no variable that is set', 'write $$ for a plain dollar');
+
 export function expandVariables(document: unknown, env: Environment): Expansion {
   const problems: ProblemWithoutPosition[] = [];
   const expanded = new Set<string>();
@@ -30,7 +35,7 @@ export function expandVariables(document: unknown, env: Environment): Expansion 
       const value = Object.hasOwn(env, name) ? env[name] : undefined;
       if (value !== undefined) return value;
       if (otherwise !== undefined) return otherwise;
-      problems.push(problem('error', path, `the environment variable ${name} is not set`, `set ${name}, give a default as \${${name}:-value}, or write $$ for a plain dollar`));
+      problems.push(whole !== text && isSecret(path) ? NAMELESS(path) : problem('error', path, `the environment variable ${name} is not set`, `set ${name}, give a default as \${${name}:-value}, or write $$ for a plain dollar`));
       return whole;
     });
     if (result !== text) expanded.add(pathText(path));

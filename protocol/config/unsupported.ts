@@ -4,12 +4,12 @@
  * the section's schema (or, for a policy, to policies/order.ts).
  */
 
-const GATEWAY_POLICIES = ['oidc', 'jwtAuth', 'authorization', 'extAuthz', 'extProc', 'transformations', 'basicAuth'] as const;
+const GATEWAY_POLICIES = ['oidc', 'jwtAuth', 'authorization', 'extAuthz', 'extProc', 'transformations'] as const;
 
 const ROUTE_POLICIES = [
   'requestHeaderModifier', 'responseHeaderModifier', 'requestRedirect', 'urlRewrite', 'requestMirror', 'directResponse',
   'mcpAuthorization', 'mcpGuardrails', 'authorization', 'mcpAuthentication', 'a2a', 'ai', 'backendTLS', 'backendTunnel',
-  'backendAuth', 'localRateLimit', 'remoteRateLimit', 'jwtAuth', 'oidc', 'basicAuth', 'extAuthz', 'extProc',
+  'backendAuth', 'localRateLimit', 'remoteRateLimit', 'jwtAuth', 'oidc', 'extAuthz', 'extProc',
   'transformations', 'csrf', 'buffer', 'timeout', 'retry', 'delay',
 ] as const;
 
