@@ -8,6 +8,7 @@ import type { Phase, Policy } from './policy.ts';
 import { apiKey } from './apiKey/policy.ts';
 import { basicAuth } from './basicAuth/policy.ts';
 import { cors } from './cors/policy.ts';
+import { csrf } from './csrf/policy.ts';
 
 export type Traffic = 'http' | 'mcp' | 'a2a' | 'llm';
 
@@ -30,7 +31,7 @@ export const POLICIES = {
   basicAuth: { traffic: all, policy: basicAuth },
   buffer: EVERYWHERE,
   cors: { traffic: all, policy: cors },
-  csrf: EVERYWHERE,
+  csrf: { traffic: all, policy: csrf },
   delay: EVERYWHERE,
   directResponse: EVERYWHERE,
   extAuthz: EVERYWHERE,

@@ -10,7 +10,7 @@ const ROUTE_POLICIES = [
   'requestHeaderModifier', 'responseHeaderModifier', 'requestRedirect', 'urlRewrite', 'requestMirror', 'directResponse',
   'mcpAuthorization', 'mcpGuardrails', 'authorization', 'mcpAuthentication', 'a2a', 'ai', 'backendTLS', 'backendTunnel',
   'backendAuth', 'localRateLimit', 'remoteRateLimit', 'jwtAuth', 'oidc', 'extAuthz', 'extProc',
-  'transformations', 'csrf', 'buffer', 'timeout', 'retry', 'delay',
+  'transformations', 'buffer', 'timeout', 'retry', 'delay',
 ] as const;
 
 const BACKEND_POLICIES = [
