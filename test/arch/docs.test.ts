@@ -1,9 +1,10 @@
-/** Documents that say what the code says: two are written from it, and all point at files that exist. */
+/** Documents that say what the code says: three are written from it, and all point at files that exist. */
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { describe, expect, test } from 'vitest';
 import { configReference } from './config-reference.ts';
+import { policiesPage } from './policies-page.ts';
 import { listFiles, REPOSITORY } from './tree.ts';
 
 interface Described {
@@ -49,7 +50,7 @@ function contractText(name: string, file: string, { pattern, owner, mode, payloa
   return `## \`${pattern}\`\n\n\`${name}\` in [${file}](../${file})\n\n| | |\n|---|---|\n${rows.map(([key = '', text = '']) => `| ${key} | ${cell(text)} |`).join('\n')}\n`;
 }
 
-const WRITTEN: Readonly<Record<string, () => string | Promise<string>>> = { 'docs/subjects.md': subjectsPage, 'docs/config.md': configReference };
+const WRITTEN: Readonly<Record<string, () => string | Promise<string>>> = { 'docs/subjects.md': subjectsPage, 'docs/config.md': configReference, 'docs/policies.md': policiesPage };
 
 const pages = ['README.md', 'CONTRIBUTING.md', ...listFiles(['docs/**/*.md', 'deploy/**/*.md'])];
 const textOf = (page: string): string => readFileSync(join(REPOSITORY, page), 'utf8');

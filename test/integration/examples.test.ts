@@ -1,0 +1,51 @@
+/** Every file of docs/examples, started as its reader would, is called as its first line says. */
+import { mkdtemp, readFile, readdir, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { implemented } from '#policies/order.ts';
+import { startCommand } from '../world/command.ts';
+import type { Command } from '../world/command.ts';
+import { freePort } from '../world/port.ts';
+import { initializeOf, send } from '../world/wire.ts';
+
+const EXAMPLES = join(import.meta.dirname, '../../docs/examples');
+const files = (await readdir(EXAMPLES)).toSorted();
+/** `200 with nothing`, ``401 with `Name: value` ``. */
+const CLAIM = /(\d{3}) with (?:nothing|`([^`:]+): ([^`]+)`)/g;
+
+let folder: string;
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'parley-examples-'));
+});
+afterAll(() => rm(folder, { recursive: true, force: true }));
+
+test('there is one for each policy that is enforced', () => {
+  expect(files).toEqual(Object.keys(implemented).map((id) => `${id}.yaml`).toSorted());
+});
+
+describe.each(files)('docs/examples/%s', (file) => {
+  let up: Command;
+  let url: string;
+  let first: string;
+  beforeAll(async () => {
+    const text = await readFile(join(EXAMPLES, file), 'utf8');
+    [first = ''] = text.split('\n');
+    const port = await freePort();
+    url = `http://127.0.0.1:${port}/mcp`;
+    const config = join(folder, file);
+    await writeFile(config, text.replace('port: 3000', `port: ${port}`));
+    up = startCommand(['up', '--data', join(folder, `${file}.data`), '-f', config]);
+    await up.line(/^ready after/);
+  });
+  afterAll(() => up?.stop());
+
+  test('answers as its first line says', async () => {
+    const claims = [...first.matchAll(CLAIM)];
+    expect(claims.length).toBeGreaterThanOrEqual(2);
+    for (const [claim, status, name, value] of claims) {
+      const { status: told } = await send(url, { headers: name === undefined ? {} : { [name]: value }, body: initializeOf() });
+      expect(`${claim}: ${told}`).toBe(`${claim}: ${status}`);
+    }
+  });
+});
