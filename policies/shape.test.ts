@@ -10,7 +10,9 @@ import { ORDER, POLICIES, implemented, policySchemas } from './order.ts';
 import type { Entry } from './order.ts';
 
 const root = import.meta.dirname;
-const folders = readdirSync(root, { withFileTypes: true }).filter((entry) => entry.isDirectory()).map((entry) => entry.name).toSorted();
+/** The language rules are written in: what policies are made with, not one of them. */
+const LANGUAGE = 'cel';
+const folders = readdirSync(root, { withFileTypes: true }).filter((entry) => entry.isDirectory() && entry.name !== LANGUAGE).map((entry) => entry.name).toSorted();
 const SECTIONS = ['Name', 'Description', 'Configuration', 'Examples', 'Verdicts'];
 const readme = (folder: string): string => readFileSync(join(root, folder, 'README.md'), 'utf8');
 const examples = (text: string): string[] => [...text.matchAll(/^```ya?ml\n(.*?)^```/gms)].map((found) => found[1] ?? '');

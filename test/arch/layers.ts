@@ -57,8 +57,15 @@ export const RULES: IForbiddenRuleType[] = [
     name: 'policies-packages',
     severity: 'error',
     comment: 'A policy does no I/O. A pure package it truly needs is added here, in review.',
-    from: { path: '^policies/', pathNot: TEST },
+    from: { path: '^policies/(?!cel/)', pathNot: TEST },
     to: { path: 'node_modules/', pathNot: npm('zod', 'bcryptjs') },
+  },
+  {
+    name: 'expressions-packages',
+    severity: 'error',
+    comment: 'The language of rules is the only place that knows CEL\'s library, and does no I/O either.',
+    from: { path: '^policies/cel/', pathNot: TEST },
+    to: { path: 'node_modules/', pathNot: npm('@bufbuild/(?:cel|protobuf|re2)', 'ipaddr.js', 'fastest-levenshtein') },
   },
   {
     name: 'services-meet-on-subjects',

@@ -1,0 +1,86 @@
+/**
+ * What an expression reads, so that a caller gathers only that: a body is not buffered for a rule that looks at a header.
+ * A path ends where the expression computes which part it wants; then all of it is read.
+ */
+import { children } from './syntax.ts';
+import type { Expr } from './syntax.ts';
+import { isVariableName } from './variables.ts';
+import type { VariableName } from './variables.ts';
+
+/** `['jwt', 'groups']`. Names of headers are in lower case. */
+export type CapturePath = readonly [VariableName, ...string[]];
+
+export interface Captures {
+  readonly variables: readonly VariableName[];
+  /** None of them begins with another. */
+  readonly paths: readonly CapturePath[];
+  /** Whether anything at, above or below the path is read. */
+  reads(...path: CapturePath): boolean;
+}
+
+export function capturesOf(expr: Expr): Captures {
+  const found: CapturePath[] = [];
+  gather(expr, new Set(), found);
+  const paths = found.filter((path, index) => !found.some((other, at) => begins(path, other) && (other.length < path.length || at < index)));
+  return {
+    variables: [...new Set(paths.map(([name]) => name))],
+    paths,
+    reads: (...path) => paths.some((captured) => begins(captured, path) || begins(path, captured)),
+  };
+}
+
+const begins = (path: CapturePath, start: CapturePath): boolean => start.every((step, index) => path[index] === step);
+
+function gather(expr: Expr, bound: ReadonlySet<string>, found: CapturePath[]): void {
+  const whole = pathOf(expr, bound);
+  if (whole !== undefined) found.push(whole);
+  const { exprKind } = expr;
+  if (exprKind.case === 'comprehensionExpr') {
+    const { iterVar, accuVar, iterRange, accuInit, loopCondition, loopStep, result } = exprKind.value;
+    const inside = new Set([...bound, accuVar, iterVar]);
+    for (const part of [iterRange, accuInit]) if (part !== undefined) gather(part, bound, found);
+    for (const part of [loopCondition, loopStep]) if (part !== undefined) gather(part, inside, found);
+    if (result !== undefined) gather(result, new Set([...bound, accuVar]), found);
+    return;
+  }
+  const parts = children(expr);
+  if (whole === undefined) return parts.forEach((part) => gather(part, bound, found));
+  gatherKeys(expr, bound, found);
+}
+
+/** What is computed inside the brackets of a path. */
+function gatherKeys(expr: Expr, bound: ReadonlySet<string>, found: CapturePath[]): void {
+  const { exprKind } = expr;
+  if (exprKind.case === 'selectExpr' && exprKind.value.operand !== undefined) gatherKeys(exprKind.value.operand, bound, found);
+  if (exprKind.case !== 'callExpr') return;
+  const [operand, key] = exprKind.value.args;
+  if (operand !== undefined) gatherKeys(operand, bound, found);
+  if (key !== undefined) gather(key, bound, found);
+}
+
+/** Undefined: the expression is not a variable or a part of one. */
+function pathOf(expr: Expr, bound: ReadonlySet<string>): CapturePath | undefined {
+  return exactPath(expr, bound)?.path;
+}
+
+/** `open`: fields that follow belong to the path. */
+function exactPath(expr: Expr, bound: ReadonlySet<string>): { readonly path: CapturePath; readonly open: boolean } | undefined {
+  const { exprKind } = expr;
+  if (exprKind.case === 'identExpr') {
+    const name = exprKind.value.name.replace(/^\./, '');
+    return !bound.has(exprKind.value.name) && isVariableName(name) ? { path: [name], open: true } : undefined;
+  }
+  if (exprKind.case === 'selectExpr') return extended(exprKind.value.operand, exprKind.value.field, bound);
+  if (exprKind.case !== 'callExpr' || exprKind.value.function !== '_[_]') return undefined;
+  const [operand, key] = exprKind.value.args;
+  const literal = key?.exprKind.case === 'constExpr' && key.exprKind.value.constantKind.case === 'stringValue' ? key.exprKind.value.constantKind.value : undefined;
+  return extended(operand, literal, bound);
+}
+
+function extended(operand: Expr | undefined, step: string | undefined, bound: ReadonlySet<string>): { readonly path: CapturePath; readonly open: boolean } | undefined {
+  const outer = operand === undefined ? undefined : exactPath(operand, bound);
+  if (outer === undefined || !outer.open) return outer;
+  if (step === undefined) return { path: outer.path, open: false };
+  const inHeaders = outer.path.length === 2 && outer.path[0] === 'request' && outer.path[1] === 'headers';
+  return { path: [...outer.path, inHeaders ? step.toLowerCase() : step], open: true };
+}
