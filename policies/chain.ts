@@ -33,16 +33,17 @@ export function compileChain(documents: PolicyDocuments, phase: Phase, deps: Pol
     if (!known.includes(id)) throw new Fault('invalid', `${id} is not a policy of the ${phase} phase`);
   }
   const order = ORDER[phase].filter((id) => documents[id] !== undefined && documents[id] !== null);
-  return composeChain(order.map((id) => compilePolicy(id, documents[id], deps)));
+  return composeChain(order.flatMap((id) => compilePolicy(id, documents[id], deps)));
 }
 
 /** @throws Fault `invalid` */
-function compilePolicy(id: PolicyId, document: unknown, deps: PolicyDeps): CompiledPolicy {
+/** None for one that is judged elsewhere. */
+function compilePolicy(id: PolicyId, document: unknown, deps: PolicyDeps): CompiledPolicy[] {
   const policy = implemented[id];
   if (policy === undefined) throw new Fault('invalid', `${id}: this policy is not enforced yet; refusing rather than serving without it`);
   const config = policy.schema.safeParse(document);
   if (!config.success) throw new Fault('invalid', `${id}: ${config.error.issues.map((issue) => `${issue.path.join('.')}: ${issue.message}`).join('; ')}`);
-  return policy.compile(config.data, deps);
+  return 'judgedBy' in policy ? [] : [policy.compile(config.data, deps)];
 }
 
 /** Composes compiled policies in the order given. */

@@ -4,17 +4,20 @@
  * (protocol/config/unsupported.ts), so that an entry here promises nothing.
  */
 import type { z } from 'zod';
-import type { Phase, Policy } from './policy.ts';
+import type { Phase, Policy, RulePolicy } from './policy.ts';
 import { apiKey } from './apiKey/policy.ts';
+import { authorization } from './authorization/policy.ts';
 import { basicAuth } from './basicAuth/policy.ts';
 import { cors } from './cors/policy.ts';
 import { csrf } from './csrf/policy.ts';
+import { mcpAuthorization } from './mcpAuthorization/policy.ts';
+import { networkAuthorization } from './networkAuthorization/policy.ts';
 
 export type Traffic = 'http' | 'mcp' | 'a2a' | 'llm';
 
 export interface Entry {
   readonly traffic: readonly Traffic[];
-  readonly policy?: Policy;
+  readonly policy?: Policy | RulePolicy;
 }
 
 const all: readonly Traffic[] = ['http', 'mcp', 'a2a', 'llm'];
@@ -24,7 +27,7 @@ export const POLICIES = {
   a2a: { traffic: ['a2a'] },
   ai: { traffic: ['llm'] },
   apiKey: { traffic: all, policy: apiKey },
-  authorization: EVERYWHERE,
+  authorization: { traffic: all, policy: authorization },
   backendAuth: EVERYWHERE,
   backendTLS: EVERYWHERE,
   backendTunnel: EVERYWHERE,
@@ -42,8 +45,9 @@ export const POLICIES = {
   jwtAuth: EVERYWHERE,
   localRateLimit: EVERYWHERE,
   mcpAuthentication: { traffic: ['mcp'] },
-  mcpAuthorization: { traffic: ['mcp'] },
+  mcpAuthorization: { traffic: ['mcp'], policy: mcpAuthorization },
   mcpGuardrails: { traffic: ['mcp'] },
+  networkAuthorization: { traffic: all, policy: networkAuthorization },
   oidc: EVERYWHERE,
   remoteRateLimit: EVERYWHERE,
   requestHeaderModifier: EVERYWHERE,
@@ -60,11 +64,12 @@ export const POLICIES = {
 
 export type PolicyId = keyof typeof POLICIES;
 
-/** Gateway: before a route is chosen. Route: after, before a backend is. Backend: on the way to it. Responses pass in reverse. */
+/** Connection: before anything is read. Gateway: before a route is chosen. Route: after, before a backend is. Backend: on the way to it. Responses pass in reverse. */
 export const ORDER: Readonly<Record<Phase, readonly PolicyId[]>> = {
+  connection: ['networkAuthorization'],
   gateway: ['cors', 'oidc', 'jwtAuth', 'basicAuth', 'apiKey', 'extAuthz', 'authorization', 'extProc', 'transformations'],
   route: [
-    'timeout', 'cors', 'oidc', 'jwtAuth', 'mcpAuthentication', 'basicAuth', 'apiKey', 'extAuthz', 'authorization', 'retry',
+    'timeout', 'cors', 'oidc', 'jwtAuth', 'mcpAuthentication', 'basicAuth', 'apiKey', 'extAuthz', 'authorization', 'mcpAuthorization', 'retry',
     'localRateLimit', 'remoteRateLimit', 'buffer', 'extProc', 'transformations', 'csrf', 'responseHeaderModifier',
     'requestHeaderModifier', 'urlRewrite', 'requestRedirect', 'delay', 'directResponse', 'requestMirror',
   ],
@@ -75,7 +80,7 @@ export const ORDER: Readonly<Record<Phase, readonly PolicyId[]>> = {
 };
 
 /** The policies that exist, by id. */
-export const implemented: Readonly<Record<string, Policy>> = Object.fromEntries(
+export const implemented: Readonly<Record<string, Policy | RulePolicy>> = Object.fromEntries(
   Object.entries<Entry>(POLICIES).flatMap(([id, { policy }]) => (policy === undefined ? [] : [[id, policy]])),
 );
 

@@ -9,7 +9,7 @@
  */
 import type { z } from 'zod';
 
-export type Phase = 'gateway' | 'route' | 'backend';
+export type Phase = 'connection' | 'gateway' | 'route' | 'backend';
 
 /** The request as policies see it. What earlier policies found out about it is in Facts. */
 export interface PolicyCall {
@@ -22,6 +22,34 @@ export interface PolicyCall {
   readonly host: string;
   /** Names in lower case, as node gives them. */
   readonly headers: Readonly<Record<string, string | readonly string[] | undefined>>;
+  readonly scheme: 'http' | 'https';
+  /** As in `HTTP/1.1`. */
+  readonly version: string;
+  readonly source: Source;
+}
+
+/** Who is connected, under the names that rules know it by. */
+export interface Source {
+  /** The peer's IP address; '' once the connection is gone. */
+  readonly address: string;
+  readonly port: number;
+  /** The client's certificate, verified; undefined = it was not asked for one. */
+  readonly tls: SourceTls | undefined;
+}
+
+export interface SourceTls {
+  /** `C=US, O=Example, CN=agent`, in the certificate's order. */
+  readonly subject: string;
+  readonly issuer: string;
+  /** The first common name. */
+  readonly subjectCn: string | undefined;
+  /** The DNS names, addresses and URIs, without their kind. */
+  readonly subjectAltNames: readonly string[];
+  /** PEM. */
+  readonly certificate: string;
+  readonly spiffeId: string | undefined;
+  /** Of a SPIFFE id in Istio's form. */
+  readonly identity: { readonly trustDomain: string; readonly namespace: string; readonly serviceAccount: string } | undefined;
 }
 
 /**
@@ -67,6 +95,8 @@ export interface Deny {
   readonly content?: Content;
   /** For audit and metrics: low cardinality, `<policy id>/<why>`. */
   readonly reason: string;
+  /** Which rule of the policy it was, for audit: `rules[2]`. */
+  readonly rule?: string;
   readonly responseHeaders: HeaderList;
 }
 
@@ -106,6 +136,14 @@ export interface PolicyDeps {
   readonly now: () => number;
   /** The text of a file the configuration names, for `compile` alone. @throws Fault `invalid`, which names the file. */
   readonly file: (path: string) => string;
+  /** What rules know besides the call. */
+  readonly surroundings?: Surroundings;
+}
+
+/** Where a process runs, and where in the configuration its policies stand, under the names rules know them by. */
+export interface Surroundings {
+  readonly env?: { readonly podName?: string | undefined; readonly namespace?: string | undefined; readonly gateway?: string | undefined };
+  readonly proxy?: object;
 }
 
 export interface Policy<S extends z.ZodType = z.ZodType> {
@@ -115,8 +153,20 @@ export interface Policy<S extends z.ZodType = z.ZodType> {
   compile(config: z.output<S>, deps: PolicyDeps): CompiledPolicy;
 }
 
+/**
+ * A policy that is a set of rules for somebody who sees no request: the connector, which alone knows what is called
+ * (decision 15), or who takes connections, before there is anything to read. It is no part of any chain.
+ */
+export interface RulePolicy<S extends z.ZodType = z.ZodType> {
+  readonly id: string;
+  readonly schema: S;
+  readonly judgedBy: 'connector' | 'listener';
+}
+
 /** Keeps a policy's own types inside it: the chain knows only that what the schema let through may be compiled. */
 export const definePolicy = <S extends z.ZodType>(policy: Policy<S>): Policy => policy as unknown as Policy;
+
+export const defineRulePolicy = <S extends z.ZodType>(policy: RulePolicy<S>): RulePolicy => policy;
 
 /** Writes a verdict's headers onto a response's, by the rule of HeaderList. `into` has names in lower case. */
 export function addHeaders(into: Record<string, string | string[] | number | undefined>, headers: HeaderList): void {

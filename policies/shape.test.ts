@@ -10,9 +10,9 @@ import { ORDER, POLICIES, implemented, policySchemas } from './order.ts';
 import type { Entry } from './order.ts';
 
 const root = import.meta.dirname;
-/** The language rules are written in: what policies are made with, not one of them. */
-const LANGUAGE = 'cel';
-const folders = readdirSync(root, { withFileTypes: true }).filter((entry) => entry.isDirectory() && entry.name !== LANGUAGE).map((entry) => entry.name).toSorted();
+/** What policies are made with, not policies: the language of expressions, and rules written in it. */
+const MATERIAL: ReadonlySet<string> = new Set(['cel', 'rules']);
+const folders = readdirSync(root, { withFileTypes: true }).filter((entry) => entry.isDirectory() && !MATERIAL.has(entry.name)).map((entry) => entry.name).toSorted();
 const SECTIONS = ['Name', 'Description', 'Configuration', 'Examples', 'Verdicts'];
 const readme = (folder: string): string => readFileSync(join(root, folder, 'README.md'), 'utf8');
 const examples = (text: string): string[] => [...text.matchAll(/^```ya?ml\n(.*?)^```/gms)].map((found) => found[1] ?? '');
@@ -49,12 +49,17 @@ describe.each(folders)('the policy %s', (folder) => {
       const { generation, problems } = compileDocument(reading.document, { env: {}, policies: policySchemas });
       expect(problems).toEqual([]);
       const listeners = generation?.binds.flatMap((bind) => bind.listeners) ?? [];
+      const routes = listeners.flatMap((listener) => listener.routes);
+      const backends = [...routes.flatMap((route) => route.backends), ...(generation?.backends.values() ?? [])];
       const used = [
-        ...listeners.map((listener) => ({ phase: 'gateway' as const, policies: listener.policies })),
-        ...listeners.flatMap((listener) => listener.routes).map((route) => ({ phase: 'route' as const, policies: route.policies })),
+        { phase: 'connection' as const, policies: generation?.frontendPolicies ?? {} },
+        ...listeners.map(({ policies }) => ({ phase: 'gateway' as const, policies })),
+        ...routes.map(({ policies }) => ({ phase: 'route' as const, policies })),
+        ...backends.map(({ policies }) => ({ phase: 'backend' as const, policies })),
       ].filter(({ policies }) => folder in policies);
       expect(used.length).toBeGreaterThanOrEqual(1);
-      for (const { phase, policies } of used) expect(compileChain(policies, phase, depsWith()).empty).toBe(false);
+      const judgedElsewhere = 'judgedBy' in (implemented[folder] as object);
+      for (const { phase, policies } of used) expect(compileChain({ [folder]: policies[folder] }, phase, depsWith()).empty).toBe(judgedElsewhere);
     }
   });
 });

@@ -15,6 +15,7 @@ export const auditData = z.object({
   latencyMs: z.number().optional(),
   traceId: z.string().optional().describe('32 hex digits'),
   reason: z.string().optional().describe('why it was denied, failed or closed: a fault code, or a word of ours'),
+  rule: z.string().optional().describe('the rule that denied it, by its place: `route.rules[2]`'),
   generation: z.string().optional().describe('id of the configuration in force'),
 });
 

@@ -42,7 +42,9 @@ export const mcpShape = {
 };
 
 const mcpBackend = section('mcpBackend', mcpShape);
-const backendPolicies = section('backendPolicies', {});
+/** Which keys a policy may have is the policy's own schema; here they are values to hand on. */
+const policyValue = z.unknown().optional();
+const backendPolicies = section('backendPolicies', { authorization: policyValue, mcpAuthorization: policyValue });
 
 export const backendSchema = section('backend', {
   name: nonEmpty,

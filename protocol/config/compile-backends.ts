@@ -3,7 +3,7 @@ import type { BackendDocument, McpDocument, TargetDocument } from './backends.ts
 import type { Compiling } from './compiling.ts';
 import type { GatewayDocument } from './document.ts';
 import { parseDuration } from './duration.ts';
-import type { McpBackend, McpTarget } from './generation.ts';
+import type { McpBackend, McpTarget, PolicyDocuments } from './generation.ts';
 import { meant } from './issues.ts';
 import { keyMaker } from './keys.ts';
 import { pathText } from './problem.ts';
@@ -27,13 +27,15 @@ export function compileBackends(document: GatewayDocument, compiling: Compiling)
   const keyByName = new Map<string, string>();
   const declared = declare(document, compiling);
   const keys = keyMaker(document.mcp == null ? [] : [SIMPLE_MCP_KEY]);
-  const add = (key: string, mcp: McpDocument, path: Path): string => {
-    byKey.set(key, mcpBackend(key, mcp, path, { declared, compiling }));
+  const add = (key: string, mcp: McpDocument, path: Path, policies: PolicyDocuments = {}): string => {
+    byKey.set(key, { ...mcpBackend(key, mcp, path, { declared, compiling }), policies });
     return key;
   };
   if (document.mcp != null) add(SIMPLE_MCP_KEY, document.mcp, ['mcp']);
   for (const [name, { document: backend, path }] of declared) {
-    if (backend.mcp !== undefined) keyByName.set(name, add(keys.make(name, 'backend', pathText(path)), backend.mcp, [...path, 'mcp']));
+    const policies = compiling.policies(backend.policies, [...path, 'policies']);
+    if (backend.mcp !== undefined) keyByName.set(name, add(keys.make(name, 'backend', pathText(path)), backend.mcp, [...path, 'mcp'], policies));
+    else if (Object.keys(policies).length > 0) compiling.error([...path, 'policies'], 'these apply to MCP backends only: on the way to a plain host nothing enforces them');
   }
   return {
     byKey,
@@ -74,7 +76,7 @@ function unknownBackend(path: Path, { declared, compiling }: Context): void {
   compiling.error(path, `there is no backend "${name}"`, meant(name, names) ?? valid);
 }
 
-function mcpBackend(key: string, mcp: McpDocument, path: Path, context: Context): McpBackend {
+function mcpBackend(key: string, mcp: McpDocument, path: Path, context: Context): Omit<McpBackend, 'policies'> {
   const seen = new Map<string, number>();
   const targets: McpTarget[] = [];
   for (const [index, target] of mcp.targets.entries()) {

@@ -40,14 +40,15 @@ export const simpleMcpRoute = (policies: PolicyDocuments): Route => ({
   hostnames: [],
   matches: SIMPLE_MCP_PREFIXES.map((value) => ({ ...EVERYTHING, path: { kind: 'pathPrefix', value } })),
   policies,
-  backends: [{ backend: SIMPLE_MCP_KEY, weight: 1 }],
+  backends: [{ backend: SIMPLE_MCP_KEY, weight: 1, policies: {} }],
 });
 
-function weighted(backend: RouteBackendDocument, routeName: string, path: Path, { backends }: Building): WeightedBackend[] {
+function weighted(backend: RouteBackendDocument, routeName: string, path: Path, { backends, compiling }: Building): WeightedBackend[] {
   const weight = backend.weight ?? 1;
-  if (backend.mcp !== undefined) return [{ backend: backends.inline(backend.mcp, routeName, [...path, 'mcp']), weight }];
+  const policies = compiling.policies(backend.policies, [...path, 'policies']);
+  if (backend.mcp !== undefined) return [{ backend: backends.inline(backend.mcp, routeName, [...path, 'mcp']), weight, policies }];
   const key = backend.backend === undefined ? undefined : backends.named(backend.backend, [...path, 'backend']);
-  return key === undefined ? [] : [{ backend: key, weight }];
+  return key === undefined ? [] : [{ backend: key, weight, policies }];
 }
 
 function routeMatch(match: MatchDocument): RouteMatch {

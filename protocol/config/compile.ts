@@ -46,6 +46,7 @@ export function compileDocument(document: unknown, options: CompileOptions): Com
   const compiling = newCompiling(document, options.policies ?? {}, problems);
   const backends = compileBackends(validation.document, compiling);
   const binds = compileBinds(validation.document, backends, compiling);
+  const frontendPolicies = compiling.policies(validation.document.frontendPolicies, ['frontendPolicies']);
   if (binds.length === 0) compiling.warn([], 'nothing is served: no gateways, binds or mcp section');
   if (hasErrors(problems)) return { problems };
   return {
@@ -53,6 +54,7 @@ export function compileDocument(document: unknown, options: CompileOptions): Com
       id: generationId(document),
       binds,
       backends: backends.byKey,
+      ...(Object.keys(frontendPolicies).length === 0 ? {} : { frontendPolicies }),
       settings: settingsOf(validation.document),
       warnings: problems.map((one) => (one.path === '' ? one.message : `${one.path}: ${one.message}`)),
     },

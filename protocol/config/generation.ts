@@ -9,6 +9,8 @@ export interface Generation {
   readonly binds: readonly Bind[];
   /** MCP backends by key. A key is a subject token: it names the connector's queue group. */
   readonly backends: ReadonlyMap<string, McpBackend>;
+  /** Policies of connections, by config key; absent when there are none. */
+  readonly frontendPolicies?: PolicyDocuments;
   readonly settings: Settings;
   /** Keys that were understood and are not acted on, as `path: why`. */
   readonly warnings: readonly string[];
@@ -71,6 +73,8 @@ export interface Route {
 export interface WeightedBackend {
   readonly backend: string;
   readonly weight: number;
+  /** Backend-phase policies of this route alone; they come beside the backend's own. */
+  readonly policies: PolicyDocuments;
 }
 
 export type PathMatch =
@@ -98,6 +102,8 @@ export interface McpBackend {
   readonly prefixMode: 'conditional' | 'always' | 'never';
   readonly failureMode: 'failClosed' | 'failOpen';
   readonly dnsRebindingProtection: boolean;
+  /** Backend-phase policies by config key, on every route that leads here. */
+  readonly policies: PolicyDocuments;
 }
 
 export type McpTarget = McpHttpTarget | McpStdioTarget;

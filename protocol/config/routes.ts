@@ -18,8 +18,15 @@ const matchSchema = section('match', { headers: conditions.optional(), path: pat
 
 /** Which keys a policy may have is the policy's own schema; here they are values to hand on. */
 const policyValue = z.unknown().optional();
-export const routePolicies = section('routePolicies', { cors: policyValue, apiKey: policyValue, basicAuth: policyValue, csrf: policyValue });
-export const gatewayPolicyShape = { cors: policyValue, apiKey: policyValue, basicAuth: policyValue };
+export const routePolicies = section('routePolicies', {
+  cors: policyValue,
+  apiKey: policyValue,
+  basicAuth: policyValue,
+  authorization: policyValue,
+  csrf: policyValue,
+  mcpAuthorization: policyValue,
+});
+export const gatewayPolicyShape = { cors: policyValue, apiKey: policyValue, basicAuth: policyValue, authorization: policyValue };
 
 const routeShape = {
   name: nonEmpty.nullish(),

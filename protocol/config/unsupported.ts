@@ -4,24 +4,25 @@
  * the section's schema (or, for a policy, to policies/order.ts).
  */
 
-const GATEWAY_POLICIES = ['oidc', 'jwtAuth', 'authorization', 'extAuthz', 'extProc', 'transformations'] as const;
+const GATEWAY_POLICIES = ['oidc', 'jwtAuth', 'extAuthz', 'extProc', 'transformations'] as const;
 
 const ROUTE_POLICIES = [
   'requestHeaderModifier', 'responseHeaderModifier', 'requestRedirect', 'urlRewrite', 'requestMirror', 'directResponse',
-  'mcpAuthorization', 'mcpGuardrails', 'authorization', 'mcpAuthentication', 'a2a', 'ai', 'backendTLS', 'backendTunnel',
+  'mcpGuardrails', 'mcpAuthentication', 'a2a', 'ai', 'backendTLS', 'backendTunnel',
   'backendAuth', 'localRateLimit', 'remoteRateLimit', 'jwtAuth', 'oidc', 'extAuthz', 'extProc',
   'transformations', 'buffer', 'timeout', 'retry', 'delay',
 ] as const;
 
 const BACKEND_POLICIES = [
   'requestHeaderModifier', 'transformations', 'backendTLS', 'backendAuth', 'http', 'tcp', 'backendTunnel',
-  'responseHeaderModifier', 'requestRedirect', 'health', 'extAuthz', 'authorization', 'mcpAuthorization', 'mcpGuardrails',
+  'responseHeaderModifier', 'requestRedirect', 'health', 'extAuthz', 'mcpGuardrails',
   'a2a', 'inferenceRouting', 'sessionAffinity', 'ai',
 ] as const;
 
 /** Keys by section of the document. */
 export const UNSUPPORTED_KEYS = {
-  root: ['frontendPolicies', 'policies', 'workloads', 'services', 'routeGroups', 'tcpRoutes', 'llm', 'ui'],
+  root: ['policies', 'workloads', 'services', 'routeGroups', 'tcpRoutes', 'llm', 'ui'],
+  frontendPolicies: ['http', 'tls', 'tcp', 'networkExtAuthz', 'proxy', 'proxyProtocol', 'connect', 'accessLog', 'logging', 'tracing'],
   bind: [],
   listener: ['tcpRoutes'],
   gateway: GATEWAY_POLICIES,
@@ -44,7 +45,7 @@ export type SectionName = keyof typeof UNSUPPORTED_KEYS;
 
 /** Sections whose keys are enforced on traffic: the refusal says so. */
 export const ENFORCING: ReadonlySet<SectionName> = new Set<SectionName>([
-  'gateway', 'gatewayListener', 'gatewayPolicies', 'tls', 'routePolicies', 'backendPolicies', 'targetPolicies',
+  'frontendPolicies', 'gateway', 'gatewayListener', 'gatewayPolicies', 'tls', 'routePolicies', 'backendPolicies', 'targetPolicies',
 ]);
 
 /** Values the reference knows for a key, beyond the ones Parley serves. */

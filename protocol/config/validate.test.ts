@@ -9,6 +9,7 @@ const stdio = { name: 'a', stdio: { cmd: 'x' } };
 
 /** Uses every section and every key that Parley serves. */
 const FULL = {
+  frontendPolicies: {},
   config: {
     enableIpv6: true,
     dns: { lookupFamily: 'Auto', edns0: true },
@@ -152,7 +153,7 @@ describe('a document', () => {
 
 describe('what the reference has and Parley does not do yet', () => {
   const PLACES: Record<keyof typeof UNSUPPORTED_KEYS, Path> = {
-    root: [], bind: ['binds', 0], listener: ['binds', 0, 'listeners', 0], gateway: ['gateways', 'default'], gatewayListener: ['gateways', 'web', 'listeners', 0], tls: ['gateways', 'web', 'listeners', 0, 'tls'],
+    root: [], frontendPolicies: ['frontendPolicies'], bind: ['binds', 0], listener: ['binds', 0, 'listeners', 0], gateway: ['gateways', 'default'], gatewayListener: ['gateways', 'web', 'listeners', 0], tls: ['gateways', 'web', 'listeners', 0, 'tls'],
     gatewayPolicies: ['binds', 0, 'listeners', 0, 'policies'], route: ['routes', 0], routePolicies: ['mcp', 'policies'], match: ['binds', 0, 'listeners', 0, 'routes', 0, 'matches', 0],
     routeBackend: ['routes', 0, 'backends', 0], backend: ['backends', 0], backendPolicies: ['backends', 0, 'policies'], mcpBackend: ['mcp'], target: ['mcp', 'targets', 0],
     targetPolicies: ['backends', 0, 'mcp', 'targets', 0, 'policies'], targetHttp: ['backends', 0, 'mcp', 'targets', 0, 'policies', 'http'],

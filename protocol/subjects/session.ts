@@ -1,5 +1,6 @@
 /** Subjects the session service answers, and the facts it tells. One conversation, one subject: its owner subscribes it. */
 import { z } from 'zod';
+import { CALL_FACTS_META } from './call-facts.ts';
 import { defineSubject } from './define.ts';
 
 export const SESSION_QUEUE = 'session';
@@ -10,6 +11,7 @@ export const messageMeta = z.object({
   method: z.string().optional().describe('absent on responses'),
   id: z.string().optional().describe('the JSON of the JSON-RPC id; absent on notifications'),
   name: z.string().optional().describe('tool or prompt name, or resource URI, when the request is about one'),
+  facts: CALL_FACTS_META,
 });
 
 export const sessionOpen = defineSubject({

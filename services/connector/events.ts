@@ -1,4 +1,5 @@
 /** What the connector tells the world: one function per fact, feeding counter, audit and log. */
+import type { Denial } from '#policies/rules/rule-set.ts';
 import { Fault } from '#protocol/faults/fault.ts';
 import type { Response } from '#protocol/mcp/message.ts';
 import type { Host } from '#host/host.ts';
@@ -28,6 +29,10 @@ export interface ConnectorEvents extends StdioEvents {
   callEnded(facts: CallFacts, outcome: Response | Fault): void;
   /** A second attempt was run. */
   callRetried(facts: CallerFacts): void;
+  /** By the rules of its backend; the target has not heard of it. */
+  callDenied(facts: CallerFacts, denial: Denial): void;
+  /** Items were left out of a list by rules. */
+  itemsHidden(method: string, count: number): void;
   /** The log of a response stream could not be begun: the client cannot come back to it. */
   logNotBegun(error: unknown): void;
   /** Frames of a log are missing from now on. */
@@ -71,6 +76,7 @@ export function connectorEvents({ telemetry, audit, log }: Host): ConnectorEvent
       retries.add(1, { target });
       audit.record({ kind: 'call_retried', route, principal, session, target, method, tool, traceparent });
     },
+    ...ruleEvents({ telemetry, audit }),
     logNotBegun(error) {
       logs.add(1, { what: 'begin' });
       log.debug({ err: error }, 'the log of a response stream could not be begun');
@@ -89,6 +95,24 @@ export function connectorEvents({ telemetry, audit, log }: Host): ConnectorEvent
       exits.add(1, { target });
       audit.record({ kind: 'upstream_failed', target, reason: fault.message });
       log.warn({ target }, fault.message);
+    },
+  };
+}
+
+/** What rules did. */
+function ruleEvents({ telemetry, audit }: Pick<Host, 'telemetry' | 'audit'>): Pick<ConnectorEvents, 'callDenied' | 'itemsHidden'> {
+  const denials = telemetry.counter('parley_calls_denied', 'calls that rules denied, by method and reason');
+  const hidden = telemetry.counter('parley_list_items_hidden', 'items that rules left out of lists, by method');
+  return {
+    callDenied({ route, principal, session, target, method = 'unknown', name: tool, traceparent, span }, { why, rule }) {
+      const reason = `mcpAuthorization/${why}`;
+      span?.fail(reason);
+      span?.end();
+      denials.add(1, { method: KNOWN_METHODS.has(method) ? method : 'other', reason });
+      audit.record({ kind: 'call_denied', route, principal, session, target, method, tool, traceparent, reason, rule });
+    },
+    itemsHidden(method, count) {
+      if (count > 0) hidden.add(count, { method });
     },
   };
 }

@@ -25,7 +25,9 @@ export type HandshakeFailure = 'limit' | 'timeout' | 'refused' | 'unready';
 
 export interface IngressEvents {
   allowed(facts: RequestFacts): void;
-  denied(facts: RequestFacts, reason: string): void;
+  denied(facts: RequestFacts, why: { readonly reason: string; readonly rule?: string }): void;
+  /** A connection that was closed by rules before anything was read of it. */
+  connectionDenied(reason: string): void;
   /** A request that broke a rule of the protocol, by what it was. */
   refused(route: string, why: string): void;
   /** A session id that is unknown, closed, or somebody else's: which of them is nobody's business. */
@@ -43,6 +45,7 @@ export function ingressEvents({ telemetry, audit, log }: Host): IngressEvents {
   const sessions = telemetry.counter('parley_session_refusals', 'requests that named a session there is not, by route');
   const streams = telemetry.counter('parley_stream_refusals', 'event streams that were not opened, by route and reason');
   const handshakes = telemetry.counter('parley_tls_handshakes_failed', 'TLS connections that came to nothing before a request, by reason');
+  const closed = telemetry.counter('parley_connections_denied', 'connections that rules closed before anything was read, by reason');
   const denials = telemetry.counter('parley_requests_denied', 'requests a policy denied, by route and reason');
   return {
     allowed(facts) {
@@ -50,10 +53,11 @@ export function ingressEvents({ telemetry, audit, log }: Host): IngressEvents {
       const { route, principal, session, method, name, traceparent } = facts;
       audit.record({ kind: 'call_allowed', route, principal, session, method, tool: name, traceparent });
     },
-    denied({ route, principal, session, method, name, traceparent }, reason) {
+    denied({ route, principal, session, method, name, traceparent }, { reason, rule }) {
       denials.add(1, { route, reason });
-      audit.record({ kind: 'call_denied', route, principal, session, method, tool: name, traceparent, reason });
+      audit.record({ kind: 'call_denied', route, principal, session, method, tool: name, traceparent, reason, rule });
     },
+    connectionDenied: (reason) => closed.add(1, { reason }),
     refused: (route, why) => refusals.add(1, { route, why }),
     sessionRefused(facts) {
       sessions.add(1, { route: facts.route });

@@ -1,5 +1,7 @@
 /** The ingress service: sockets, routes, policies, and the faces of MCP. */
+import type { Socket } from 'node:net';
 import { Effect } from 'effect';
+import { type Connection, type ConnectionJudge, connectionJudge } from '#policies/networkAuthorization/policy.ts';
 import { serviceOf } from '#protocol/subjects/frames.ts';
 import type { Environment } from '#host/environment.ts';
 import { readConfigFile } from '#host/files.ts';
@@ -14,6 +16,7 @@ import { OpenStreams } from './runtime/open-streams.ts';
 import { ResponseLogs } from './runtime/response-logs.ts';
 import { SessionCalls } from './runtime/session-calls.ts';
 import { SessionStreams } from './runtime/session-streams.ts';
+import { plainAddress } from './runtime/source.ts';
 import { StreamLogs } from './runtime/stream-logs.ts';
 import { buildWorld } from './runtime/world.ts';
 import { type IngressSettings, readIngressSettings } from './settings.ts';
@@ -37,7 +40,13 @@ async function openIngress(host: Host, settings: IngressSettings): Promise<() =>
   const keepAlive = new KeepAlive(settings.keepAliveMs);
   const deps = depsOf(host, settings, keepAlive);
   const gateway = new Gateway(deps);
+  let judge: ConnectionJudge | undefined;
   const listeners = new Listeners({
+    admits: (socket) => {
+      const denial = judge?.(connectionOf(socket));
+      if (denial !== undefined) deps.events.connectionDenied(`networkAuthorization/${denial.why}`);
+      return denial === undefined;
+    },
     addresses: host.bindAddresses,
     log: host.log,
     handshakeFailed: deps.events.handshakeFailed,
@@ -46,7 +55,8 @@ async function openIngress(host: Host, settings: IngressSettings): Promise<() =>
   host.telemetry.gauge('parley_streams_open', 'event streams open to clients', () => keepAlive.open);
   let opening = Promise.resolve();
   const unwatch = host.generations.onChange((generation) => {
-    gateway.enter(buildWorld(generation, { now: host.now, file: readConfigFile }));
+    judge = connectionJudge(generation.frontendPolicies);
+    gateway.enter(buildWorld(generation, { now: host.now, file: readConfigFile, surroundings: { env: settings.where } }));
     opening = listeners.follow(generation.binds);
   });
   await opening;
@@ -57,6 +67,11 @@ async function openIngress(host: Host, settings: IngressSettings): Promise<() =>
     keepAlive.stop();
   };
 }
+
+const connectionOf = ({ remoteAddress = '', remotePort = 0, localAddress = '', localPort = 0 }: Socket): Connection => ({
+  source: { address: plainAddress(remoteAddress), port: remotePort },
+  destination: { address: plainAddress(localAddress), port: localPort },
+});
 
 function depsOf(host: Host, settings: IngressSettings, keepAlive: KeepAlive): IngressDeps {
   const { bus } = host;

@@ -19,6 +19,8 @@ export interface IngressSettings {
   readonly drainMs: number;
   /** Before it stops taking: it serves on, and sends each client elsewhere with its answer. */
   readonly lameDuckMs: number;
+  /** What rules know as `env`. */
+  readonly where: { readonly podName: string | undefined; readonly namespace: string | undefined; readonly gateway: string | undefined };
 }
 
 const environment = z.object({
@@ -26,6 +28,9 @@ const environment = z.object({
   PARLEY_SSE_KEEP_ALIVE: duration(10 * 60_000),
   PARLEY_DRAIN: duration(WAIT_MS_MAX),
   PARLEY_LAME_DUCK: duration(10 * 60_000),
+  POD_NAME: z.string().optional(),
+  NAMESPACE: z.string().optional(),
+  GATEWAY: z.string().optional(),
 });
 
 /**
@@ -39,5 +44,6 @@ export function readIngressSettings(env: Environment, alone: boolean): IngressSe
     keepAliveMs: set.PARLEY_SSE_KEEP_ALIVE ?? KEEP_ALIVE_MS,
     drainMs: set.PARLEY_DRAIN ?? DRAIN_MS,
     lameDuckMs: set.PARLEY_LAME_DUCK ?? (alone ? 0 : LAME_DUCK_MS),
+    where: { podName: set.POD_NAME, namespace: set.NAMESPACE, gateway: set.GATEWAY },
   };
 }

@@ -3,6 +3,9 @@ import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { describe, expect, test } from 'vitest';
+import { policySchemas } from '#policies/order.ts';
+import { compileDocument } from '#protocol/config/compile.ts';
+import { readDocument } from '#protocol/config/read.ts';
 import { configReference } from './config-reference.ts';
 import { policiesPage } from './policies-page.ts';
 import { listFiles, REPOSITORY } from './tree.ts';
@@ -78,5 +81,18 @@ describe('the documents', () => {
   test('name files that exist', () => {
     const gone = pages.flatMap((page) => [...textOf(page).matchAll(CODE_PATH)].filter(([, path = '']) => !existsSync(join(REPOSITORY, path))).map(([, path]) => `${page}: ${path}`));
     expect(gone).toEqual([]);
+  });
+});
+
+describe('the examples', () => {
+  const files = listFiles(['docs/examples/*.yaml']);
+
+  test('were found', () => expect(files.length).toBeGreaterThan(1));
+
+  test.each(files)('%s compiles as it is, and says first what a call gets', (file) => {
+    const text = textOf(file);
+    expect(text).toMatch(/^# \S/);
+    const { document, problems } = readDocument(text, { file });
+    expect([...problems, ...compileDocument(document, { env: {}, policies: policySchemas }).problems]).toEqual([]);
   });
 });

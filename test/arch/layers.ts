@@ -68,6 +68,13 @@ export const RULES: IForbiddenRuleType[] = [
     to: { path: 'node_modules/', pathNot: npm('@bufbuild/(?:cel|protobuf|re2)', 'ipaddr.js', 'fastest-levenshtein') },
   },
   {
+    name: 'expressions-packages',
+    severity: 'error',
+    comment: 'The language of rules is the only place that knows CEL\'s library, and does no I/O either.',
+    from: { path: '^policies/cel/', pathNot: TEST },
+    to: { path: 'node_modules/', pathNot: npm('@bufbuild/(?:cel|protobuf|re2)', 'ipaddr.js', 'fastest-levenshtein') },
+  },
+  {
     name: 'services-meet-on-subjects',
     severity: 'error',
     comment: 'Services do not import each other: define a subject in protocol/subjects and send to it. Runtime code for all of them lives in services/host.',

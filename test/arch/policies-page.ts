@@ -49,5 +49,8 @@ function sectionOf(id: PolicyId): string {
   if (!existsSync(join(REPOSITORY, example))) throw new Error(`${id} is enforced and has no ${example}: a configuration to start and try`);
   const [name, description] = ['Name', 'Description'].map((heading) => new RegExp(`^## ${heading}\\n\\n([^]*?)\\n(?=^## )`, 'm').exec(readme)?.[1]?.trim());
   if (name === undefined || description === undefined) throw new Error(`policies/${id}/README.md has no Name or no Description`);
-  return `## ${id}\n\n${name}\n\n${description}\n\nKeys, examples, verdicts: [policies/${id}](../policies/${id}/README.md). To try: [${example}](examples/${id}.yaml).\n`;
+  return `## ${id}\n\n${fromDocs(name)}\n\n${fromDocs(description)}\n\nKeys, examples, verdicts: [policies/${id}](../policies/${id}/README.md). To try: [${example}](examples/${id}.yaml).\n`;
 }
+
+/** A README's link to a sibling, as it is written from here. */
+const fromDocs = (text: string): string => text.replaceAll('](../', '](../policies/');

@@ -6,6 +6,7 @@ import { type OpenedUpstreams, connectorOpen, connectorRelay, openedUpstreams } 
 import { clock } from '#host/clock.ts';
 import { connectorEvents } from '../../services/connector/events.ts';
 import { Backend } from '../../services/connector/runtime/backend.ts';
+import { CallRules } from '../../services/connector/runtime/call-rules.ts';
 import { HeldSessions } from '../../services/connector/runtime/held-sessions.ts';
 import { ServerRequests } from '../../services/connector/runtime/server-requests.ts';
 import { startMisbehaving, type MisbehavingHttp } from '../fixtures/misbehaving/http.ts';
@@ -157,7 +158,7 @@ describe('what nobody used for long', () => {
     const events = connectorEvents(host);
     const config = host.generations.current?.backends.get(backend);
     if (config === undefined) throw new Error('no configuration');
-    const own = new Backend(config, { env: {}, events }, events);
+    const own = new Backend(config, { env: {}, events }, events, new CallRules());
     const requests = new ServerRequests(host.bus.instance, 1_000);
     sessions = new HeldSessions({ host, events, requests });
     host.bus.serve(connectorOpen.to({ backend }), (asked) => void sessions.open(own, asked));

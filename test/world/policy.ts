@@ -2,7 +2,9 @@
 import { Fault } from '#protocol/faults/fault.ts';
 import type { PolicyCall, PolicyDeps } from '#policies/policy.ts';
 
-export const callWith = (more: Partial<PolicyCall> = {}): PolicyCall => ({ method: 'POST', path: '/mcp', query: '', host: 'gw.test', headers: {}, ...more });
+export const callWith = (more: Partial<PolicyCall> = {}): PolicyCall => ({
+  method: 'POST', path: '/mcp', query: '', host: 'gw.test', headers: {}, scheme: 'http', version: 'HTTP/1.1', source: { address: '127.0.0.1', port: 50_000, tls: undefined }, ...more,
+});
 
 /** At the beginning of time, and without a file. */
 export const depsWith = (more: Partial<PolicyDeps> = {}): PolicyDeps => ({ now: () => 0, file: noFile, ...more });

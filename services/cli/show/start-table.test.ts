@@ -14,7 +14,7 @@ const route = (changes: Partial<Route> = {}): Route => ({
   hostnames: [],
   matches: [{ path: { kind: 'exact', value: '/mcp' }, method: undefined, headers: [], query: [] }],
   policies: {},
-  backends: [{ backend: 'mcp', weight: 1 }],
+  backends: [{ backend: 'mcp', weight: 1, policies: {} }],
   ...changes,
 });
 
@@ -22,7 +22,7 @@ const generation = (routes: readonly Route[], targets: readonly McpTarget[] = [s
   id: '0123456789abcdef',
   binds: [{ port: 3000, listeners: [{ name: 'default', hostname: undefined, tls: undefined, policies: {}, routes }] }],
   backends: new Map([
-    ['mcp', { key: 'mcp', targets, statefulMode: 'stateful', prefixMode: 'conditional', failureMode: 'failClosed', dnsRebindingProtection: false }],
+    ['mcp', { key: 'mcp', targets, statefulMode: 'stateful', prefixMode: 'conditional', failureMode: 'failClosed', dnsRebindingProtection: false, policies: {} }],
   ]),
   settings: { sessionTtlMs: 1, statsAddr: undefined, readinessAddr: undefined, logLevel: undefined, logFormat: undefined },
   warnings: [],
@@ -95,8 +95,8 @@ describe('the table at the start', () => {
               { path: { kind: 'regex', value: '/b/.*' }, method: undefined, headers: [], query: [] },
             ],
             backends: [
-              { backend: 'old', weight: 9 },
-              { backend: 'new', weight: 1 },
+              { backend: 'old', weight: 9, policies: {} },
+              { backend: 'new', weight: 1, policies: {} },
             ],
           }),
         ]),

@@ -1,5 +1,6 @@
 /** One MCP backend of the generation in force, with its targets. A backend that left the configuration lives on until its last session and its last call are gone. */
 import type { McpBackend } from '#protocol/config/generation.ts';
+import type { CallJudge, CallRules } from './call-rules.ts';
 import { ModernBackend, type ModernEvents } from './modern-backend.ts';
 import type { SessionUpstreams } from './session-upstreams.ts';
 import { type StdioSurroundings, Target } from './target.ts';
@@ -12,10 +13,14 @@ export class Backend {
   #users = 0;
   #retired = false;
 
-  constructor(config: McpBackend, stdio: StdioSurroundings, events: ModernEvents) {
+  /** Who judges a call, by the rules in force. */
+  readonly judge: (facts: string | undefined) => CallJudge | undefined;
+
+  constructor(config: McpBackend, stdio: StdioSurroundings, events: ModernEvents, rules: CallRules) {
     this.config = config;
+    this.judge = (facts) => rules.judge(config.key, facts);
     this.targets = new Map(config.targets.map((target) => [target.name, new Target(config.key, target, stdio)]));
-    this.modern = new ModernBackend(config, this.targets, events);
+    this.modern = new ModernBackend({ backend: config, targets: this.targets, events, judge: this.judge });
   }
 
   /** How a session reaches one of the targets. */

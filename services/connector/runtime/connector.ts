@@ -3,7 +3,8 @@
  * that were opened here.
  *
  * C1 A backend is served by a queue group; a session's upstreams are reached by this instance's own subject.
- * C2 A new generation changes what new sessions and stateless calls see; open sessions keep what they were opened with.
+ * C2 A new generation changes what new sessions and stateless calls see; open sessions keep the upstreams they were opened
+ *    with. Who may call what is judged by the generation in force, in open sessions too, and their clients hear of a change.
  * C3 A connector that drains takes nothing new and lets go of its sessions, so that others go on with them; their upstream
  *    sessions live on. Calls that are open here are finished here, answers of clients for them included.
  */
@@ -29,6 +30,7 @@ import type { SpanHandle } from '#host/telemetry/spans.ts';
 import { type ConnectorEvents, connectorEvents } from '../events.ts';
 import type { ConnectorSettings } from '../settings.ts';
 import { Backend } from './backend.ts';
+import { CallRules } from './call-rules.ts';
 import { HeldSessions, outletOf } from './held-sessions.ts';
 import { type OnceOptions, serveOnce } from './once.ts';
 import { OpenCalls } from './open-calls.ts';
@@ -58,6 +60,7 @@ export class Connector {
   readonly #settings: ConnectorSettings;
   readonly #events: ConnectorEvents;
   readonly #backends = new Map<string, Served>();
+  readonly #rules = new CallRules();
   readonly #requests: ServerRequests;
   readonly #calls: OpenCalls;
   readonly #logs: StreamLogs;
@@ -131,6 +134,7 @@ export class Connector {
 
   #follow(generation: Generation): void {
     this.#ttlMs = generation.settings.sessionTtlMs;
+    const changed = this.#rules.enter(generation);
     for (const [key, served] of this.#backends) {
       const next = generation.backends.get(key);
       if (next !== undefined && same(next, served.backend.config)) continue;
@@ -139,10 +143,13 @@ export class Connector {
       served.backend.retire();
     }
     for (const [key, config] of generation.backends) if (!this.#backends.has(key)) this.#serve(key, config);
+    if (changed.length === 0) return;
+    this.#sessions.rulesChanged(changed);
+    for (const key of changed) this.#backends.get(key)?.backend.modern.rulesChanged();
   }
 
   #serve(key: string, config: McpBackend): void {
-    const backend = new Backend(config, { env: this.#env, events: this.#events }, this.#events);
+    const backend = new Backend(config, { env: this.#env, events: this.#events }, this.#events, this.#rules);
     const serving = [
       this.#take(connectorCall.to({ backend: key }), (asked) => {
         this.#count(backend, asked.answer);
@@ -177,7 +184,7 @@ export class Connector {
   #onceOptions(backend: Backend, { meta }: OnceAsked): OnceOptions {
     const { instance } = this.#host.bus;
     const outlet = outletOf(this.#events, meta, () => undefined);
-    return { backend: backend.config, instance, session: '', connect: backend.connect, version: meta.version, outlet, requests: this.#requests };
+    return { backend: backend.config, instance, session: '', connect: backend.connect, version: meta.version, outlet, requests: this.#requests, judge: backend.judge };
   }
 
   #traced<A extends Asked<Meta>>(asked: A): A & { readonly span?: SpanHandle | undefined } {
@@ -198,4 +205,5 @@ export class Connector {
   }
 }
 
-const same = (one: McpBackend, other: McpBackend): boolean => JSON.stringify(one) === JSON.stringify(other);
+/** Policies are no part of a backend as it is held here: they change without its upstreams. */
+const same = (one: McpBackend, other: McpBackend): boolean => JSON.stringify({ ...one, policies: {} }) === JSON.stringify({ ...other, policies: {} });

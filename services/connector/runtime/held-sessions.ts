@@ -105,6 +105,11 @@ export class HeldSessions {
     if (held !== undefined && !held.upstreams.inUse) this.#handOver(held);
   }
 
+  /** Clients of these backends may see more or less from now on. */
+  rulesChanged(backends: readonly string[]): void {
+    for (const { backend, upstreams, handedOver } of this.#sessions.values()) if (!handedOver && backends.includes(backend.config.key)) upstreams.rulesChanged();
+  }
+
   /** This process was stopped or cut off: what it holds may have been opened elsewhere. */
   doubt(): void {
     for (const held of this.#sessions.values()) held.doubtful = true;
@@ -153,7 +158,7 @@ export class HeldSessions {
     const { bus } = this.#options.host;
     const outlet = outletOf(this.#options.events, meta, (message, once) => backlog.push(message, once));
     const { requests } = this.#options;
-    return new SessionUpstreams({ backend: backend.config, instance: bus.instance, session: meta.session, initialize: payload, outlet, requests, connect: backend.connect });
+    return new SessionUpstreams({ backend: backend.config, instance: bus.instance, session: meta.session, initialize: payload, outlet, requests, connect: backend.connect, judge: backend.judge });
   }
 
   #backlog(session: string, principal: string): Backlog {
@@ -235,6 +240,8 @@ export function outletOf(events: ConnectorEvents, { principal, route, session }:
     unsolicited,
     ended: (relayed, target, outcome, startedAt) => events.callEnded({ ...facts(relayed), target, startedAt }, outcome),
     retried: (relayed, target) => events.callRetried({ ...facts(relayed), target }),
+    denied: (relayed, target, denial) => events.callDenied({ ...facts(relayed), target }, denial),
+    hidden: (method, count) => events.itemsHidden(method, count),
   };
 }
 

@@ -3,7 +3,7 @@
  * reaches the one upstream its request went to.
  */
 import { Fault } from '#protocol/faults/fault.ts';
-import { CODE, type Notification, type Request, type Response, idKey } from '#protocol/mcp/message.ts';
+import { CODE, type Notification, type Request, type Response, encode, idKey } from '#protocol/mcp/message.ts';
 import { NOTHING, type WhyStopped } from '#host/bus/bus.ts';
 import { clock } from '#host/clock.ts';
 import type { Relayed, SessionOutlet } from './relayed.ts';
@@ -24,10 +24,14 @@ export interface InFlightOptions {
   readonly response: (upstream: SessionUpstream, response: Response, bytes: Uint8Array) => Uint8Array;
 }
 
+export type InFlightCut = (response: Response) => Response;
+
 export interface Sending {
   readonly upstream: SessionUpstream;
   readonly call: UpstreamCall;
   readonly timeoutMs: number | undefined;
+  /** What of the answer its caller may see, where that is not all of it. */
+  readonly cut?: InFlightCut | undefined;
 }
 
 export class InFlightRequests {
@@ -41,11 +45,12 @@ export class InFlightRequests {
   }
 
   /** @throws Fault when the id is taken, or too many are open. */
-  send(relayed: Relayed, { upstream, call, timeoutMs }: Sending): void {
+  send(relayed: Relayed, sending: Sending): void {
+    const { upstream, call, timeoutMs } = sending;
     const key = idKey(call.id);
     if (this.#open.has(key)) throw new Fault('invalid', 'a request with this id is still open', { rpc: String(CODE.invalidRequest) });
     if (this.#open.size >= IN_FLIGHT_MAX) throw new Fault('overloaded', `${IN_FLIGHT_MAX} requests of this session are open`);
-    const receiver = this.#receiver(upstream, key, relayed);
+    const receiver = this.#receiver(sending, key, relayed);
     const inFlight: InFlight = { upstream, receiver, stop: () => undefined };
     this.#open.set(key, inFlight);
     inFlight.stop = requestWithin(upstream, call, receiver, timeoutMs);
@@ -89,7 +94,7 @@ export class InFlightRequests {
     return new Promise((resolve) => this.#idle.push(resolve));
   }
 
-  #receiver(upstream: SessionUpstream, key: string, relayed: Relayed): UpstreamReceiver {
+  #receiver({ upstream, cut }: Sending, key: string, relayed: Relayed): UpstreamReceiver {
     const { answer } = relayed;
     const { ended, message: messageOf, response: responseOf } = this.#options;
     const startedAt = performance.now();
@@ -101,7 +106,7 @@ export class InFlightRequests {
       suspended: (retryMs) => answer.head({ stream: 'suspended', retry: String(retryMs) }),
       end: (bytes, response, streamed) => {
         if (!this.#close(key, receiver)) return;
-        answer.end(responseOf(upstream, response, bytes), streamed ? { stream: 'sse' } : undefined);
+        answer.end(cut === undefined ? responseOf(upstream, response, bytes) : encode(cut(response)), streamed ? { stream: 'sse' } : undefined);
         ended(relayed, upstream.target, response, startedAt);
       },
       fail: (fault) => {

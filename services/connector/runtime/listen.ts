@@ -10,23 +10,53 @@ import { META_SUBSCRIPTION } from '#protocol/mcp/modern.ts';
 import type { Naming } from '../core/naming.ts';
 import { isListChanged } from '../core/news.ts';
 import { rewriteFromTarget } from '../core/rewrite.ts';
+import type { CallJudge } from './call-rules.ts';
 import type { ModernAsked } from './modern-backend.ts';
 import type { Member } from './multiplexer.ts';
 import { UpstreamCall } from './upstream.ts';
 
-type Filter = Record<string, unknown>;
+export type Filter = Record<string, unknown>;
 
-const ACKNOWLEDGED = 'notifications/subscriptions/acknowledged';
+export const ACKNOWLEDGED = 'notifications/subscriptions/acknowledged';
 
 export interface ListenOptions {
   readonly call: UpstreamCall;
   readonly asked: ModernAsked;
   readonly naming: Naming;
+  readonly judge: CallJudge | undefined;
   readonly onListChanged: () => void;
+}
+
+const LISTS: Readonly<Record<string, string>> = { toolsListChanged: 'tools', promptsListChanged: 'prompts', resourcesListChanged: 'resources' };
+
+/** What one listening client is told of by ourselves: that its lists may be others. Nothing before the acknowledgement. */
+export class ListNews {
+  readonly #id: Id;
+  readonly #say: (payload: Uint8Array) => void;
+  #honoured: Filter | undefined;
+  #due = false;
+
+  constructor(id: Id, say: (payload: Uint8Array) => void) {
+    this.#id = id;
+    this.#say = say;
+  }
+
+  acknowledged(honoured: Filter): void {
+    this.#honoured = honoured;
+    if (this.#due) this.tell();
+  }
+
+  tell(): void {
+    this.#due = this.#honoured === undefined;
+    for (const [asked, list] of Object.entries(LISTS)) {
+      if (this.#honoured?.[asked] === true) this.#say(encode({ jsonrpc: '2.0', method: `notifications/${list}/list_changed`, params: { _meta: { [META_SUBSCRIPTION]: this.#id } } }));
+    }
+  }
 }
 
 export class Listen {
   readonly #options: ListenOptions;
+  readonly news: ListNews;
   readonly #stops: (() => void)[] = [];
   readonly #held: Uint8Array[] = [];
   readonly #honoured: Filter[] = [];
@@ -36,6 +66,7 @@ export class Listen {
 
   constructor(options: ListenOptions) {
     this.#options = options;
+    this.news = new ListNews(options.call.id, (payload) => void options.asked.answer.data(payload));
   }
 
   open(members: ReadonlyMap<string, Member>): void {
@@ -95,10 +126,12 @@ export class Listen {
   #acknowledge(): void {
     const { asked } = this.#options;
     if (this.#honoured.length === 0 && this.#failed) return;
-    const params = { notifications: mergeFilters(this.#honoured), _meta: this.#stamp() };
+    const honoured = mergeFilters(this.#honoured);
+    const params = { notifications: honoured, _meta: this.#stamp() };
     const acknowledgement: Notification = { jsonrpc: '2.0', method: ACKNOWLEDGED, params };
     asked.answer.data(encode(acknowledgement));
     for (const payload of this.#held.splice(0)) asked.answer.data(payload);
+    this.news.acknowledged(honoured);
   }
 
   #ended(): void {
@@ -112,8 +145,14 @@ export class Listen {
     return { [META_SUBSCRIPTION]: this.#options.call.id };
   }
 
-  /** The client's filter with only this target's resources, under the target's own URIs. */
+  /** What of it the client may hear. */
   #filterFor(target: string): Filter {
+    const filter = this.#ownFilter(target);
+    return this.#options.judge?.hearable(target, filter) ?? filter;
+  }
+
+  /** The client's filter with only this target's resources, under the target's own URIs. */
+  #ownFilter(target: string): Filter {
     const filter = (this.#options.call.request.params?.['notifications'] ?? {}) as Filter;
     const { resourceSubscriptions, ...rest } = filter;
     if (!Array.isArray(resourceSubscriptions)) return rest;

@@ -8,10 +8,13 @@ import { isList } from '../core/lists.ts';
 import { mergeDiscover } from '../core/merge.ts';
 import { Naming } from '../core/naming.ts';
 import { rewriteFromTarget, rewriteResult } from '../core/rewrite.ts';
+import { keyOfItems } from '../core/subjects-of.ts';
 import { onlyLegacy } from '../core/version-fault.ts';
 import type { ConnectorEvents } from '../events.ts';
-import { Listen, listenEnded } from './listen.ts';
+import type { CallJudge } from './call-rules.ts';
+import { ACKNOWLEDGED, type Filter, ListNews, Listen, listenEnded } from './listen.ts';
 import { type Member, Multiplexer } from './multiplexer.ts';
+import type { Judging } from './session-rules.ts';
 import { lostFault } from './session-tools.ts';
 import type { Target } from './target.ts';
 import { tracedPayload } from './trace.ts';
@@ -23,6 +26,8 @@ export interface CallMeta extends Meta {
   readonly id?: string | undefined;
   readonly name?: string | undefined;
   readonly params?: string | undefined;
+  /** JSON of CallFacts. */
+  readonly facts?: string | undefined;
   readonly principal: string;
   readonly route: string;
   /** An earlier attempt may have run. */
@@ -30,7 +35,28 @@ export interface CallMeta extends Meta {
 }
 
 export type ModernAsked = Asked<CallMeta> & { readonly span?: SpanHandle | undefined };
-export type ModernEvents = Pick<ConnectorEvents, 'callEnded' | 'callRetried'>;
+export type ModernEvents = Pick<ConnectorEvents, 'callEnded' | 'callRetried' | 'callDenied' | 'itemsHidden'>;
+
+export interface ModernBackendOptions {
+  readonly backend: McpBackend;
+  readonly targets: ReadonlyMap<string, Target>;
+  readonly events: ModernEvents;
+  readonly judge: Judging;
+}
+
+/** A stream of news that is open. */
+interface OpenListen {
+  end(): void;
+  tellLists(): void;
+}
+
+interface Admitting {
+  readonly upstream: Upstream;
+  readonly judge: CallJudge | undefined;
+  readonly call: UpstreamCall;
+  /** In the client's words. */
+  readonly asked: UpstreamCall;
+}
 
 export class ModernBackend {
   readonly #backend: McpBackend;
@@ -39,14 +65,16 @@ export class ModernBackend {
   readonly #multiplexer: Multiplexer;
   readonly #events: ModernEvents;
   /** Streams that last until one side ends them. */
-  readonly #listens = new Set<() => void>();
+  readonly #listens = new Set<OpenListen>();
+  readonly #judge: Judging;
 
-  constructor(backend: McpBackend, targets: ReadonlyMap<string, Target>, events: ModernEvents) {
+  constructor({ backend, targets, events, judge }: ModernBackendOptions) {
     this.#backend = backend;
     this.#targets = targets;
     this.#naming = new Naming(backend);
     this.#multiplexer = new Multiplexer(backend, this.#naming);
     this.#events = events;
+    this.#judge = judge;
   }
 
   call(asked: ModernAsked): void {
@@ -60,24 +88,46 @@ export class ModernBackend {
 
   /** Ends every stream as a server that has no more to say does: its client listens again, elsewhere. */
   endListens(): void {
-    for (const end of this.#listens) end();
+    for (const listen of this.#listens) listen.end();
+  }
+
+  /** Clients may see more or less from now on: those that listen are told. */
+  rulesChanged(): void {
+    for (const listen of this.#listens) listen.tellLists();
   }
 
   async #call(asked: ModernAsked, startedAt: number): Promise<void> {
     if (asked.meta.kind !== 'request') return asked.answer.end(NOTHING);
     const call = readCall(asked);
+    const judge = this.#judge(asked.meta.facts);
     const [only] = this.#targets.values();
     if (!this.#naming.shared && only) {
       if ((await only.discover()) === undefined) throw onlyLegacy(call.request);
-      return this.#attempt(only.modern, call, asked, startedAt);
+      return this.#admitted({ upstream: only.modern, judge, call, asked: call }, asked, startedAt);
     }
     const members = await this.#members();
     if (members.size === 0) throw onlyLegacy(call.request);
     if (call.method === 'server/discover') return this.#answer(asked, startedAt, mergeDiscover([...members].map(([target, { discover }]) => ({ target, value: discover }))));
-    if (isList(call.method)) return this.#answer(asked, startedAt, await this.#multiplexer.list(members, call));
-    if (call.method === LISTEN) return this.#listen(members, call, asked);
+    if (isList(call.method)) return this.#answer(asked, startedAt, await this.#multiplexer.list(members, call, judge?.lister(call.method, this.#hidden(call.method))));
+    if (call.method === LISTEN) return this.#listen(members, { call, judge }, asked);
     const { member, call: routed } = await this.#multiplexer.destination(members, call);
-    await this.#attempt(member.upstream, routed, asked, startedAt);
+    return this.#admitted({ upstream: member.upstream, judge, call: routed, asked: call }, asked, startedAt);
+  }
+
+  /** The target does not hear of a call that its caller may not make. */
+  async #admitted({ upstream, judge, call, asked: inClientsWords }: Admitting, asked: ModernAsked, startedAt: number): Promise<void> {
+    const { target } = upstream;
+    if (judge === undefined) return this.#attempt(upstream, call, asked, startedAt);
+    if (call.method === LISTEN) return this.#attempt(upstream, judge.listening(target, call), asked, startedAt);
+    const admitted = judge.admit(target, call, inClientsWords);
+    if (admitted instanceof UpstreamCall) return this.#attempt(upstream, admitted, asked, startedAt);
+    const { meta: { principal, route, name }, traceparent, span } = asked;
+    this.#events.callDenied({ route, principal, target, method: call.method, name, traceparent, span }, admitted.denial);
+    asked.answer.fail(admitted.fault);
+  }
+
+  #hidden(method: string): (count: number) => void {
+    return (count) => this.#events.itemsHidden(method, count);
   }
 
   /** Nothing is known of earlier attempts: a tool that may have run is run again only where it says that this does no harm. */
@@ -110,37 +160,44 @@ export class ModernBackend {
 
   #send(upstream: Upstream, call: UpstreamCall, asked: ModernAsked, startedAt: number): void {
     const timeoutMs = this.#targets.get(upstream.target)?.config.timeoutMs;
-    const stop = requestWithin(upstream, call, this.#receiver(upstream.target, asked, startedAt), timeoutMs);
+    const news = call.method === LISTEN ? new ListNews(call.id, (bytes) => void asked.answer.data(bytes)) : undefined;
+    const stop = requestWithin(upstream, call, this.#receiver(upstream.target, asked, startedAt, news), timeoutMs);
     asked.answer.onCancel(stop);
-    if (call.method === LISTEN) this.#watchListen(asked, stop);
+    if (news !== undefined) this.#watchListen(asked, { stop, news });
   }
 
-  #watchListen({ answer, meta }: ModernAsked, stop: () => void): void {
-    const end = (): void => {
-      stop();
-      answer.end(listenEnded(JSON.parse(meta.id ?? 'null') as Id));
+  #watchListen({ answer, meta }: ModernAsked, { stop, news }: { readonly stop: () => void; readonly news: ListNews }): void {
+    const listen: OpenListen = {
+      tellLists: () => news.tell(),
+      end: () => {
+        stop();
+        answer.end(listenEnded(JSON.parse(meta.id ?? 'null') as Id));
+      },
     };
-    this.#listens.add(end);
-    answer.whenClosed(() => this.#listens.delete(end));
+    this.#listens.add(listen);
+    answer.whenClosed(() => this.#listens.delete(listen));
   }
 
-  #listen(members: ReadonlyMap<string, Member>, call: UpstreamCall, asked: ModernAsked): void {
-    const listen = new Listen({ call, asked, naming: this.#naming, onListChanged: () => this.#multiplexer.forgetOwners() });
+  #listen(members: ReadonlyMap<string, Member>, { call, judge }: Pick<Admitting, 'call' | 'judge'>, asked: ModernAsked): void {
+    const listen = new Listen({ call, asked, judge, naming: this.#naming, onListChanged: () => this.#multiplexer.forgetOwners() });
     listen.open(members);
-    this.#watchListen(asked, () => listen.stop());
+    this.#watchListen(asked, { stop: () => listen.stop(), news: listen.news });
   }
 
-  #receiver(target: string, asked: ModernAsked, startedAt: number): UpstreamReceiver {
-    const { answer } = asked;
+  #receiver(target: string, asked: ModernAsked, startedAt: number, news: ListNews | undefined): UpstreamReceiver {
+    const { answer, meta: { method = '', facts } } = asked;
+    const cut = keyOfItems(method) === undefined ? undefined : this.#judge(facts)?.cut(method, target, this.#hidden(method));
     return {
       message: (message, bytes) => {
         const out = this.#naming.shared ? encode(rewriteFromTarget(message, target, this.#naming)) : bytes;
-        return answer.data(out) ? undefined : answer.drained();
+        const taken = answer.data(out);
+        if (message.method === ACKNOWLEDGED) news?.acknowledged((message.params?.['notifications'] ?? {}) as Filter);
+        return taken ? undefined : answer.drained();
       },
       suspended: () => undefined,
       end: (bytes, response, streamed) => {
-        const out = this.#naming.shared ? encode(rewriteResult(response, target, this.#naming)) : bytes;
-        answer.end(out, streamed ? { stream: 'sse' } : undefined);
+        const whole = this.#naming.shared ? encode(rewriteResult(response, target, this.#naming)) : bytes;
+        answer.end(cut === undefined ? whole : encode(cut(response)), streamed ? { stream: 'sse' } : undefined);
         this.#ended(asked, target, response, startedAt);
       },
       fail: (fault) => {

@@ -32,10 +32,15 @@ export interface Destination {
 
 interface Page {
   readonly target: string;
+  /** As the target names them. */
   readonly items: readonly Item[];
   readonly next: string | undefined;
   readonly result: Record<string, unknown>;
 }
+
+/** The items of a target that the caller may see. */
+export type Visible = (target: string, items: readonly Item[]) => readonly Item[];
+const everything: Visible = (_target, items) => items;
 
 export class Multiplexer {
   readonly #backend: McpBackend;
@@ -64,11 +69,12 @@ export class Multiplexer {
   }
 
   /** One page over all targets; the cursor says who has more. */
-  async list(members: ReadonlyMap<string, Member>, call: UpstreamCall): Promise<Record<string, unknown>> {
-    const { key } = LISTS[call.method] as (typeof LISTS)[string];
+  async list(members: ReadonlyMap<string, Member>, call: UpstreamCall, visible: Visible = everything): Promise<Record<string, unknown>> {
+    const { key, rename } = LISTS[call.method] as (typeof LISTS)[string];
     const asked = this.#cursors(call.request);
     const able = [...members].filter(([target, member]) => capabilityOf(call.method) in member.capabilities && (asked === undefined || target in asked));
-    const pages = await this.#pages(able, call, asked);
+    const read = await this.#pages(able, call, asked);
+    const pages = read.map((page) => ({ ...page, items: visible(page.target, page.items).map((item) => rename(item, page.target, this.#naming)) }));
     const next: Record<string, string> = {};
     for (const page of pages) if (page.next !== undefined) next[page.target] = page.next;
     const cursor = encodeCursor(next);
@@ -107,7 +113,7 @@ export class Multiplexer {
     const result = response.result ?? {};
     const items = Array.isArray(result[shape.key]) ? (result[shape.key] as Item[]) : [];
     const next = typeof result['nextCursor'] === 'string' ? result['nextCursor'] : undefined;
-    return { target, items: items.map((item) => shape.rename(item, target, this.#naming)), next, result };
+    return { target, items, next, result };
   }
 
   async #unambiguous(members: ReadonlyMap<string, Member>, call: UpstreamCall, pages: readonly Page[]): Promise<Item[]> {
@@ -157,7 +163,7 @@ export class Multiplexer {
 const isNamed = (method: string): boolean => method === 'tools/list' || method === 'prompts/list';
 
 /** The code of "no such tool" and "no such resource" (MCP 2025-11-25 "Error handling"; 2026-07-28 drops -32002). */
-function unknown(call: UpstreamCall): Fault {
+export function unknown(call: UpstreamCall): Fault {
   const { method, params } = call.request;
   if (method === 'tools/call') return new Fault('invalid', `Unknown tool: ${String(params?.['name'])}`, { rpc: String(CODE.invalidParams) });
   if (method === 'prompts/get') return new Fault('invalid', `Unknown prompt: ${String(params?.['name'])}`, { rpc: String(CODE.invalidParams) });

@@ -1,4 +1,5 @@
 /** A message of a session's client as it reaches the connector, and where what comes of it goes. */
+import type { Denial } from '#policies/rules/rule-set.ts';
 import type { Fault } from '#protocol/faults/fault.ts';
 import type { Response } from '#protocol/mcp/message.ts';
 import type { Asked, Meta } from '#host/bus/bus.ts';
@@ -9,6 +10,8 @@ export interface RelayMeta extends Meta {
   readonly method?: string | undefined;
   readonly id?: string | undefined;
   readonly name?: string | undefined;
+  /** JSON of CallFacts. */
+  readonly facts?: string | undefined;
   /** An earlier attempt may have run. */
   readonly again?: string | undefined;
   /** The client cannot come back to the answer. */
@@ -24,4 +27,7 @@ export interface SessionOutlet {
   ended(relayed: Relayed, target: string, outcome: Response | Fault, startedAt: number): void;
   /** A second attempt is being run. */
   retried(relayed: Relayed, target: string): void;
+  denied(relayed: Relayed, target: string, denial: Denial): void;
+  /** Items were left out of a list. */
+  hidden(method: string, count: number): void;
 }

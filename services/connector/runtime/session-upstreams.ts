@@ -8,15 +8,16 @@
  *    have changed.
  * U5 A tool that may have run is run again only where it says that this does no harm, or where it cannot have run: in a
  *    session that was here all the while.
+ * U6 What rules say of a call is asked for each call anew (session-rules.ts).
  */
 import type { McpBackend } from '#protocol/config/generation.ts';
 import { Fault, asFault } from '#protocol/faults/fault.ts';
-import { CODE, type Id, type Notification, type Request, encode, parseJson } from '#protocol/mcp/message.ts';
+import { type Id, type Notification, type Request, encode, parseJson } from '#protocol/mcp/message.ts';
 import type { OpenedUpstreams, SessionAdoption } from '#protocol/subjects/connector.ts';
 import { NOTHING } from '#host/bus/bus.ts';
 import { clock } from '#host/clock.ts';
 import { isList } from '../core/lists.ts';
-import { mergeInitialize } from '../core/merge.ts';
+import { mergeCapabilities, mergeInitialize } from '../core/merge.ts';
 import { type Named, Naming } from '../core/naming.ts';
 import { isListChanged, isToldOnce, listsChanged } from '../core/news.ts';
 import { rewriteFromTarget, rewriteResult } from '../core/rewrite.ts';
@@ -26,11 +27,12 @@ import { Multiplexer } from './multiplexer.ts';
 import type { Relayed, SessionOutlet } from './relayed.ts';
 import type { ServerRequests } from './server-requests.ts';
 import { type SessionMember, SessionMembers } from './session-members.ts';
+import { setLevelEverywhere } from './session-log-level.ts';
+import { type Judging, SessionRules } from './session-rules.ts';
 import { SessionTools, lostFault } from './session-tools.ts';
 import { tracedPayload } from './trace.ts';
-import { type SessionUpstream, UpstreamCall, ask } from './upstream.ts';
+import { type SessionUpstream, UpstreamCall } from './upstream.ts';
 
-const FANOUT_MS = 15_000;
 /** A first attempt may have been under way this long before its asker knew. */
 const ON_THE_WAY_MS = 1_000;
 
@@ -43,6 +45,7 @@ export interface SessionUpstreamsOptions {
   readonly outlet: SessionOutlet;
   readonly requests: ServerRequests;
   readonly connect: (target: McpBackend['targets'][number], initialize: UpstreamCall, owner: SessionUpstreams) => SessionUpstream;
+  readonly judge: Judging;
 }
 
 export interface Opening {
@@ -61,6 +64,7 @@ export class SessionUpstreams {
   readonly #members: SessionMembers;
   readonly #settings = new ClientSettings();
   readonly #tools = new SessionTools();
+  readonly #rules: SessionRules;
   readonly #inFlight: InFlightRequests;
   #listening = false;
   /** When the session last came here from another connector. */
@@ -73,6 +77,7 @@ export class SessionUpstreams {
     this.#options = options;
     this.#naming = new Naming(backend);
     this.#multiplexer = new Multiplexer(backend, this.#naming);
+    this.#rules = new SessionRules(options);
     this.#initialize = parseJson(initialize) as Request;
     this.#clientCapabilities = (this.#initialize.params?.['capabilities'] ?? {}) as Record<string, unknown>;
     this.#members = new SessionMembers({ backend, initialize, request: this.#initialize, connect: (target, call) => connect(target, call, this) });
@@ -195,7 +200,12 @@ export class SessionUpstreams {
     for (const upstream of anew) this.#tellLists(upstream);
   }
 
-  #tellLists({ capabilities }: SessionUpstream): void {
+  /** Its client may see more or less from now on. */
+  rulesChanged(): void {
+    this.#tellLists({ capabilities: mergeCapabilities(this.#members.upstreams().map(({ capabilities }) => capabilities)) });
+  }
+
+  #tellLists({ capabilities }: Pick<SessionUpstream, 'capabilities'>): void {
     if (!this.#settings.initialized) return;
     this.#forgetLists();
     for (const news of listsChanged(capabilities)) this.#options.outlet.unsolicited(news, true);
@@ -230,10 +240,11 @@ export class SessionUpstreams {
       ...tracedPayload(relayed),
     });
     const { all, first } = this.#members;
-    if (!this.#naming.shared && first) return this.#attempt(first, call, relayed);
-    if (isList(method)) return this.#answer(relayed, this.#multiplexer.list(all, call));
-    if (method === 'logging/setLevel') return this.#answer(relayed, this.#setLevelEverywhere(call));
-    return this.#multiplexer.destination(all, call).then(({ member, call: routed }) => this.#attempt(member as SessionMember, routed, relayed));
+    if (!this.#naming.shared && first) return this.#attempt(first, this.#rules.admit({ target: first.upstream.target, call, asked: call }, relayed), relayed);
+    if (isList(method)) return this.#answer(relayed, this.#multiplexer.list(all, call, this.#rules.visible(method, relayed)));
+    if (method === 'logging/setLevel') return this.#answer(relayed, setLevelEverywhere(this.#members, call, this.#settings));
+    return this.#multiplexer.destination(all, call).then(({ member, call: routed }) =>
+      this.#attempt(member as SessionMember, this.#rules.admit({ target: member.upstream.target, call: routed, asked: call }, relayed), relayed));
   }
 
   /** U5 */
@@ -256,7 +267,7 @@ export class SessionUpstreams {
   }
 
   #send({ upstream, timeoutMs }: SessionMember, call: UpstreamCall, relayed: Relayed): void {
-    this.#inFlight.send(relayed, { upstream, call, timeoutMs });
+    this.#inFlight.send(relayed, { upstream, call, timeoutMs, cut: this.#rules.cut(call.method, upstream.target, relayed) });
     this.#settings.remember(call, upstream.target);
   }
 
@@ -285,16 +296,5 @@ export class SessionUpstreams {
     const response = { jsonrpc: '2.0', id: JSON.parse(relayed.meta.id ?? 'null') as Id, result } as const;
     relayed.answer.end(encode(response));
     this.#options.outlet.ended(relayed, '-', response, startedAt);
-  }
-
-  async #setLevelEverywhere(call: UpstreamCall): Promise<Record<string, unknown>> {
-    const able = [...this.#members.all.values()].filter((member) => 'logging' in member.capabilities);
-    this.#settings.remember(call, '');
-    if (able.length === 0) throw new Fault('invalid', `Method not found: ${call.method}`, { rpc: String(CODE.methodNotFound) });
-    const deadline = Math.min(call.deadline, clock() + FANOUT_MS);
-    const answers = await Promise.all(able.map((member) => ask(member.upstream, new UpstreamCall({ ...call, payload: call.payload, deadline }))));
-    const refusal = answers.find((answer) => answer.error)?.error;
-    if (refusal) throw new Fault('invalid', refusal.message, { rpc: String(refusal.code) });
-    return {};
   }
 }

@@ -36,6 +36,8 @@ export interface AuditEvent {
   /** Only the trace id is told. */
   readonly traceparent?: string | undefined;
   readonly reason?: string | undefined;
+  /** The rule that denied it, by its place. */
+  readonly rule?: string | undefined;
   readonly generation?: string | undefined;
 }
 
@@ -131,6 +133,7 @@ function dataOf(event: AuditEvent): AuditData {
     latencyMs: event.latencyMs === undefined ? undefined : Math.round(event.latencyMs * 1000) / 1000,
     traceId: traceIdOf(event.traceparent),
     reason: cut(event.reason),
+    rule: event.rule,
     generation: event.generation,
   };
 }

@@ -3,7 +3,7 @@
  * behind it (http-edge.ts); a faster server may take its place without a line changing here or above.
  */
 import type { Admission } from '../core/admission.ts';
-import type { Source } from './source.ts';
+import type { Source } from '#policies/policy.ts';
 
 export interface EdgeRequest {
   readonly method: string;
@@ -20,6 +20,8 @@ export interface EdgeRequest {
   readonly admission: Admission;
   /** Names in lower case. */
   readonly headers: Readonly<Record<string, string | readonly string[] | undefined>>;
+  /** As in `HTTP/1.1`. */
+  readonly version: string;
   /** The value, the first one when there are several. */
   header(name: string): string | undefined;
   /** @throws Fault `invalid` with fact `status: 413` when the body is larger than `max` bytes. */

@@ -1,5 +1,6 @@
 /** What the faces of MCP share about one request: where it came in, what it may reach, and what it may use to answer. */
-import type { Facts } from '#policies/policy.ts';
+import type { Answer, Deny, Facts, Verdict } from '#policies/policy.ts';
+import type { McpBackend } from '#protocol/config/generation.ts';
 import type { Bus } from '#host/bus/bus.ts';
 import { clock } from '#host/clock.ts';
 import type { SpanHandle, StartSpan } from '#host/telemetry/spans.ts';
@@ -48,11 +49,13 @@ export class Exchange {
   readonly world: RouteWorld;
   readonly deps: IngressDeps;
   /** What its policies found out about the call. */
-  readonly facts: Facts;
+  facts: Facts;
   /** Who calls: proven, or `anonymous`. */
   readonly principal: string;
   /** The session the request names, once that is known. */
   session: string | undefined;
+  /** Of its backends that have policies of their own: what these say. */
+  verdicts: ReadonlyMap<string, Verdict> | undefined;
   readonly #startedAt: number;
   #span: SpanHandle | undefined;
   #over = false;
@@ -88,6 +91,42 @@ export class Exchange {
     this.deps.events.answered(this.world.route.key, outcome, this.#startedAt);
   };
 
+  /** The keys of the backends whose policies agree, comma-separated. */
+  get backendKeys(): string {
+    const { verdicts, world } = this;
+    if (verdicts === undefined) return world.backendKeys;
+    return world.backends.flatMap(({ key }) => (isFinal(verdicts.get(key)) ? [] : [key])).join(',');
+  }
+
+  /** A backend for what begins here, by weight. Undefined when none may be chosen, or its policies have answered. */
+  pick(refuse: (fault: Fault) => void): McpBackend | undefined {
+    const backend = this.world.pick(Math.random());
+    if (backend === undefined) return void refuse(new Fault('overloaded', 'no backend of this route may be used'));
+    const verdict = this.verdicts?.get(backend.key);
+    if (isFinal(verdict)) return void this.obey(verdict);
+    if (verdict?.kind === 'rewrite') {
+      this.response.carry(verdict.responseHeaders);
+      this.facts = { ...this.facts, ...verdict.facts };
+    }
+    return backend;
+  }
+
+  /** Ends the request as a policy said. */
+  obey(verdict: Deny | Answer): void {
+    const { status } = verdict;
+    const content = verdict.content ?? (verdict.kind === 'deny' ? { type: 'text/plain', text: verdict.message } : undefined);
+    this.response.carry(verdict.kind === 'deny' ? verdict.responseHeaders : verdict.headers);
+    if (verdict.kind === 'deny') this.deps.events.denied({ route: this.world.route.key, principal: this.principal, session: this.session }, verdict);
+    if (content === undefined) this.response.send(status, {});
+    else this.response.send(status, { 'content-type': content.type }, content.text);
+    this.done(status);
+  }
+
+  /** What connectors are to know of a call for their rules; undefined when they have none. @throws Fault when it is too long. */
+  callFacts(): string | undefined {
+    return this.world.callFacts?.(this.request, this.facts);
+  }
+
   refuse(fault: Fault, id?: Id, era: Era = 'legacy'): void {
     const { status, headers, body } = refusalOf(fault, id, era);
     this.response.send(this.request.method === 'POST' ? status : bareStatus(status, fault), headers, body);
@@ -116,6 +155,9 @@ export class Exchange {
     return { route: this.world.route.key, principal: this.principal, session, traceparent: this.traceparent };
   }
 }
+
+/** It ends the request. */
+export const isFinal = (verdict: Verdict | undefined): verdict is Deny | Answer => verdict?.kind === 'deny' || verdict?.kind === 'answer';
 
 export const within = (ms: number): number => clock() + ms;
 

@@ -41,7 +41,7 @@ afterEach(() => {
 async function put(gateway: readonly CompiledPolicy[], route: readonly CompiledPolicy[] = []): Promise<Response> {
   const events: Partial<IngressEvents> = {
     answered: () => undefined,
-    denied: ({ principal }, reason) => told.push(`${principal} ${reason}`),
+    denied: ({ principal }, { reason }) => told.push(`${principal} ${reason}`),
     failed: (what) => told.push(what),
   };
   const gate = new Gateway({ events } as IngressDeps);

@@ -1,7 +1,8 @@
 /**
  * One request from socket to answer:
  *
- *   the right listener for this connection → gateway policies → route → route policies → Host and Origin → the face of MCP
+ *   the right listener for this connection → gateway policies → route → route policies → Host and Origin → backend policies →
+ *   the face of MCP
  */
 import { type Chain, emptyChain } from '#policies/chain.ts';
 import { type Content, type Facts, NO_FACTS, type Verdict } from '#policies/policy.ts';
@@ -10,7 +11,7 @@ import { ANONYMOUS } from '#protocol/records/principal.ts';
 import { refuseOrigin } from '../core/origin.ts';
 import { refusalOf } from '../core/refusal.ts';
 import type { EdgeRequest, EdgeResponse } from './edge.ts';
-import { Exchange, type IngressDeps } from './exchange.ts';
+import { Exchange, type IngressDeps, isFinal } from './exchange.ts';
 import { serveSse } from './sse-face.ts';
 import { serveStreamable } from './streamable.ts';
 import type { BindWorld, World } from './world.ts';
@@ -82,10 +83,10 @@ export class Gateway {
       trusts: world.trustsOrigin,
     });
     if (why !== undefined) {
-      this.#deps.events.denied({ route: world.route.key, principal: exchange.principal }, why);
+      this.#deps.events.denied({ route: world.route.key, principal: exchange.principal }, { reason: why });
       return exchange.refuse(new Fault('denied', `Forbidden: this ${why} is not allowed here`));
     }
-    const face = request.path === SSE_PATH ? serveSse(exchange) : serveStreamable(exchange);
+    const face = world.guarded ? serveGuarded(exchange) : serveFace(exchange);
     face.catch((error: unknown) => exchange.refuseError(error));
   }
 
@@ -115,7 +116,7 @@ export class Gateway {
         return this.#answer(arrival, route, verdict.status, verdict.content);
       case 'deny':
         response.carry(verdict.responseHeaders);
-        this.#deps.events.denied({ route, principal: known.principal ?? ANONYMOUS }, verdict.reason);
+        this.#deps.events.denied({ route, principal: known.principal ?? ANONYMOUS }, verdict);
         return this.#answer(arrival, route, verdict.status, verdict.content ?? plain(verdict.message));
     }
   }
@@ -143,6 +144,22 @@ export class Gateway {
     response.send(status, headers, body);
     this.#deps.events.answered(route, fault, startedAt);
   }
+}
+
+const serveFace = (exchange: Exchange): Promise<void> => (exchange.request.path === SSE_PATH ? serveSse(exchange) : serveStreamable(exchange));
+
+/**
+ * The policies of every backend of the route are asked, since the one that a session lives at is known to its actor alone:
+ * where they say no, the session is not found.
+ */
+async function serveGuarded(exchange: Exchange): Promise<void> {
+  const { world, request, facts } = exchange;
+  const verdicts = new Map<string, Verdict>();
+  for (const { key } of world.backends) verdicts.set(key, await world.backendChain(key).apply(request, facts));
+  exchange.verdicts = verdicts;
+  const [first] = verdicts.values();
+  if (first !== undefined && isFinal(first) && [...verdicts.values()].every(isFinal)) return exchange.obey(first);
+  return serveFace(exchange);
 }
 
 const plain = (text: string): Content => ({ type: 'text/plain', text });

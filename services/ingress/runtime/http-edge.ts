@@ -3,10 +3,11 @@ import { type IncomingMessage, type Server, type ServerResponse, createServer } 
 import type { Socket } from 'node:net';
 import { TLSSocket } from 'node:tls';
 import { clock } from '#host/clock.ts';
+import type { Source } from '#policies/policy.ts';
 import { Fault } from '#protocol/faults/fault.ts';
 import type { Admission } from '../core/admission.ts';
 import type { EdgeHandler, EdgeRequest, EdgeResponse, EdgeStream } from './edge.ts';
-import { type Source, sourceOf } from './source.ts';
+import { sourceOf } from './source.ts';
 
 /** A request's headers must be in by then; bodies have the same time. */
 const REQUEST_MS = 60_000;
@@ -63,6 +64,8 @@ function putBehind(secure: Secure, server: Server, { silent }: ServerState): voi
     for (const listener of listeners) listener.call(server, secured);
   };
   server.on('connection', (raw: Socket) => {
+    // Not admitted, before this.
+    if (raw.destroyed) return;
     silent.add(raw);
     raw.once('close', () => silent.delete(raw));
     secure(raw, speak);
@@ -137,6 +140,10 @@ class NodeRequest implements EdgeRequest {
 
   get admission(): Admission {
     return admissions.get(this.#request.socket);
+  }
+
+  get version(): string {
+    return `HTTP/${this.#request.httpVersion}`;
   }
 
   get headers(): Readonly<Record<string, string | readonly string[] | undefined>> {

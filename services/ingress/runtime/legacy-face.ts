@@ -31,14 +31,15 @@ export function statelessPost(exchange: Exchange, { kind, message, payload }: Pa
   const { id, method, params } = message as Request;
   const answer = new McpAnswer({ response, id: kind === 'request' ? id : undefined, era: 'legacy', keepAlive: deps.keepAlive, open: deps.answers, done: exchange.done });
   if (kind !== 'request') return answer.end(NOTHING);
-  const backend = world.pick(Math.random());
-  if (backend === undefined) return answer.fail(new Fault('overloaded', 'no backend of this route may be used'));
+  const backend = exchange.pick((fault) => answer.fail(fault));
+  if (backend === undefined) return;
+  const facts = exchange.callFacts();
   const name = nameOf(method, params);
   const version = request.header(VERSION_HEADER) ?? LATEST_LEGACY;
   deps.events.allowed({ route: world.route.key, principal, method, name, traceparent });
   deps.bus.call(
     connectorOnce.to({ backend: backend.key }),
-    { payload, meta: { kind, method, name, id: idKey(id), principal, route: world.route.key, version }, deadline: within(CALL_MS), traceparent },
+    { payload, meta: { kind, method, name, id: idKey(id), principal, route: world.route.key, version, facts }, deadline: within(CALL_MS), traceparent },
     answer,
   );
   response.onClose(() => answer.gone());
@@ -74,8 +75,8 @@ function open(exchange: Exchange, { message, payload }: ParsedMessage): void {
   const { id } = message as Request;
   const wrong = wrongInitialize(message);
   if (wrong !== undefined) return exchange.refuse(invalid(400, `Invalid params: ${wrong}`, CODE.invalidParams), id);
-  const backend = world.pick(Math.random());
-  if (backend === undefined) return exchange.refuse(new Fault('overloaded', 'no backend of this route may be used'), id);
+  const backend = exchange.pick((fault) => exchange.refuse(fault, id));
+  if (backend === undefined) return;
   let [opens, opened] = [1, newSessionId()];
   const answer = new McpAnswer({ response, id, era: 'legacy', headers: () => ({ [SESSION_HEADER]: opened }), keepAlive: deps.keepAlive, open: deps.answers, done: exchange.done });
   const meta = { principal, route: world.route.key, backend: backend.key };
@@ -103,6 +104,7 @@ function deliver(exchange: Exchange, { kind, message, payload }: ParsedMessage, 
   const { id, method, params } = message as Request;
   const request = kind === 'request';
   const name = request ? nameOf(method, params) : undefined;
+  const facts = request ? exchange.callFacts() : undefined;
   const answer = new McpAnswer({
     response,
     id: request ? id : undefined,
@@ -113,7 +115,7 @@ function deliver(exchange: Exchange, { kind, message, payload }: ParsedMessage, 
     done: exchange.done,
   });
   if (request) deps.events.allowed({ route: world.route.key, principal, session, method, name, traceparent });
-  deps.sessions.call({ ...sessionMessage(exchange, session, 'deliver'), payload, kind, method, name, ...(request ? { id: idKey(id) } : {}) }, answer);
+  deps.sessions.call({ ...sessionMessage(exchange, session, 'deliver'), payload, kind, method, name, facts, ...(request ? { id: idKey(id) } : {}) }, answer);
   response.onClose(() => answer.gone());
 }
 

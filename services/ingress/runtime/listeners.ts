@@ -1,5 +1,6 @@
 /** The sockets of a generation: opened when a bind appears, closed when it leaves. A bind that cannot open is reported and tried again; the others serve. */
 import type { Server } from 'node:http';
+import type { Socket } from 'node:net';
 import { FileWatch } from '#host/file-watch.ts';
 import type { Logger } from '#host/telemetry/log.ts';
 import type { Bind } from '#protocol/config/generation.ts';
@@ -20,6 +21,8 @@ const LOOPBACK = /^(?:127\.|::1$|localhost$)/;
 
 export type BindHandler = (door: Door) => EdgeHandler;
 
+/** Whether a connection may stay. */
+export type Admits = (socket: Socket) => boolean;
 interface Bound {
   bind: Bind;
   /** Undefined = plain HTTP. */
@@ -33,6 +36,8 @@ export interface ListenersOptions {
   readonly handler: BindHandler;
   readonly log: Logger;
   readonly handshakeFailed: (why: HandshakeFailure) => void;
+  /** Absent = everybody is let in. */
+  readonly admits?: Admits;
 }
 
 export class Listeners {
@@ -96,13 +101,15 @@ export class Listeners {
 
   async #listen(bound: Bound): Promise<void> {
     const { bind, tls, servers } = bound;
-    const { addresses, handler, log } = this.#options;
+    const { addresses, handler, log, admits } = this.#options;
     const { port } = bind;
     await tls?.follow(bind.listeners);
     // Who balances sees a closed port, and not one that breaks every handshake.
     if (tls?.usable === false) return this.#retryLater(bound);
     for (const address of addresses) {
       const server = createHttpServer(handler({ port, secure: tls !== undefined, loopback: LOOPBACK.test(address) }), undefined, tls?.secure);
+      // Before anything is read of it.
+      if (admits !== undefined) server.prependListener('connection', (socket: Socket) => void (admits(socket) || socket.destroy()));
       try {
         await listen(server, port, address);
         servers.push(server);

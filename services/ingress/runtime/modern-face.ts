@@ -1,6 +1,5 @@
 /** The modern face (MCP 2026-07-28): every POST stands alone, goes to a connector, and is cancelled when its connection closes. */
 import { clock } from '#host/clock.ts';
-import { Fault } from '#protocol/faults/fault.ts';
 import { type Request, errorResponse, idKey, nameOf } from '#protocol/mcp/message.ts';
 import { PARAM_HEADER_PREFIX, refuseModern } from '#protocol/mcp/modern.ts';
 import { connectorCall } from '#protocol/subjects/connector.ts';
@@ -28,15 +27,16 @@ export function modernPost(exchange: Exchange, { kind, message, payload }: Parse
     response.send(refusal.status, { 'content-type': JSON_TYPE }, errorResponse(kind === 'request' ? asked.id : undefined, refusal.error));
     return exchange.done(refusal.status);
   }
-  const backend = world.pick(Math.random());
-  if (backend === undefined) return exchange.refuse(new Fault('overloaded', 'no backend of this route may be used'), asked.id, 'modern');
+  const backend = exchange.pick((fault) => exchange.refuse(fault, asked.id, 'modern'));
+  if (backend === undefined) return;
+  const facts = kind === 'request' ? exchange.callFacts() : undefined;
   const { method, params } = asked;
   const name = nameOf(method, params);
   const lasting = method === LISTEN;
   const open = lasting ? deps.endless : deps.answers;
   const answer = new McpAnswer({ response, id: asked.id, era: 'modern', keepAlive: deps.keepAlive, open, lasting, done: exchange.done });
   deps.events.allowed({ route: world.route.key, principal, method, name, traceparent });
-  const meta = { kind, method, name, principal, route: world.route.key, id: kind === 'request' ? idKey(asked.id) : undefined, params: paramHeaders(exchange) };
+  const meta = { kind, method, name, principal, route: world.route.key, id: kind === 'request' ? idKey(asked.id) : undefined, params: paramHeaders(exchange), facts };
   const deadline = lasting ? Number.MAX_SAFE_INTEGER : within(CALL_MS);
   const askedAt = clock();
   const call = callWithRemedies<number>(

@@ -37,13 +37,14 @@ export interface SessionMessage {
   readonly method?: string | undefined;
   readonly id?: string | undefined;
   readonly name?: string | undefined;
+  readonly facts?: string | undefined;
   readonly transient?: '1' | undefined;
   readonly deadline: number;
   readonly traceparent?: string | undefined;
 }
 
-export function sessionMessage({ world, principal, traceparent }: Exchange, session: string, verb: SessionMessage['verb']): SessionMessage {
-  return { session, principal, backend: world.backendKeys, verb, deadline: clock() + CALL_MS, traceparent };
+export function sessionMessage({ backendKeys, principal, traceparent }: Exchange, session: string, verb: SessionMessage['verb']): SessionMessage {
+  return { session, principal, backend: backendKeys, verb, deadline: clock() + CALL_MS, traceparent };
 }
 
 /** What is asked next. */
@@ -83,7 +84,7 @@ export class SessionCalls {
   }
 
   call(message: SessionMessage, receiver: Receiver): Call {
-    const { session, principal, backend, verb, payload = NOTHING, kind, method, id, name, transient, deadline, traceparent } = message;
+    const { session, principal, backend, verb, payload = NOTHING, kind, method, id, name, transient, facts, deadline, traceparent } = message;
     const key = principalKey(principal);
     const actor = sessionActor.to({ principal: key, session });
     const askedAt = clock();
@@ -92,7 +93,7 @@ export class SessionCalls {
         ask: ({ worker, lost, again: repeated, suspect: suspected }, attempt) => {
           const again = repeated ? String(Math.round(clock() - askedAt)) : undefined;
           const suspect = suspected ? ('1' as const) : undefined;
-          const meta = { verb, principal, backend, kind, method, id, name, transient, lost, suspect, again };
+          const meta = { verb, principal, backend, kind, method, id, name, transient, facts, lost, suspect, again };
           if (worker === undefined) return this.#bus.call(actor, { payload, meta, deadline, traceparent }, attempt);
           return this.#bus.call(sessionWorker.to({ instance: worker }), { payload, meta: { ...meta, session }, deadline, traceparent }, attempt);
         },

@@ -2,29 +2,7 @@
 import type { X509Certificate } from 'node:crypto';
 import type { Socket } from 'node:net';
 import { TLSSocket } from 'node:tls';
-
-export interface Source {
-  /** The peer's IP address; '' once the connection is gone. */
-  readonly address: string;
-  readonly port: number;
-  /** The client's certificate, verified; undefined = it was not asked for one. */
-  readonly tls: SourceTls | undefined;
-}
-
-export interface SourceTls {
-  /** `C=US, O=Example, CN=agent`, in the certificate's order. */
-  readonly subject: string;
-  readonly issuer: string;
-  /** The first common name. */
-  readonly subjectCn: string | undefined;
-  /** The DNS names, addresses and URIs, without their kind. */
-  readonly subjectAltNames: readonly string[];
-  /** PEM. */
-  readonly certificate: string;
-  readonly spiffeId: string | undefined;
-  /** Of a SPIFFE id in Istio's form. */
-  readonly identity: { readonly trustDomain: string; readonly namespace: string; readonly serviceAccount: string } | undefined;
-}
+import type { Source, SourceTls } from '#policies/policy.ts';
 
 const known = new WeakMap<Socket, Source>();
 
@@ -32,10 +10,15 @@ export function sourceOf(socket: Socket): Source {
   const before = known.get(socket);
   if (before !== undefined) return before;
   const certificate = socket instanceof TLSSocket ? socket.getPeerX509Certificate() : undefined;
-  const source: Source = { address: socket.remoteAddress ?? '', port: socket.remotePort ?? 0, tls: certificate === undefined ? undefined : certificateFacts(certificate) };
+  const source: Source = { address: plainAddress(socket.remoteAddress ?? ''), port: socket.remotePort ?? 0, tls: certificate === undefined ? undefined : certificateFacts(certificate) };
   known.set(socket, source);
   return source;
 }
+
+const MAPPED = /^::ffff:(?=\d+\.\d+\.\d+\.\d+$)/i;
+
+/** A socket that takes both kinds of addresses writes IPv4 ones as IPv6: rules mean the address itself. */
+export const plainAddress = (address: string): string => address.replace(MAPPED, '');
 
 const ISTIO_ID = /^spiffe:\/\/([^/]+)\/ns\/([^/]+)\/sa\/([^/]+)$/;
 

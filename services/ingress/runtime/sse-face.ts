@@ -2,6 +2,7 @@
  * The HTTP+SSE transport of 2024-11-05: GET opens the session's stream and says where to POST; every answer comes on it.
  * The stream is the session: when it closes, the session does, so nothing of it is kept to come back to.
  */
+import type { McpBackend } from '#protocol/config/generation.ts';
 import { Fault } from '#protocol/faults/fault.ts';
 import { CODE, type Id, type Request, errorResponse, idKey, nameOf } from '#protocol/mcp/message.ts';
 import { rpcErrorOf } from '#protocol/mcp/rpc-error.ts';
@@ -59,34 +60,35 @@ async function post(exchange: Exchange): Promise<void> {
   const parsed = await readMessage(exchange);
   if (parsed instanceof Fault) return exchange.refuse(parsed);
   const initialize = parsed.kind === 'request' && (parsed.message as Request).method === 'initialize';
+  const facts = parsed.kind === 'request' && !initialize ? exchange.callFacts() : undefined;
+  const backend = initialize ? exchange.pick((fault) => exchange.refuse(fault)) : undefined;
+  if (initialize && backend === undefined) return;
   try {
     if (!initialize) await exchange.deps.sessions.ask(sessionMessage(exchange, session, 'touch'));
   } catch (error) {
     return exchange.refuseError(error);
   }
   exchange.response.send(202, { 'content-type': 'text/plain' }, 'Accepted');
-  if (initialize) open(exchange, parsed, session);
-  else deliver(exchange, parsed, session);
+  if (backend === undefined) deliver(exchange, parsed, { session, facts });
+  else open(exchange, parsed, { session, backend });
 }
 
-function open(exchange: Exchange, { message, payload }: ParsedMessage, session: string): void {
+function open(exchange: Exchange, { message, payload }: ParsedMessage, { session, backend }: { readonly session: string; readonly backend: McpBackend }): void {
   const { world, deps, principal, traceparent } = exchange;
   const { id } = message as Request;
-  const backend = world.pick(Math.random());
   const receiver = toStream(exchange, session, id);
-  if (backend === undefined) return receiver.fail(new Fault('overloaded', 'no backend of this route may be used'));
   const meta = { session, principal, route: world.route.key, backend: backend.key };
   deps.bus.call(sessionOpen.to({}), { payload, meta, deadline: within(OPEN_MS), traceparent }, receiver);
 }
 
-function deliver(exchange: Exchange, { kind, message, payload }: ParsedMessage, session: string): void {
+function deliver(exchange: Exchange, { kind, message, payload }: ParsedMessage, { session, facts }: { readonly session: string; readonly facts: string | undefined }): void {
   const { world, deps, principal, traceparent } = exchange;
   const { id, method, params } = message as Request;
   const request = kind === 'request';
   const name = request ? nameOf(method, params) : undefined;
   if (request) deps.events.allowed({ route: world.route.key, principal, session, method, name, traceparent });
   deps.sessions.call(
-    { ...sessionMessage(exchange, session, 'deliver'), payload, kind, method, name, transient: '1', ...(request ? { id: idKey(id) } : {}) },
+    { ...sessionMessage(exchange, session, 'deliver'), payload, kind, method, name, facts, transient: '1', ...(request ? { id: idKey(id) } : {}) },
     toStream(exchange, session, request ? id : undefined),
   );
 }

@@ -5,7 +5,7 @@ import { depsWith } from '../../../test/world/policy.ts';
 import { type RouteWorld, buildWorld } from './world.ts';
 
 const backend = (key: string, more: Partial<McpBackend> = {}): McpBackend => ({
-  key, targets: [], statefulMode: 'stateful', prefixMode: 'conditional', failureMode: 'failClosed', dnsRebindingProtection: false, ...more,
+  key, targets: [], statefulMode: 'stateful', prefixMode: 'conditional', failureMode: 'failClosed', dnsRebindingProtection: false, policies: {}, ...more,
 });
 
 interface Plan {
@@ -20,7 +20,7 @@ interface Plan {
 function routeWorld({ backends, weights, hostname, hostnames = [], listenerPolicies = {}, policies = {} }: Plan): RouteWorld {
   const route: Route = {
     key: 'r', name: 'r', hostnames, policies, matches: [{ path: { kind: 'pathPrefix', value: '/' }, method: undefined, headers: [], query: [] }],
-    backends: weights.map(([name, weight]) => ({ backend: name, weight })),
+    backends: weights.map(([name, weight]) => ({ backend: name, weight, policies: {} })),
   };
   const generation: Generation = {
     id: 'g', warnings: [], backends: new Map(backends.map((one) => [one.key, one])),

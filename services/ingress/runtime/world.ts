@@ -1,6 +1,9 @@
 /** A generation as ingress enforces it: built whole, then swapped in as one pointer. A request keeps the one it started with. */
-import { type Chain, compileChain } from '#policies/chain.ts';
-import type { PolicyDeps } from '#policies/policy.ts';
+import { type Chain, compileChain, emptyChain } from '#policies/chain.ts';
+import type { Facts, PolicyCall, PolicyDeps } from '#policies/policy.ts';
+import { mergeBackendPolicies } from '#policies/rules/backend-policies.ts';
+import { McpRules } from '#policies/rules/mcp-rules.ts';
+import { requestVariables } from '#policies/rules/request-variables.ts';
 import type { Bind, Generation, Listener, McpBackend, Route } from '#protocol/config/generation.ts';
 import { type Admission, admissionOf } from '../core/admission.ts';
 import { type RouteLookup, compileListeners, compileRoutes } from '../core/route.ts';
@@ -33,26 +36,43 @@ export interface RouteWorld {
   readonly hostNamed: boolean;
   /** Origins the operator named, on the listener or here. */
   readonly trustsOrigin: (origin: string) => boolean;
+  /** Some backend of it has policies of its own. */
+  readonly guarded: boolean;
+  /** Backend-phase policies, by the key of a backend of this route. */
+  readonly backendChain: (backend: string) => Chain;
+  /** What connectors are to know of a call, as JSON of CallFacts; absent when no rules judge it there. @throws Fault when it is too long. */
+  readonly callFacts: ((call: PolicyCall, facts: Facts) => string) | undefined;
   /** A backend by weight. Undefined when none may be chosen. */
   pick(random: number): McpBackend | undefined;
 }
 
 export function buildWorld(generation: Generation, deps: PolicyDeps): World {
-  return { generation, binds: new Map(generation.binds.map((bind) => [bind.port, buildBind(bind, generation, deps)])) };
+  const building = { generation, deps, rules: new McpRules(generation) };
+  return { generation, binds: new Map(generation.binds.map((bind) => [bind.port, buildBind(bind, building)])) };
 }
 
-function buildBind(bind: Bind, generation: Generation, deps: PolicyDeps): BindWorld {
-  const chains = new Map(bind.listeners.map((listener) => [listener, compileChain(listener.policies, 'gateway', deps)]));
+interface Building {
+  readonly generation: Generation;
+  readonly deps: PolicyDeps;
+  readonly rules: McpRules;
+}
+
+function buildBind(bind: Bind, { generation, deps, rules }: Building): BindWorld {
+  const at = (listener: Listener, route?: Route): PolicyDeps => ({ ...deps, surroundings: { ...deps.surroundings, proxy: placeOf(bind, listener, route) } });
+  const chains = new Map(bind.listeners.map((listener) => [listener, compileChain(listener.policies, 'gateway', at(listener))]));
   const admissions = new Map(bind.listeners.map((listener) => [listener, admissionOf(listener)]));
   const world = (listener: Listener, route: Route): RouteWorld => {
-    const chain = compileChain(route.policies, 'route', deps);
+    const here = at(listener, route);
+    const chain = compileChain(route.policies, 'route', here);
     const gateway = chains.get(listener) as Chain;
     return {
       ...reach(route, generation),
+      ...guards(route, generation, here),
       route,
       chain,
       hostNamed: listener.hostname !== undefined || route.hostnames.length > 0,
       trustsOrigin: (origin) => chain.trustsOrigin(origin) || gateway.trustsOrigin(origin),
+      callFacts: route.backends.some(({ backend }) => rules.concerns(backend)) ? (call, facts) => rules.facts(route.key, requestVariables(call, facts, here)) : undefined,
     };
   };
   const worlds = new Map(bind.listeners.flatMap((listener) => listener.routes.map((route) => [route, world(listener, route)] as const)));
@@ -63,6 +83,20 @@ function buildBind(bind: Bind, generation: Generation, deps: PolicyDeps): BindWo
     gatewayChain: (listener) => chains.get(listener) as Chain,
     routeWorld: (route) => worlds.get(route) as RouteWorld,
   };
+}
+
+/** Where in the configuration, under the names rules know it by. */
+const placeOf = ({ port }: Bind, listener: Listener, route?: Route): object => ({
+  bind: String(port),
+  listener: { name: listener.name },
+  ...(route === undefined ? {} : { route: { name: route.name } }),
+});
+
+function guards(route: Route, generation: Generation, deps: PolicyDeps): Pick<RouteWorld, 'guarded' | 'backendChain'> {
+  const chains = new Map(
+    route.backends.map(({ backend, policies }) => [backend, compileChain(mergeBackendPolicies(generation.backends.get(backend)?.policies ?? {}, policies), 'backend', deps)]),
+  );
+  return { guarded: [...chains.values()].some((chain) => !chain.empty), backendChain: (backend) => chains.get(backend) ?? emptyChain };
 }
 
 /** Which backends a route leads to, and by what odds. */

@@ -248,11 +248,11 @@ export class SessionActor {
   }
 
   #relay(asked: Asked<ActorMeta>): void {
-    const { kind, method, id, name, again, transient } = asked.meta;
+    const { kind, method, id, name, facts, again, transient } = asked.meta;
     const verb = asked.meta.verb === 'deliver' ? 'relay' : 'listen';
     const span = this.#deps.startSpan(`session ${method ?? kind ?? verb}`, { kind: 'internal', traceparent: asked.traceparent });
     const onward = span.traceparent === asked.traceparent ? asked : { ...asked, traceparent: span.traceparent };
-    this.#deps.bus.forward(onward, connectorRelay.to({ instance: this.connector }), { verb, session: this.session, kind, method, id, name, again, transient });
+    this.#deps.bus.forward(onward, connectorRelay.to({ instance: this.connector }), { verb, session: this.session, kind, method, id, name, facts, again, transient });
     span.end();
   }
 
