@@ -78,7 +78,7 @@ describe('a chain of policies', () => {
   });
 
   test('refuses a policy that is known and not enforced', () => {
-    expect(() => compileChain({ jwtAuth: {} }, 'route', deps)).toThrow(/jwtAuth.*not enforced yet/);
+    expect(() => compileChain({ extProc: {} }, 'route', deps)).toThrow(/extProc.*not enforced yet/);
   });
 
   test.each(['nonsense', 'toString', 'mcpAuthorization'])('refuses %s, which is no policy of the gateway phase', (id) => {

@@ -19,9 +19,11 @@ export interface Chain {
   apply(call: PolicyCall, facts: Facts): Judging;
   /** Whether any policy here names this origin as trusted; false when none speaks of origins. */
   trustsOrigin(origin: string): boolean;
+  /** Whether a policy here serves OAuth metadata. */
+  readonly answersMetadata: boolean;
 }
 
-export const emptyChain: Chain = Object.freeze({ empty: true, apply: () => pass, trustsOrigin: () => false });
+export const emptyChain: Chain = Object.freeze({ empty: true, apply: () => pass, trustsOrigin: () => false, answersMetadata: false });
 
 /**
  * @throws Fault `invalid` for a policy that this phase does not have, that is not enforced yet, or whose configuration
@@ -55,6 +57,7 @@ export function composeChain(policies: readonly CompiledPolicy[]): Chain {
     empty: false,
     apply: policies.length === 1 ? (call, facts) => first.apply(call, facts) : (call, facts) => applyFrom(0, { policies, call, known: facts, so: pass }),
     trustsOrigin: (origin) => trusting.some((trusts) => trusts(origin)),
+    answersMetadata: policies.some(({ answersMetadata }) => answersMetadata),
   };
 }
 

@@ -23,7 +23,10 @@ export const locationSchema = z
   })
   .superRefine(exactlyOne([...KINDS, 'expression'], KINDS));
 
-export type CredentialLocation = z.output<typeof locationSchema>;
+export type CredentialLocation = Omit<z.output<typeof locationSchema>, 'expression'>;
+
+/** Where there is no other word. */
+export const BEARER: CredentialLocation = { header: { name: 'authorization', prefix: 'Bearer ' } };
 
 /** What a request has that carries more than one credential where there should be one. Whose call it is cannot be said then. */
 export const SEVERAL: unique symbol = Symbol('several credentials');

@@ -10,6 +10,8 @@ import { authorization } from './authorization/policy.ts';
 import { basicAuth } from './basicAuth/policy.ts';
 import { cors } from './cors/policy.ts';
 import { csrf } from './csrf/policy.ts';
+import { jwtAuth } from './jwtAuth/policy.ts';
+import { mcpAuthentication } from './mcpAuthentication/policy.ts';
 import { mcpAuthorization } from './mcpAuthorization/policy.ts';
 import { networkAuthorization } from './networkAuthorization/policy.ts';
 
@@ -42,9 +44,9 @@ export const POLICIES = {
   health: EVERYWHERE,
   http: EVERYWHERE,
   inferenceRouting: { traffic: ['llm'] },
-  jwtAuth: EVERYWHERE,
+  jwtAuth: { traffic: all, policy: jwtAuth },
   localRateLimit: EVERYWHERE,
-  mcpAuthentication: { traffic: ['mcp'] },
+  mcpAuthentication: { traffic: ['mcp'], policy: mcpAuthentication },
   mcpAuthorization: { traffic: ['mcp'], policy: mcpAuthorization },
   mcpGuardrails: { traffic: ['mcp'] },
   networkAuthorization: { traffic: all, policy: networkAuthorization },

@@ -26,6 +26,8 @@ export interface PolicyCall {
   /** As in `HTTP/1.1`. */
   readonly version: string;
   readonly source: Source;
+  /** For a policy that answers the request itself: it can be read once. @throws Fault `invalid` when it is larger than `max` bytes. */
+  body?(max: number): Promise<Uint8Array>;
 }
 
 /** Who is connected, under the names that rules know it by. */
@@ -128,6 +130,24 @@ export interface CompiledPolicy {
   apply(call: PolicyCall, facts: Facts): Judging;
   /** Whether the operator named this origin as one that browsers may call from. Absent: the policy has no opinion. */
   readonly trustsOrigin?: (origin: string) => boolean;
+  /** It serves OAuth metadata below /.well-known for what it stands before. */
+  readonly answersMetadata?: true;
+}
+
+/** The key set that is served at a URL (JWKS, RFC 7517), as the policy service fetched it. */
+export interface PublishedKeys {
+  /** The document, not judged yet; undefined = none is known. */
+  current(): string | undefined;
+  /** Asks for a newer one, and resolves when that is over, whatever came of it. Undefined = it was asked for just now. */
+  refresh(): Promise<void> | undefined;
+}
+
+/** What the authorization server of an issuer says and does, by way of the policy service. Both throw Fault when it cannot be reached. */
+export interface AuthorizationServer {
+  /** Its metadata (RFC 8414, or OpenID Connect Discovery), of this issuer. */
+  metadata(): Promise<Readonly<Record<string, unknown>>>;
+  /** Registers a client (RFC 7591). @returns what the server answered, as it is. */
+  register(body: Uint8Array): Promise<{ readonly status: number; readonly text: string }>;
 }
 
 /** What compiled policies may use of the outside world. */
@@ -136,6 +156,10 @@ export interface PolicyDeps {
   readonly now: () => number;
   /** The text of a file the configuration names, for `compile` alone. @throws Fault `invalid`, which names the file. */
   readonly file: (path: string) => string;
+  /** For `compile` alone: the keys at a URL are asked for from then on. */
+  readonly keys: (url: string) => PublishedKeys;
+  /** For `compile` alone: only those named then can be asked. */
+  readonly authorizationServer: (issuer: string) => AuthorizationServer;
   /** What rules know besides the call. */
   readonly surroundings?: Surroundings;
 }

@@ -10,8 +10,8 @@ import { ORDER, POLICIES, implemented, policySchemas } from './order.ts';
 import type { Entry } from './order.ts';
 
 const root = import.meta.dirname;
-/** What policies are made with, not policies: the language of expressions, and rules written in it. */
-const MATERIAL: ReadonlySet<string> = new Set(['cel', 'rules']);
+/** What policies are made with, not policies: the language of expressions, rules written in it, and tokens. */
+const MATERIAL: ReadonlySet<string> = new Set(['cel', 'rules', 'tokens']);
 const folders = readdirSync(root, { withFileTypes: true }).filter((entry) => entry.isDirectory() && !MATERIAL.has(entry.name)).map((entry) => entry.name).toSorted();
 const SECTIONS = ['Name', 'Description', 'Configuration', 'Examples', 'Verdicts'];
 const readme = (folder: string): string => readFileSync(join(root, folder, 'README.md'), 'utf8');

@@ -9,8 +9,7 @@
 import { createHash, createHmac, randomBytes } from 'node:crypto';
 import { z } from 'zod';
 import { exactlyOne, refusedKey } from '#protocol/config/section.ts';
-import { SEVERAL, credentialReader, locationSchema, schemeOf } from '../credential.ts';
-import type { CredentialLocation } from '../credential.ts';
+import { BEARER, SEVERAL, credentialReader, locationSchema, schemeOf } from '../credential.ts';
 import { definePolicy, deny, learned, pass } from '../policy.ts';
 import type { CompiledPolicy, Deny, Verdict } from '../policy.ts';
 
@@ -51,12 +50,11 @@ const schema = z.strictObject({
 
 type ApiKeyConfig = z.output<typeof schema>;
 
-const DEFAULT_LOCATION: CredentialLocation = { header: { name: 'authorization', prefix: 'Bearer ' }, expression: undefined };
 
 export const apiKey = definePolicy({ id: 'apiKey', schema, compile: compileApiKey });
 
 function compileApiKey(config: ApiKeyConfig): CompiledPolicy {
-  const { mode, location } = { mode: config.mode ?? 'optional', location: config.location ?? DEFAULT_LOCATION };
+  const { mode, location } = { mode: config.mode ?? 'optional', location: config.location ?? BEARER };
   // Drawn here and never told: it changes how long a look-up takes, and no verdict.
   const pepper = randomBytes(PEPPER_BYTES);
   const place = (hash: string): string => createHmac('sha256', pepper).update(hash).digest('base64');

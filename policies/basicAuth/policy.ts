@@ -52,7 +52,7 @@ const schema = z.strictObject({
 type BasicAuthConfig = z.output<typeof schema>;
 
 const DEFAULT_REALM = 'Restricted';
-const DEFAULT_LOCATION: CredentialLocation = { header: { name: 'authorization', prefix: 'Basic ' }, expression: undefined };
+const DEFAULT_LOCATION: CredentialLocation = { header: { name: 'authorization', prefix: 'Basic ' } };
 
 export const basicAuth = definePolicy({ id: 'basicAuth', schema, compile: compileBasicAuth });
 

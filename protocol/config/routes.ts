@@ -20,13 +20,15 @@ const matchSchema = section('match', { headers: conditions.optional(), path: pat
 const policyValue = z.unknown().optional();
 export const routePolicies = section('routePolicies', {
   cors: policyValue,
-  apiKey: policyValue,
+  jwtAuth: policyValue,
+  mcpAuthentication: policyValue,
   basicAuth: policyValue,
+  apiKey: policyValue,
   authorization: policyValue,
   csrf: policyValue,
   mcpAuthorization: policyValue,
 });
-export const gatewayPolicyShape = { cors: policyValue, apiKey: policyValue, basicAuth: policyValue, authorization: policyValue };
+export const gatewayPolicyShape = { cors: policyValue, jwtAuth: policyValue, basicAuth: policyValue, apiKey: policyValue, authorization: policyValue };
 
 const routeShape = {
   name: nonEmpty.nullish(),

@@ -4,12 +4,12 @@
  * the section's schema (or, for a policy, to policies/order.ts).
  */
 
-const GATEWAY_POLICIES = ['oidc', 'jwtAuth', 'extAuthz', 'extProc', 'transformations'] as const;
+const GATEWAY_POLICIES = ['oidc', 'extAuthz', 'extProc', 'transformations'] as const;
 
 const ROUTE_POLICIES = [
   'requestHeaderModifier', 'responseHeaderModifier', 'requestRedirect', 'urlRewrite', 'requestMirror', 'directResponse',
-  'mcpGuardrails', 'mcpAuthentication', 'a2a', 'ai', 'backendTLS', 'backendTunnel',
-  'backendAuth', 'localRateLimit', 'remoteRateLimit', 'jwtAuth', 'oidc', 'extAuthz', 'extProc',
+  'mcpGuardrails', 'a2a', 'ai', 'backendTLS', 'backendTunnel',
+  'backendAuth', 'localRateLimit', 'remoteRateLimit', 'oidc', 'extAuthz', 'extProc',
   'transformations', 'buffer', 'timeout', 'retry', 'delay',
 ] as const;
 

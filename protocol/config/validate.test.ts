@@ -174,14 +174,14 @@ describe('what the reference has and Parley does not do yet', () => {
   });
 
   test('a policy is refused with the words that say why', () => {
-    expect(only({ mcp: { targets: [stdio], policies: { jwtAuth: { issuer: 'x' } } } })).toBe(
-      'mcp.policies.jwtAuth: Parley knows this key but does not enforce it yet; refusing rather than serving without it',
+    expect(only({ mcp: { targets: [stdio], policies: { extProc: { host: 'x' } } } })).toBe(
+      'mcp.policies.extProc: Parley knows this key but does not enforce it yet; refusing rather than serving without it',
     );
   });
 
   test('a key that is written and empty asks for nothing', () => {
     expect(errors(withKey([], 'policies', []))).toEqual([]);
-    expect(errors(withKey(['mcp', 'policies'], 'jwtAuth', null))).toEqual([]);
+    expect(errors(withKey(['mcp', 'policies'], 'extProc', null))).toEqual([]);
   });
 
   test.each([

@@ -7,8 +7,10 @@ import type { Environment } from '#host/environment.ts';
 import { readConfigFile } from '#host/files.ts';
 import type { Host, Service } from '#host/host.ts';
 import { type IngressEvents, ingressEvents } from './events.ts';
+import { authorizationServers } from './runtime/authorization-servers.ts';
 import type { IngressDeps } from './runtime/exchange.ts';
 import { Gateway } from './runtime/gateway.ts';
+import { IssuerKeySets } from './runtime/issuer-keys.ts';
 import { KeepAlive } from './runtime/keep-alive.ts';
 import { leave } from './runtime/leave.ts';
 import { Listeners } from './runtime/listeners.ts';
@@ -53,15 +55,19 @@ async function openIngress(host: Host, settings: IngressSettings): Promise<() =>
     handler: (door) => (request, response) => gateway.handle(door, request, response),
   });
   host.telemetry.gauge('parley_streams_open', 'event streams open to clients', () => keepAlive.open);
+  const keys = new IssuerKeySets({ bus: host.bus, failed: deps.events.failed });
+  const authorizationServer = authorizationServers(host.bus);
   let opening = Promise.resolve();
   const unwatch = host.generations.onChange((generation) => {
     judge = connectionJudge(generation.frontendPolicies);
-    gateway.enter(buildWorld(generation, { now: host.now, file: readConfigFile, surroundings: { env: settings.where } }));
+    const world = keys.during((of) => buildWorld(generation, { now: host.now, file: readConfigFile, keys: of, authorizationServer, surroundings: { env: settings.where } }));
+    gateway.enter(world);
     opening = listeners.follow(generation.binds);
   });
   await opening;
   return async () => {
     unwatch();
+    keys.stop();
     await opening;
     await leave({ listeners, endless: deps.endless, answers: deps.answers, ...settings });
     keepAlive.stop();

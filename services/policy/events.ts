@@ -13,10 +13,14 @@ export interface PolicyEvents {
   refused(facts: { file: string; problems: readonly Problem[] }): void;
   /** Accepted here, and not yet where the others look. */
   unpublished(facts: { file: string; generation: string; error: unknown }): void;
+  keysFetched(url: string): void;
+  /** Those fetched before, if any, stay in use. */
+  keysNotFetched(url: string, error: unknown): void;
 }
 
 export function policyEvents({ log, telemetry, audit }: Pick<Host, 'log' | 'telemetry' | 'audit'>): PolicyEvents {
   const loads = telemetry.counter('parley_config_loads', 'configuration files read, by outcome');
+  const keys = telemetry.counter('parley_key_fetches', 'key sets of token issuers fetched, by outcome');
   return {
     accepted({ file, generation, warnings }) {
       loads.add(1, { outcome: 'accepted' });
@@ -39,6 +43,14 @@ export function policyEvents({ log, telemetry, audit }: Pick<Host, 'log' | 'tele
     unpublished({ file, generation, error }) {
       loads.add(1, { outcome: 'unpublished' });
       log.error({ file, generation, err: error }, 'the configuration could not be published to NATS; trying again');
+    },
+    keysFetched(url) {
+      keys.add(1, { outcome: 'fetched' });
+      log.debug({ url }, 'the keys of a token issuer were fetched');
+    },
+    keysNotFetched(url, error) {
+      keys.add(1, { outcome: 'failed' });
+      log.error({ url, err: error }, 'the keys of a token issuer could not be fetched: those fetched before stay in use');
     },
   };
 }

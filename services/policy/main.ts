@@ -1,17 +1,20 @@
 /**
  * The policy service: owns the configuration. It reads and watches one file and publishes what it accepts; every process,
- * this one too, takes its generation from there. Without a file it publishes nothing: another replica has one.
+ * this one too, takes its generation from there. Without a file it publishes nothing: another replica has one. What has to
+ * be fetched for policies, such as the keys of token issuers, it fetches for all.
  */
 import { Effect } from 'effect';
 import type { Scope } from 'effect';
 import type { Host, Service } from '#host/host.ts';
 import type { Environment } from '#protocol/config/expand.ts';
 import { policyEvents } from './events.ts';
+import { serveFetched } from './runtime/fetched.ts';
 import { followFile } from './runtime/follow.ts';
+import { readPolicySettings } from './settings.ts';
 
 export interface PolicyServiceOptions {
   readonly file?: string;
-  /** What `$VAR` in the file stands for; needed to judge it, never published. */
+  /** Settings, and what `$VAR` in the file stands for; needed to judge it, never published. */
   readonly env?: Environment;
 }
 
@@ -21,12 +24,18 @@ export const policyService = (options: PolicyServiceOptions = {}): Service => ({
 });
 
 const start = Effect.fnUntraced(function* (host: Host, { file, env = {} }: PolicyServiceOptions): Effect.fn.Return<void, never, Scope.Scope> {
+  const { bus, generations } = host;
+  const events = policyEvents(host);
+  yield* Effect.acquireRelease(
+    Effect.sync(() => serveFetched({ bus, generations, events, settings: readPolicySettings(env) })),
+    (stop) => Effect.promise(stop),
+  );
   if (file === undefined) {
     host.log.info('no configuration file was given: the configuration in NATS is served as it is');
     return;
   }
   yield* Effect.acquireRelease(
-    Effect.promise(() => followFile({ file, env, host, events: policyEvents(host) })),
+    Effect.promise(() => followFile({ file, env, host, events })),
     (following) => Effect.promise(() => following.stop()),
   );
 });

@@ -1,13 +1,21 @@
 /** What the test of a policy needs: a request as it came, and what policies may use of the outside world. */
 import { Fault } from '#protocol/faults/fault.ts';
-import type { PolicyCall, PolicyDeps } from '#policies/policy.ts';
+import type { AuthorizationServer, PolicyCall, PolicyDeps, PublishedKeys } from '#policies/policy.ts';
 
 export const callWith = (more: Partial<PolicyCall> = {}): PolicyCall => ({
   method: 'POST', path: '/mcp', query: '', host: 'gw.test', headers: {}, scheme: 'http', version: 'HTTP/1.1', source: { address: '127.0.0.1', port: 50_000, tls: undefined }, ...more,
 });
 
-/** At the beginning of time, and without a file. */
-export const depsWith = (more: Partial<PolicyDeps> = {}): PolicyDeps => ({ now: () => 0, file: noFile, ...more });
+/** At the beginning of time, without a file, and with nobody who fetches keys. */
+export const depsWith = (more: Partial<PolicyDeps> = {}): PolicyDeps => ({ now: () => 0, file: noFile, keys: () => NO_KEYS, authorizationServer: () => NO_SERVER, ...more });
+
+const NO_KEYS: PublishedKeys = { current: () => undefined, refresh: () => undefined };
+
+const NO_SERVER: AuthorizationServer = { metadata: unreachable, register: unreachable };
+
+function unreachable(): Promise<never> {
+  return Promise.reject(new Fault('upstream', 'the authorization server is not there'));
+}
 
 function noFile(path: string): never {
   throw new Fault('invalid', `the file ${path} cannot be read: there is no such file`);

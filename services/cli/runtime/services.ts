@@ -15,7 +15,7 @@ export async function loadService(name: ServiceName, { file, env }: ServiceSourc
     case 'ingress':
       return (await import('../../ingress/main.ts')).ingressService(env);
     case 'policy':
-      return (await import('../../policy/main.ts')).policyService(file === undefined ? {} : { file, env });
+      return (await import('../../policy/main.ts')).policyService(file === undefined ? { env } : { file, env });
     case 'session':
       return (await import('../../session/main.ts')).sessionService(env);
     case 'connector':

@@ -68,9 +68,9 @@ export class Gateway {
   }
 
   #route(arrival: Arrival, bind: BindWorld, known: Facts): void {
-    const hit = bind.lookup(arrival.request);
-    if (hit === undefined) return this.#answer(arrival, NO_ROUTE, 404, plain(NOT_FOUND));
-    const world = bind.routeWorld(hit.route);
+    const found = bind.metadataRoute(arrival.request) ?? bind.lookup(arrival.request)?.route;
+    if (found === undefined) return this.#answer(arrival, NO_ROUTE, 404, plain(NOT_FOUND));
+    const world = bind.routeWorld(found);
     const { chain, route } = world;
     this.#judge(arrival, { chain, route: route.key, known }, (facts) => this.#serve(arrival, new Exchange(arrival, world, facts, this.#deps)));
   }

@@ -64,6 +64,30 @@ test('a route counts as named by a hostname of its own or of its listener', () =
   expect([named({}), named({ hostname: 'a.example' }), named({ hostnames: ['a.example'] })]).toEqual([false, true, true]);
 });
 
+describe('the metadata of a path', () => {
+  const policies = { mcpAuthentication: { issuer: 'https://issuer.example', audiences: ['a'], jwks: { url: 'https://issuer.example/keys' }, resourceMetadata: {} } };
+  const route = (key: string, pathPrefix: string, more: Record<string, unknown> = policies): Route => ({
+    key, name: key, hostnames: [], policies: more, backends: [], matches: [{ path: { kind: 'pathPrefix', value: pathPrefix }, method: 'POST', headers: [], query: [] }],
+  });
+  const routeOf = (path: string, ...routes: readonly Route[]): string | undefined => {
+    const listeners = [{ name: 'l', hostname: undefined, tls: undefined, policies: {}, routes }];
+    const settings = { sessionTtlMs: 1, statsAddr: undefined, readinessAddr: undefined, logLevel: undefined, logFormat: undefined };
+    const world = buildWorld({ id: 'g', warnings: [], backends: new Map(), settings, binds: [{ port: 80, listeners }] }, depsWith());
+    return world.binds.get(80)?.metadataRoute({ host: 'gw.test', path: `/.well-known/oauth-protected-resource${path}`, method: 'GET', headers: {}, query: '' })?.key;
+  };
+  const a = route('a', '/a/mcp');
+  const b = route('b', '/b/mcp');
+  const open = route('open', '/open/mcp', {});
+
+  test('belongs to the route of the path, if a policy of it serves metadata', () => {
+    expect(['/a/mcp', '/b/mcp', '/open/mcp', '/none'].map((path) => routeOf(path, a, b, open))).toEqual(['a', 'b', undefined, undefined]);
+  });
+
+  test('and of the host to the route of its root, or to the only one that serves any', () => {
+    expect([routeOf('', a, open), routeOf('', a, b), routeOf('', a, b, route('root', '/'))]).toEqual(['a', undefined, 'root']);
+  });
+});
+
 test('an origin is trusted by the cors of the route or of its listener', () => {
   const cors = (origin: string) => ({ cors: { allowOrigins: [origin] } });
   const world = routeWorld({ backends: [A], weights: [['a', 1]], listenerPolicies: cors('https://listener.example'), policies: cors('https://route.example') });

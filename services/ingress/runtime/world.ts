@@ -6,7 +6,8 @@ import { McpRules } from '#policies/rules/mcp-rules.ts';
 import { requestVariables } from '#policies/rules/request-variables.ts';
 import type { Bind, Generation, Listener, McpBackend, Route } from '#protocol/config/generation.ts';
 import { type Admission, admissionOf } from '../core/admission.ts';
-import { type RouteLookup, compileListeners, compileRoutes } from '../core/route.ts';
+import { type RouteLookup, type RouteRequest, compileListeners, compileRoutes } from '../core/route.ts';
+import { metadataOf } from '../core/well-known.ts';
 
 export interface World {
   readonly generation: Generation;
@@ -21,6 +22,8 @@ export interface BindWorld {
   /** Gateway-phase policies, which run before a route is chosen. */
   readonly gatewayChain: (listener: Listener) => Chain;
   readonly routeWorld: (route: Route) => RouteWorld;
+  /** The route whose metadata a request is about (core/well-known.ts), when one of its policies serves it. */
+  readonly metadataRoute: (request: RouteRequest) => Route | undefined;
 }
 
 export interface RouteWorld {
@@ -76,12 +79,22 @@ function buildBind(bind: Bind, { generation, deps, rules }: Building): BindWorld
     };
   };
   const worlds = new Map(bind.listeners.flatMap((listener) => listener.routes.map((route) => [route, world(listener, route)] as const)));
+  const lookup = compileRoutes(bind.listeners);
+  const listenerOf = compileListeners(bind.listeners);
   return {
-    lookup: compileRoutes(bind.listeners),
-    listenerOf: compileListeners(bind.listeners),
+    lookup,
+    listenerOf,
     admission: (listener) => admissions.get(listener),
     gatewayChain: (listener) => chains.get(listener) as Chain,
     routeWorld: (route) => worlds.get(route) as RouteWorld,
+    metadataRoute(request) {
+      const path = metadataOf(request.path);
+      if (path === undefined) return undefined;
+      const { host, headers, query } = request;
+      const served = lookup({ host, headers, query, path, method: 'POST' })?.route;
+      if (served !== undefined && worlds.get(served)?.chain.answersMetadata === true) return served;
+      return path === '/' ? onlyOne((listenerOf(host)?.routes ?? []).filter((route) => worlds.get(route)?.chain.answersMetadata === true)) : undefined;
+    },
   };
 }
 
@@ -98,6 +111,8 @@ function guards(route: Route, generation: Generation, deps: PolicyDeps): Pick<Ro
   );
   return { guarded: [...chains.values()].some((chain) => !chain.empty), backendChain: (backend) => chains.get(backend) ?? emptyChain };
 }
+/** Where one route of several is meant, nobody can say which. */
+const onlyOne = <T>(all: readonly T[]): T | undefined => (all.length === 1 ? all[0] : undefined);
 
 /** Which backends a route leads to, and by what odds. */
 function reach(route: Route, generation: Generation): Pick<RouteWorld, 'backends' | 'backendKeys' | 'dnsRebindingProtection' | 'stateless' | 'pick'> {

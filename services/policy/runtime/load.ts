@@ -1,16 +1,14 @@
 /** From a file to a generation, or to everything that is wrong with it: what the policy service and `parley check` share. */
 import { readFile, stat } from 'node:fs/promises';
-import { readConfigFile, whyUnreadable } from '#host/files.ts';
-import { compileChain } from '#policies/chain.ts';
+import { whyUnreadable } from '#host/files.ts';
 import { policySchemas } from '#policies/order.ts';
-import type { PolicyDeps } from '#policies/policy.ts';
 import { compileDocument } from '#protocol/config/compile.ts';
 import type { Environment } from '#protocol/config/expand.ts';
 import type { Generation } from '#protocol/config/generation.ts';
 import { byLine, hasErrors, problem } from '#protocol/config/problem.ts';
-import type { Position, Problem, ProblemWithoutPosition } from '#protocol/config/problem.ts';
+import type { Position, Problem } from '#protocol/config/problem.ts';
 import { DOCUMENT_BYTES_MAX, readDocument } from '#protocol/config/read.ts';
-import { asFault } from '#protocol/faults/fault.ts';
+import { compileChains } from './chains.ts';
 
 export interface Loaded {
   /** As written, variables unexpanded; undefined when it could not be read. */
@@ -34,27 +32,9 @@ export function compileText(text: string, file: string, env: Environment): Loade
   const reading = readDocument(text, { file });
   if (reading.problems.length > 0) return { document: undefined, generation: undefined, problems: reading.problems.toSorted(byLine), locate: reading.locate };
   const { generation, problems } = compileDocument(reading.document, { env, policies: policySchemas });
-  if (generation !== undefined) problems.push(...policyProblems(generation));
+  if (generation !== undefined) problems.push(...compileChains(generation).problems.map((what) => problem('error', [], what)));
   const placed = problems.map((one): Problem => ({ ...one, file, ...reading.locate(one.path) }));
   return { document: reading.document, generation: hasErrors(problems) ? undefined : generation, problems: placed.toSorted(byLine), locate: reading.locate };
-}
-
-/** What shows only when policies are compiled: a file that one of them names and nobody can read. */
-function policyProblems({ binds }: Generation): ProblemWithoutPosition[] {
-  const deps: PolicyDeps = { now: Date.now, file: readConfigFile };
-  return binds.flatMap(({ listeners }) => listeners).flatMap((listener) => [
-    ...chainProblems(`listener ${listener.name}`, () => compileChain(listener.policies, 'gateway', deps)),
-    ...listener.routes.flatMap((route) => chainProblems(`route ${route.name}`, () => compileChain(route.policies, 'route', deps))),
-  ]);
-}
-
-function chainProblems(place: string, compile: () => unknown): ProblemWithoutPosition[] {
-  try {
-    compile();
-    return [];
-  } catch (error) {
-    return [problem('error', [], `${place}: ${asFault(error).message}`)];
-  }
 }
 
 export async function readText(file: string): Promise<{ text: string } | { problem: Problem }> {

@@ -1,0 +1,194 @@
+import { beforeAll, describe, expect, test } from 'vitest';
+import { callWith, depsWith } from '../../test/world/policy.ts';
+import { ISSUER, type IssuerKey, keySet, makeKey } from '../../test/world/tokens.ts';
+import { compileChain } from '../chain.ts';
+import { NO_FACTS, type AuthorizationServer, type PolicyCall, type PolicyDeps, type Verdict } from '../policy.ts';
+import { mcpAuthentication } from './policy.ts';
+
+const NOW_MS = 1_700_000_000_000;
+const RESOURCE = 'https://gw.example/mcp';
+const CLAIMS = { iss: ISSUER, sub: 'ada', aud: RESOURCE, exp: NOW_MS / 1000 + 600 };
+
+let key: IssuerKey;
+let jwks: string;
+beforeAll(async () => {
+  key = await makeKey();
+  jwks = keySet(key);
+});
+
+const METADATA = { issuer: ISSUER, authorization_endpoint: `${ISSUER}/authorize?a=1`, registration_endpoint: `${ISSUER}/register`, client_id_metadata_document_supported: true, unknown: [1] };
+const registrations: string[] = [];
+const server: AuthorizationServer = {
+  metadata: async () => METADATA,
+  async register(body) {
+    registrations.push(new TextDecoder().decode(body));
+    return { status: 201, text: '{"client_id":"theirs"}' };
+  },
+};
+
+const config = (more: object = {}) => ({ issuer: ISSUER, audiences: [RESOURCE], jwks, resourceMetadata: { scopesSupported: ['mcp', 'read'] }, ...more });
+const compile = (more: object = {}, deps: Partial<PolicyDeps> = {}) =>
+  mcpAuthentication.compile(mcpAuthentication.schema.parse(config(more)), depsWith({ now: () => NOW_MS, authorizationServer: () => server, ...deps }));
+const ask = async (call: Partial<PolicyCall>, more: object = {}): Promise<Verdict> => compile(more).apply(callWith(call), NO_FACTS);
+const withToken = async (claims: object, more: object = {}) => ask({ headers: { authorization: `Bearer ${await key.sign({ ...CLAIMS, ...claims })}` } }, more);
+const contentOf = (verdict: Verdict): unknown => (verdict.kind === 'answer' || verdict.kind === 'deny' ? JSON.parse(verdict.content?.text ?? 'null') : verdict.kind);
+const seen = (verdict: Verdict): unknown[] => (verdict.kind === 'deny' ? [verdict.status, verdict.reason, Object.fromEntries(verdict.responseHeaders)['www-authenticate']] : [verdict.kind]);
+const get = (path: string, more: object = {}, call: Partial<PolicyCall> = {}) => ask({ method: 'GET', path, ...call }, more);
+
+describe('a request', () => {
+  test('without a token is told where to get one', async () => {
+    const verdict = await ask({ path: '/a/mcp' });
+    expect(seen(verdict)).toEqual([401, 'mcpAuthentication/missing', 'Bearer resource_metadata="http://gw.test/.well-known/oauth-protected-resource/a/mcp", scope="mcp read"']);
+    expect(contentOf(verdict)).toEqual({ error: 'unauthorized', error_description: 'JWT token required' });
+  });
+
+  test('is told so by the address that clients use', async () => {
+    const at = async (call: Partial<PolicyCall>, more: object = {}) => String(seen(await ask(call, more))[2]).split('"')[1];
+    expect(await at({ headers: { 'x-forwarded-proto': 'https' } })).toBe('https://gw.test/.well-known/oauth-protected-resource/mcp');
+    expect(await at({}, { resourceMetadata: { resource: RESOURCE } })).toBe('https://gw.example/.well-known/oauth-protected-resource/mcp');
+    expect(await at({ path: '/' })).toBe('http://gw.test/.well-known/oauth-protected-resource');
+    expect(await at({ path: '/a"b' })).toBe('http://gw.test/.well-known/oauth-protected-resource/a%22b');
+  });
+
+  test('whose Host is none is not repeated what it said', async () => {
+    expect(seen(await ask({ host: 'a", x="' }))[2]).toBe('Bearer scope="mcp read"');
+  });
+
+  test.each([
+    ['strict', 401],
+    ['optional', 'pass'],
+    ['permissive', 'pass'],
+  ])('without a token, in mode %s: %s', async (mode, expected) => expect(seen(await ask({}, { mode }))[0]).toBe(expected));
+
+  test.each([
+    ['strict', 401],
+    ['optional', 401],
+    ['permissive', 'pass'],
+  ])('with a bad token, in mode %s: %s', async (mode, expected) => expect(seen(await withToken({ exp: 1 }, { mode }))[0]).toBe(expected));
+
+  test.each([
+    [{ exp: 1 }, 'expired'],
+    [{ iss: 'https://evil.example' }, 'issuer'],
+    [{ aud: 'https://other.example/mcp' }, 'audience'],
+    [{ sub: undefined }, 'claims'],
+  ])('whose token says %j is refused as %s', async (claims, why) => {
+    const [status, reason, challenge] = seen(await withToken(claims));
+    expect([status, reason]).toEqual([401, `mcpAuthentication/${why}`]);
+    expect(challenge).toMatch(/^Bearer error="invalid_token", resource_metadata="/);
+  });
+
+  test('with a good token goes on, and who calls is known', async () => {
+    expect(await withToken({})).toEqual({ kind: 'rewrite', responseHeaders: [], facts: { principal: `jwt:${ISSUER}#ada`, jwt: CLAIMS } });
+  });
+
+  test('cannot choose by its Host which tokens are for this server', async () => {
+    const token = await key.sign({ ...CLAIMS, aud: 'https://evil.example/mcp' });
+    const call = { host: 'evil.example', headers: { 'x-forwarded-proto': 'https', authorization: `Bearer ${token}` } };
+    const alone = { audiences: [], resourceMetadata: { resource: RESOURCE } };
+    expect([seen(await ask(call))[1], seen(await ask(call, alone))[1]]).toEqual(['mcpAuthentication/audience', 'mcpAuthentication/audience']);
+    expect(seen(await withToken({}, alone))[0]).toBe('rewrite');
+  });
+});
+
+describe('the document of the resource', () => {
+  const RESOURCE_PATH = '/.well-known/oauth-protected-resource';
+
+  test('is of the path it is asked for at, for pages of any origin', async () => {
+    const verdict = await get(`${RESOURCE_PATH}/mcp`);
+    expect(contentOf(verdict)).toEqual({ resource: 'http://gw.test/mcp', authorization_servers: [ISSUER], bearer_methods_supported: ['header'], scopes_supported: ['mcp', 'read'] });
+    expect(verdict.kind === 'answer' && verdict.headers).toContainEqual(['access-control-allow-origin', '*']);
+  });
+
+  test('of the host has no slash at its end', async () => {
+    expect(contentOf(await get(RESOURCE_PATH))).toMatchObject({ resource: 'http://gw.test' });
+  });
+
+  test('says what the operator wrote', async () => {
+    const resourceMetadata = { resource: RESOURCE, resourceName: 'Docs', scopes_supported: ['a'] };
+    expect(contentOf(await get(`${RESOURCE_PATH}/mcp`, { resourceMetadata }))).toMatchObject({ resource: RESOURCE, resource_name: 'Docs', scopes_supported: ['a'] });
+  });
+
+  test('sends clients to the mirror where the provider needs help', async () => {
+    expect(contentOf(await get(`${RESOURCE_PATH}/mcp`, { provider: { keycloak: {} } }))).toMatchObject({ authorization_servers: ['http://gw.test/mcp'] });
+  });
+
+  test('is read, and not written', async () => {
+    expect(seen(await get(`${RESOURCE_PATH}/mcp`, {}, { method: 'POST' }))[0]).toBe(405);
+    expect(await get(`${RESOURCE_PATH}/mcp`, {}, { method: 'OPTIONS' })).toMatchObject({ kind: 'answer', status: 204 });
+  });
+
+  test('is not served beside its path', async () => {
+    expect(seen(await get('/.well-known/oauth-protected-resources'))[0]).toBe(401);
+  });
+});
+
+describe('the mirror of the authorization server', () => {
+  const SERVER_PATH = '/.well-known/oauth-authorization-server';
+
+  test('gives its metadata as it is, under the URL it is asked for at', async () => {
+    expect(contentOf(await get(`${SERVER_PATH}/mcp`))).toEqual({ ...METADATA, issuer: 'http://gw.test/mcp' });
+    expect(contentOf(await get(SERVER_PATH))).toEqual({ ...METADATA, issuer: 'http://gw.test' });
+  });
+
+  test.each([
+    [{ auth0: {} }, { authorization_endpoint: `${ISSUER}/authorize?a=1&audience=${encodeURIComponent(RESOURCE)}`, registration_endpoint: METADATA.registration_endpoint }],
+    [{ okta: {} }, { authorization_endpoint: `${ISSUER}/authorize?a=1&audience=${encodeURIComponent(RESOURCE)}`, registration_endpoint: `http://gw.test${SERVER_PATH}/mcp/client-registration` }],
+    [{ keycloak: {} }, { authorization_endpoint: METADATA.authorization_endpoint, registration_endpoint: `http://gw.test${SERVER_PATH}/mcp/client-registration` }],
+    [{ descope: {} }, { registration_endpoint: `http://gw.test${SERVER_PATH}/mcp/client-registration` }],
+  ])('of %j has what clients of it need', async (provider, expected) => {
+    expect(contentOf(await get(`${SERVER_PATH}/mcp`, { provider }))).toMatchObject(expected);
+  });
+
+  test('is not there while the server cannot be reached', async () => {
+    const policy = compile({}, { authorizationServer: depsWith().authorizationServer });
+    expect(seen(await policy.apply(callWith({ method: 'GET', path: SERVER_PATH }), NO_FACTS))[0]).toBe(502);
+  });
+
+  const register = (body: string, more: object = {}) => get(`${SERVER_PATH}/mcp/client-registration`, more, { method: 'POST', body: async () => new TextEncoder().encode(body) });
+
+  test('passes the registration of a client on', async () => {
+    expect([contentOf(await register('{"client_name":"a"}')), registrations]).toEqual([{ client_id: 'theirs' }, ['{"client_name":"a"}']]);
+  });
+
+  test('registers the client that all are, where there is one', async () => {
+    expect(contentOf(await register('{"redirect_uris":["http://localhost/cb"]}', { clientId: 'shared' }))).toMatchObject({ client_id: 'shared', redirect_uris: ['http://localhost/cb'] });
+    expect(seen(await register('{', { clientId: 'shared' }))[0]).toBe(400);
+    expect(seen(await register(JSON.stringify({ redirect_uris: Array.from({ length: 33 }, () => 'x') }), { clientId: 'shared' }))[0]).toBe(400);
+  });
+});
+
+describe('its configuration', () => {
+  test.each([
+    ['no audience and no resource', { audiences: [] }],
+    ['no keys and no provider to derive them from', { jwks: undefined }],
+    ['authentik without the client that all use', { provider: { authentik: {} } }],
+    ['entra', { provider: { entra: {} } }],
+    ['two providers', { provider: { okta: {}, auth0: {} } }],
+    ['a client secret', { clientSecret: 's' }],
+    ['tokens in URLs', { authorizationLocation: { queryParameter: { name: 'token' } } }],
+    ['an issuer that is no URL', { issuer: 'me' }],
+    ['a resource that is no URL', { resourceMetadata: { resource: 'mcp' } }],
+    ['an unknown key', { audience: 'x' }],
+  ])('refuses %s', (_, more) => {
+    expect(mcpAuthentication.schema.safeParse(config(more)).success).toBe(false);
+  });
+
+  test.each([
+    ['keycloak', 'https://issuer.example/protocol/openid-connect/certs'],
+    ['okta', 'https://issuer.example/v1/keys'],
+    ['auth0', 'https://issuer.example/.well-known/jwks.json'],
+  ])('derives the keys of %s', (name, expected) => {
+    const asked: string[] = [];
+    const keys: PolicyDeps['keys'] = (url) => {
+      asked.push(url);
+      return { current: () => undefined, refresh: () => undefined };
+    };
+    compile({ jwks: undefined, provider: { [name]: {} } }, { keys });
+    expect(asked).toEqual([expected]);
+  });
+
+  test('makes a chain that serves metadata', () => {
+    expect(compileChain({ mcpAuthentication: config() }, 'route', depsWith()).answersMetadata).toBe(true);
+    expect(compileChain({ cors: {} }, 'route', depsWith()).answersMetadata).toBe(false);
+  });
+});

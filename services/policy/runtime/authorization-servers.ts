@@ -1,0 +1,97 @@
+/**
+ * The authorization servers of issuers that the configuration names: their metadata, and the registration of clients with
+ * them, on behalf of those who answer clients.
+ *
+ * Z1 A document counts when it says it is of the issuer that was meant (RFC 8414 §3.3).
+ * Z2 Its endpoints may be elsewhere, as a server's may; only an issuer of the inside may have them inside.
+ */
+import { clock } from '#host/clock.ts';
+import { Fault, asFault } from '#protocol/faults/fault.ts';
+import type { AuthorizationServerReply } from '#protocol/subjects/policy.ts';
+import { isInside } from './addresses.ts';
+import type { Fetcher } from './fetcher.ts';
+
+const METADATA_MS = 5 * 60_000;
+/** Until a server that could not be reached is asked once more. */
+const AGAIN_MS = 1_000;
+
+interface Known {
+  document: Promise<Metadata>;
+  until: number;
+}
+
+interface Metadata {
+  readonly text: string;
+  readonly registration: string | undefined;
+}
+
+export class AuthorizationServers {
+  readonly #fetcher: Pick<Fetcher, 'get' | 'fetch'>;
+  readonly #known = new Map<string, Known | undefined>();
+
+  constructor(fetcher: Pick<Fetcher, 'get' | 'fetch'>) {
+    this.#fetcher = fetcher;
+  }
+
+  follow(issuers: ReadonlySet<string>): void {
+    for (const issuer of this.#known.keys()) if (!issuers.has(issuer)) this.#known.delete(issuer);
+    for (const issuer of issuers) if (!this.#known.has(issuer)) this.#known.set(issuer, undefined);
+  }
+
+  /** @throws Fault, see the contract `policyAuthorizationServer` */
+  async answer({ issuer, verb }: { readonly issuer: string; readonly verb: 'metadata' | 'register' }, payload: Uint8Array): Promise<AuthorizationServerReply> {
+    if (!this.#known.has(issuer)) throw new Fault('gone', 'no policy of the configuration in force here names this issuer');
+    const { text, registration } = await this.#metadata(issuer);
+    if (verb === 'metadata') return { status: 200, text };
+    if (registration === undefined) throw new Fault('upstream', `${issuer} registers no clients`);
+    return this.#fetcher.fetch({ url: registration, inside: isInside(new URL(issuer).hostname), post: { type: 'application/json', body: payload } });
+  }
+
+  #metadata(issuer: string): Promise<Metadata> {
+    const known = this.#known.get(issuer);
+    if (known !== undefined && known.until > clock()) return known.document;
+    const next: Known = { document: this.#find(issuer), until: clock() + METADATA_MS };
+    next.document.catch(() => void (next.until = clock() + AGAIN_MS));
+    this.#known.set(issuer, next);
+    return next.document;
+  }
+
+  async #find(issuer: string): Promise<Metadata> {
+    let failure: unknown;
+    for (const url of metadataUrls(issuer)) {
+      try {
+        return readMetadata(await this.#fetcher.get(url), issuer);
+      } catch (error) {
+        failure = error;
+      }
+    }
+    throw asFault(failure);
+  }
+}
+
+/** In the order of the MCP specification: RFC 8414, then OpenID Connect with the path behind and in front. */
+export function metadataUrls(issuer: string): string[] {
+  const { origin, pathname } = new URL(issuer);
+  const path = pathname.replace(/\/+$/, '');
+  const urls = [`${origin}/.well-known/oauth-authorization-server${path}`, `${origin}/.well-known/openid-configuration${path}`, `${origin}${path}/.well-known/openid-configuration`];
+  return [...new Set(urls)];
+}
+
+const trimmed = (issuer: unknown): unknown => (typeof issuer === 'string' ? issuer.replace(/\/+$/, '') : issuer);
+
+function readMetadata(text: string, issuer: string): Metadata {
+  const document = parsed(text);
+  if (document === undefined) throw new Fault('upstream', `the metadata of ${issuer} is not a JSON object`);
+  if (trimmed(document['issuer']) !== trimmed(issuer)) throw new Fault('upstream', `the metadata of ${issuer} is of another issuer`);
+  const { registration_endpoint: registration } = document;
+  return { text, registration: typeof registration === 'string' && URL.canParse(registration) ? registration : undefined };
+}
+
+function parsed(text: string): Record<string, unknown> | undefined {
+  try {
+    const document: unknown = JSON.parse(text);
+    return typeof document === 'object' && document !== null && !Array.isArray(document) ? (document as Record<string, unknown>) : undefined;
+  } catch {
+    return undefined;
+  }
+}

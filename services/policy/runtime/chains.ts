@@ -1,0 +1,50 @@
+/** Compiles every policy of a generation as those who enforce it do: to see whether that works, and what has to be fetched for it. */
+import { readConfigFile } from '#host/files.ts';
+import { compileChain } from '#policies/chain.ts';
+import type { AuthorizationServer, PolicyDeps, PublishedKeys } from '#policies/policy.ts';
+import type { Generation } from '#protocol/config/generation.ts';
+import { Fault, asFault } from '#protocol/faults/fault.ts';
+
+const NO_KEYS: PublishedKeys = { current: () => undefined, refresh: () => undefined };
+
+const nobody = (): Promise<never> => Promise.reject(new Fault('bug', 'nothing is judged here'));
+const NO_SERVER: AuthorizationServer = { metadata: nobody, register: nobody };
+
+export interface Chains {
+  /** What is wrong with policies that their schemas took: `place: what`. */
+  readonly problems: readonly string[];
+  /** URLs of key sets. */
+  readonly keys: ReadonlySet<string>;
+  /** Whose authorization servers are asked. */
+  readonly issuers: ReadonlySet<string>;
+}
+
+export function compileChains({ binds }: Pick<Generation, 'binds'>): Chains {
+  const problems: string[] = [];
+  const keys = new Set<string>();
+  const issuers = new Set<string>();
+  const deps: PolicyDeps = {
+    now: Date.now,
+    file: readConfigFile,
+    keys(url) {
+      keys.add(url);
+      return NO_KEYS;
+    },
+    authorizationServer(issuer) {
+      issuers.add(issuer);
+      return NO_SERVER;
+    },
+  };
+  const attempt = (place: string, compile: () => unknown): void => {
+    try {
+      compile();
+    } catch (error) {
+      problems.push(`${place}: ${asFault(error).message}`);
+    }
+  };
+  for (const listener of binds.flatMap(({ listeners }) => listeners)) {
+    attempt(`listener ${listener.name}`, () => compileChain(listener.policies, 'gateway', deps));
+    for (const route of listener.routes) attempt(`route ${route.name}`, () => compileChain(route.policies, 'route', deps));
+  }
+  return { problems, keys, issuers };
+}
