@@ -29,10 +29,11 @@ export class BenchClient {
   readonly #era: Era;
   #headers: Record<string, string> = { 'content-type': 'application/json', accept: 'application/json, text/event-stream' };
 
-  constructor(pool: Pool, url: string, era: Era) {
+  constructor(pool: Pool, url: string, era: Era, headers: Readonly<Record<string, string>> = {}) {
     this.#pool = pool;
     this.#path = new URL(url).pathname;
     this.#era = era;
+    this.#headers = { ...this.#headers, ...headers };
   }
 
   /** Legacy: initialize and initialized. Modern: nothing, every call stands alone. */

@@ -8,6 +8,7 @@ import { BenchClient, openPool } from './client.ts';
 import type { Era } from './client.ts';
 import { accepts, startProgram, waitUntil } from './programs.ts';
 import { freePort } from '../world/port.ts';
+import { ISSUER, keySet, makeKey } from '../world/tokens.ts';
 import type { Program } from './programs.ts';
 
 const BENCH = import.meta.dirname;
@@ -23,6 +24,8 @@ export interface Surroundings {
 
 export interface Running {
   readonly url: string;
+  /** What every request carries besides. */
+  readonly headers: Readonly<Record<string, string>>;
   readonly programs: readonly Program[];
 }
 
@@ -34,22 +37,22 @@ export interface Contender {
 }
 
 /** What a program started so far is ended by when a later one of the same contender fails. */
-async function together(what: string, start: (started: Program[]) => Promise<string>, era: Era): Promise<Running> {
+async function together(what: string, start: (started: Program[]) => Promise<string>, era: Era, headers: Running['headers'] = {}): Promise<Running> {
   const programs: Program[] = [];
   try {
     const url = await start(programs);
-    await waitUntil(what, programs, () => oneCall(url, era));
-    return { url, programs };
+    await waitUntil(what, programs, () => oneCall(url, era, headers));
+    return { url, headers, programs };
   } catch (error) {
     for (const program of programs.toReversed()) await program.stop();
     throw error;
   }
 }
 
-async function oneCall(url: string, era: Era): Promise<void> {
+async function oneCall(url: string, era: Era, headers: Running['headers']): Promise<void> {
   const pool = openPool(url, 1);
   try {
-    const client = new BenchClient(pool, url, era);
+    const client = new BenchClient(pool, url, era, headers);
     await client.open();
     await client.call();
     await client.close();
@@ -83,13 +86,16 @@ const hop: Contender = {
 
 type Target = 'http' | 'stdio';
 
+/** Longer than any run. */
+const TOKEN_S = 24 * 60 * 60;
+
 /** No metrics port, and no NATS of the caller's: two contenders must not meet. */
 const PARLEY_ENV = { PARLEY_STATS_ADDR: 'off', NATS_URL: '' };
 
 /** The file format is YAML; JSON is YAML too. */
-async function writeConfig(around: Surroundings, port: number, target: Target): Promise<string> {
+async function writeConfig(around: Surroundings, port: number, target: Target, policies?: object): Promise<string> {
   const reached = target === 'http' ? { mcp: { host: around.upstreamUrl } } : { stdio: { cmd: process.execPath, args: [STDIO_UPSTREAM] } };
-  const document = { mcp: { port, targets: [{ name: 'bench', ...reached }] } };
+  const document = { mcp: { port, targets: [{ name: 'bench', ...reached }], ...(policies === undefined ? {} : { policies }) } };
   const file = join(around.folder, 'bench.yaml');
   await mkdir(around.folder, { recursive: true });
   await writeFile(file, JSON.stringify(document, null, 2));
@@ -107,6 +113,34 @@ const parleyOne = (name: string, era: Era, target: Target, notes: string): Conte
     return address(port);
   }, era),
 });
+
+/** Rules that speak of the caller and of the tool; the last of them lets the call through. */
+const RULES_COUNT = 20;
+const RULES = Array.from({ length: RULES_COUNT }, (_, n) =>
+  n === RULES_COUNT - 1 ? 'jwt.sub == "bench" && mcp.tool.name == "echo"' : `"group-${n}" in jwt.groups && mcp.tool.name.startsWith("tool_${n}")`,
+);
+
+/** What a company would put in front of its tools, and a client with a token for it. */
+const parleyGuarded: Contender = {
+  name: 'parley-1-guarded',
+  era: 'legacy',
+  notes: `parley-1 with cors, jwtAuth and mcpAuthorization of ${RULES_COUNT} rules; each request carries a token`,
+  async start(around) {
+    const key = await makeKey('RS256');
+    const token = await key.sign({ iss: ISSUER, sub: 'bench', aud: 'bench', exp: Math.floor(Date.now() / 1000) + TOKEN_S, groups: ['group-a', 'group-b'] });
+    const policies = {
+      cors: { allowOrigins: ['https://app.example.com'] },
+      jwtAuth: { mode: 'strict', issuer: ISSUER, audiences: ['bench'], jwks: keySet(key) },
+      mcpAuthorization: { rules: RULES },
+    };
+    return together('parley-1-guarded', async (started) => {
+      const port = await freePort();
+      const config = await writeConfig(around, port, 'http', policies);
+      started.push(startProgram({ args: [PARLEY, 'up', '-f', config, '--data', join(around.folder, 'data')], env: PARLEY_ENV, cwd: REPOSITORY }));
+      return address(port);
+    }, 'legacy', { authorization: `Bearer ${token}` });
+  },
+};
 
 const parleyFour: Contender = {
   name: 'parley-4',
@@ -162,6 +196,7 @@ export const CONTENDERS: readonly Contender[] = [
   direct,
   hop,
   parleyOne('parley-1', 'legacy', 'http', 'Parley in one process, HTTP upstream'),
+  parleyGuarded,
   parleyOne('parley-1-modern', 'modern', 'http', 'the same, clients of 2026-07-28: no session'),
   parleyOne('parley-1-stdio', 'legacy', 'stdio', 'the same with the stdio upstream that mcp-proxy and supergateway have'),
   parleyFour,

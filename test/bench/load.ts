@@ -11,6 +11,7 @@ import { percentile } from './statistics.ts';
 export interface Job {
   readonly url: string;
   readonly era: Era;
+  readonly headers: Readonly<Record<string, string>>;
   /** Clients calling at once, each with its own connection and, in the legacy era, its own session. */
   readonly clients: number;
   readonly warmUpMs: number;
@@ -65,7 +66,7 @@ async function drive(clients: readonly BenchClient[], callsMin: number, duration
 
 async function measure(job: Job, pause: (at: 'warm' | 'measured') => Promise<void>): Promise<Figures> {
   const pool = openPool(job.url, job.clients);
-  const clients = Array.from({ length: job.clients }, () => new BenchClient(pool, job.url, job.era));
+  const clients = Array.from({ length: job.clients }, () => new BenchClient(pool, job.url, job.era, job.headers));
   try {
     for (const client of clients) await client.open();
     const warmUp = await drive(clients, 0, job.warmUpMs);

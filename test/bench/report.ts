@@ -35,6 +35,8 @@ export interface Summary {
   readonly natsRssBytes: Spread;
   /** CPU per call under load, as a multiple of the bare hop's in the same round. */
   readonly cpuOfHop: Spread;
+  /** CPU per call under load, beyond parley-1's in the same round. */
+  readonly cpuBeyondPlainMs: Spread;
   /** req/s under load, as a multiple of mcp-proxy's in the same round. */
   readonly rateOfMcpProxy: Spread;
 }
@@ -57,6 +59,7 @@ export function summarise(rows: readonly Row[]): Summary[] {
       rssBytes: over(({ load }) => load.rssBytes),
       natsRssBytes: over(({ load }) => load.natsRssBytes),
       cpuOfHop: over(({ load, round }) => load.cpuMs / (other('hop', round)?.cpuMs ?? Number.NaN)),
+      cpuBeyondPlainMs: over(({ load, round }) => load.cpuMs - (other('parley-1', round)?.cpuMs ?? Number.NaN)),
       rateOfMcpProxy: over(({ load, round }) => load.perSecond / (other('mcp-proxy', round)?.perSecond ?? Number.NaN)),
     };
   });
@@ -78,11 +81,13 @@ export function targets(summaries: readonly Summary[]): Target[] {
   const four = figure('parley-4', (summary) => summary.cpuOfHop);
   const rate = figure('parley-1', (summary) => summary.rateOfMcpProxy);
   const added = figure('parley-1', (summary) => summary.addedP50Ms);
+  const guarded = figure('parley-1-guarded', (summary) => summary.cpuBeyondPlainMs) * MICROSECONDS;
   return [
     judge('one process: CPU per call at most 2.0 x the bare hop', one, one <= 2),
     judge('four processes: CPU per call at most 4.0 x the bare hop', four, four <= 4),
     judge('one process: req/s at c=32 at least 2 x mcp-proxy', rate, rate >= 2),
     judge('one process: added p50 sequential at most 1 ms', added, added <= 1),
+    judge('cors, jwtAuth and 20 rules: at most 60 µs of CPU more a call', guarded, guarded <= 60),
   ];
 }
 
@@ -90,6 +95,7 @@ const number = (value: number, digits: number): string => (Number.isFinite(value
 const ranged = ({ median, min, max }: Spread, digits: number): string =>
   !Number.isFinite(median) ? '-' : min === max ? number(median, digits) : `${number(median, digits)} (${number(min, digits)}..${number(max, digits)})`;
 
+const MICROSECONDS = 1_000;
 const MEGABYTE = 1024 * 1024;
 const COLUMNS: readonly (readonly [string, (summary: Summary) => string])[] = [
   ['', ({ name }) => name],

@@ -119,13 +119,13 @@ async function main(): Promise<void> {
     if (direct === undefined) throw new Error('without the upstream nothing can be measured');
     for (const { running, contender } of entrants) {
       // Thrown away: the compilers of the contender and of the load generator settle during the first seconds.
-      if (running !== undefined) await generator.measure(running, { url: running.url, era: contender.era, clients: CLIENTS, ...pace.load }).catch(() => undefined);
+      if (running !== undefined) await generator.measure(running, { url: running.url, headers: running.headers, era: contender.era, clients: CLIENTS, ...pace.load }).catch(() => undefined);
     }
     for (let round = 1; round <= rounds; round += 1) {
       for (const entrant of entrants) {
         await visit(entrant, direct, round, (running, { era }, kind) => {
           const clients = kind === 'load' ? CLIENTS : 1;
-          return generator.measure(running, { url: running.url, era, clients, ...pace[kind] });
+          return generator.measure(running, { url: running.url, headers: running.headers, era, clients, ...pace[kind] });
         });
       }
     }
