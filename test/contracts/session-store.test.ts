@@ -1,4 +1,6 @@
 /** The contract of session records, run by the real bucket; then what only a bucket can get wrong. */
+import { JetStreamApiError } from '@nats-io/jetstream';
+import type { KV } from '@nats-io/kv';
 import { connect, type NatsConnection } from '@nats-io/transport-node';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { applyLayout } from '#deploy/nats/apply.ts';
@@ -63,6 +65,42 @@ describe('a record in the bucket', () => {
       await expect(work).rejects.toMatchObject({ code: 'overloaded', facts: { reason: 'store-unavailable' } });
     }
     expect(await store.verify(newSession(), recordOf())).toBe('unknown');
+  });
+});
+
+describe('a correct revision that a new leader refuses for a while', () => {
+  const WRONG_LAST_SEQUENCE = { code: 400, err_code: 10164, description: 'wrong last sequence' };
+
+  /** The next updates are refused, so many of them. */
+  async function refusing(times: number): Promise<KvSessionStore> {
+    const nh = await handle();
+    const kv = await nh.kv(SESSIONS_BUCKET);
+    let left = times;
+    const update: KV['update'] = (...write) => (left-- > 0 ? Promise.reject(new JetStreamApiError(WRONG_LAST_SEQUENCE)) : kv.update(...write));
+    const stubborn = Object.assign(Object.create(kv) as KV, { update });
+    return KvSessionStore.open({ ...nh, kv: async () => stubborn }, Date.now);
+  }
+
+  test('is written when it is taken, and its owner stays the owner', async () => {
+    const store = await refusing(12);
+    const session = newSession();
+    const revision = await store.create(session, recordOf());
+    await store.save(session, recordOf({ logLevel: 'debug' }), revision);
+    expect((await store.read(addressOf(session)))?.record).toEqual(recordOf({ logLevel: 'debug' }));
+  });
+
+  test('is claimed when it is taken', async () => {
+    const store = await refusing(12);
+    const session = newSession();
+    const held = { record: recordOf(), revision: await store.create(session, recordOf()) };
+    expect((await store.claim(session, held, 'worker-2'))?.record).toEqual(recordOf({ owner: 'worker-2', epoch: 2 }));
+  });
+
+  test('is not waited for long by a write that nobody waits for, and is no fence', async () => {
+    const store = await refusing(Infinity);
+    const session = newSession();
+    const revision = await store.create(session, recordOf());
+    await expect(store.save(session, recordOf({ owner: null }), revision, true)).rejects.toMatchObject({ code: 'overloaded', facts: { reason: 'store-unavailable' } });
   });
 });
 

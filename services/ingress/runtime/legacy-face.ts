@@ -68,7 +68,7 @@ export async function legacyDelete(exchange: Exchange): Promise<void> {
  * An open whose worker was lost is made again, for a session of another id: the first, if it came to be, expires unused. As
  * often as a worker that is stopped, or behind a NATS server that is, may be asked in its turn.
  */
-const OPENS_MAX = 6;
+const OPENS_MAX = 9;
 
 function open(exchange: Exchange, { message, payload }: ParsedMessage): void {
   const { response, world, deps, principal, traceparent } = exchange;

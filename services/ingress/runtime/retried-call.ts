@@ -16,11 +16,16 @@ import { Fault, asFault } from '#protocol/faults/fault.ts';
 import type { StreamFacts } from '#protocol/subjects/frames.ts';
 import type { Call, Receiver } from '#host/bus/bus.ts';
 
-/** One a second while nobody holds the call: in that time a process that is stopped is found out, and its work given to another. */
 const ATTEMPTS_MAX = 6;
+/**
+ * While nobody holds the call. NATS asks the member of a queue that is nearest, over and over again: until it finds that one
+ * stopped, or cut off, which takes seconds, most attempts go the same way.
+ */
+const SILENT_ATTEMPTS_MAX = 9;
 const GIVE_UP_MS = 3_000;
-/** Before the third attempt, and twice as long before each that follows: processes may be on their way to another NATS server. */
+/** Before the third attempt, and twice as long before each that follows, to a limit: processes may be on their way to another NATS server. */
 const PAUSE_MS = 50;
+const PAUSE_MS_MAX = 400;
 const AT_ONCE = 2;
 
 /** silent: nobody says that they hold the call (bus.ts B7). */
@@ -123,14 +128,14 @@ class RetriedCall<P> implements Call {
   }
 
   #remedy(trouble: Trouble, plan: P): P | Promise<P> | undefined {
-    return this.#asked < ATTEMPTS_MAX ? this.planner.remedy(trouble, plan) : undefined;
+    return this.#asked < (trouble === 'silent' ? SILENT_ATTEMPTS_MAX : ATTEMPTS_MAX) ? this.planner.remedy(trouble, plan) : undefined;
   }
 
   #proceed(remedy: P | Promise<P>): void {
     const pauses = this.#asked - AT_ONCE;
     if (!(remedy instanceof Promise) && pauses < 0) return this.ask(remedy);
     this.#looking = true;
-    const ready = pauses < 0 ? undefined : new Promise((resolve) => setTimeout(resolve, PAUSE_MS * 2 ** pauses));
+    const ready = pauses < 0 ? undefined : new Promise((resolve) => setTimeout(resolve, Math.min(PAUSE_MS_MAX, PAUSE_MS * 2 ** pauses)));
     Promise.all([remedy, ready]).then(
       ([plan]) => {
         this.#looking = false;

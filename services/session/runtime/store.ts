@@ -2,8 +2,9 @@
  * Session records in JetStream KV.
  *
  * R1 Every write names the revision it replaces. A refused write is looked at again: with the record still at our epoch it
- *    was spurious (a clustered server may refuse a correct revision), or an earlier try whose acknowledgement was lost, and
- *    is tried again; otherwise it is a fence. An epoch has one owner, so the epoch says it all.
+ *    was spurious (a clustered server may refuse a correct revision, and one that lost its leader for seconds), or an earlier
+ *    try whose acknowledgement was lost, and is tried again, for ELECTION_MS; otherwise it is a fence. An epoch has one
+ *    owner, so the epoch says it all.
  * R2 A closed session leaves a tombstone, so that its id cannot be opened or claimed again while it lasts.
  * R3 A stream that elects its leader refuses or is silent for seconds: reads and writes are tried again for ELECTION_MS.
  * R4 A record that cannot be read is put aside as it is, and a tombstone takes its place: one session is lost, and the
@@ -32,10 +33,13 @@ import { recordText } from './record-text.ts';
 
 const WHERE = `the bucket ${SESSIONS_BUCKET}`;
 const NEWEST: OpenRecord['v'] = 2;
-const TRIES_MAX = 5;
 /** An election takes 4 to 9 s. */
 const ELECTION_MS = 10_000;
 const AGAIN_MS = 200;
+/** A leader that took over may refuse every write to a key that the one before left half done, for seconds. */
+const REFUSED_AGAIN_MS = 50;
+/** Of a write that waits for no election. */
+const IMPATIENT_MS = 1_000;
 const WRONG_LAST_SEQUENCE: ReadonlySet<number> = new Set([10071, 10164]);
 
 export interface SessionAddress {
@@ -118,19 +122,21 @@ export class KvSessionStore implements SessionStore {
 
   async save(session: string, record: OpenRecord, revision: number, impatient = false): Promise<number> {
     const key = keyOf(session, record);
-    return this.#fenced({ session, record, revision }, (expected) => this.#write(() => this.#kv.update(key, recordText(record, expected), expected), impatient));
+    const patienceMs = impatient ? IMPATIENT_MS : ELECTION_MS;
+    return this.#fenced({ session, record, revision, patienceMs }, (expected) => this.#write(() => this.#kv.update(key, recordText(record, expected), expected), impatient));
   }
 
   async claim(session: string, read: Held, owner: string): Promise<Held | undefined> {
     const record = { ...read.record, owner, epoch: read.record.epoch + 1 };
-    for (let tries = 1; tries <= TRIES_MAX; tries += 1) {
+    const giveUpAt = clock() + ELECTION_MS;
+    for (;;) {
       const revision = await this.#write(() => this.#kv.update(keyOf(session, record), recordText(record, read.revision), read.revision));
       if (revision !== 'refused') return { record, revision };
       const now = await this.read({ session, principal: record.principal });
       if (now?.record.state === 'open' && now.record.owner === owner && now.record.epoch === record.epoch) return { record, revision: now.revision };
       if (now?.revision !== read.revision) return undefined;
+      await refusedAgain(giveUpAt);
     }
-    return undefined;
   }
 
   async verify(session: string, record: OpenRecord): Promise<'ours' | 'moved' | 'unknown'> {
@@ -153,7 +159,7 @@ export class KvSessionStore implements SessionStore {
 
   async bury(session: string, record: OpenRecord, reason: CloseReason, revision: number): Promise<void> {
     const key = keyOf(session, record);
-    await this.#fenced({ session, record, revision }, (expected) => this.#write(() => this.#putTombstone(key, reason, expected))).catch(async (fault: unknown) => {
+    await this.#fenced({ session, record, revision, patienceMs: ELECTION_MS }, (expected) => this.#write(() => this.#putTombstone(key, reason, expected))).catch(async (fault: unknown) => {
       // It is closed already: by an earlier try whose acknowledgement was lost, or by somebody else.
       const conflict = fault instanceof Fault && fault.code === 'conflict';
       if (!conflict || (await this.read({ session, principal: record.principal }))?.record.state !== 'closed') throw fault;
@@ -187,16 +193,16 @@ export class KvSessionStore implements SessionStore {
   }
 
   /** R1. */
-  async #fenced<T>({ session, record, revision }: Held & { readonly session: string }, write: (expected: number) => Promise<T | 'refused'>): Promise<T> {
-    let expected = revision;
-    for (let tries = 1; tries <= TRIES_MAX; tries += 1) {
+  async #fenced<T>({ session, record, revision, patienceMs }: Fenced, write: (expected: number) => Promise<T | 'refused'>): Promise<T> {
+    const giveUpAt = clock() + patienceMs;
+    for (let expected = revision; ; ) {
       const written = await write(expected);
       if (written !== 'refused') return written;
       const stored = await this.read({ session, principal: record.principal });
-      if (stored?.record.state !== 'open' || stored.record.epoch !== record.epoch) break;
+      if (stored?.record.state !== 'open' || stored.record.epoch !== record.epoch) throw new Fault('conflict', 'the session has another owner', { reason: 'moved' });
+      if (stored.revision === expected) await refusedAgain(giveUpAt);
       expected = stored.revision;
     }
-    throw new Fault('conflict', 'the session has another owner', { reason: 'moved' });
   }
 
   async #get(key: string): Promise<KvEntry | undefined> {
@@ -255,6 +261,17 @@ export class KvSessionStore implements SessionStore {
       }
     }
   }
+}
+
+interface Fenced extends Held {
+  readonly session: string;
+  readonly patienceMs: number;
+}
+
+/** Nobody else wrote, and the write was refused all the same: some time later it is not. @throws Fault overloaded */
+async function refusedAgain(giveUpAt: number): Promise<void> {
+  if (clock() + REFUSED_AGAIN_MS >= giveUpAt) throw new Fault('overloaded', `${WHERE} takes no writes now; try again shortly`, { reason: 'store-unavailable' });
+  await delay(REFUSED_AGAIN_MS);
 }
 
 const keyOf = (session: string, { principal }: OpenRecord): string => sessionKey(principal, session);

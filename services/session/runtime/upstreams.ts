@@ -8,8 +8,8 @@ import { clock } from '#host/clock.ts';
 
 /** One that reached a connector which is stopped is tried again, as often as it may be asked in its turn before that is noticed. */
 const TRIES_MAX = 10;
-/** An answer that needs nothing but a process which runs and is reached. */
-const HOLDS_MS = 500;
+/** A connector whose NATS server was stopped has another by then (host/nats/connect.ts). */
+const HOLDS_MS = 2_000;
 /** For adopting what is only to be closed. */
 const CLOSE_MS = 15_000;
 
@@ -69,12 +69,16 @@ export function reopening(session: string, record: OpenRecord, deadline: number)
 
 /** Whether a connector says that it holds them. Never throws: one that does not answer does not hold them for anybody. */
 export async function areHeld(bus: Bus, session: string, connector: string): Promise<boolean> {
-  try {
-    await bus.request(connectorRelay.to({ instance: connector }), { payload: NOTHING, meta: { verb: 'holds', session }, deadline: clock() + HOLDS_MS });
-    return true;
-  } catch {
-    return false;
+  const deadline = clock() + HOLDS_MS;
+  while (clock() < deadline) {
+    try {
+      await bus.request(connectorRelay.to({ instance: connector }), { payload: NOTHING, meta: { verb: 'holds', session }, deadline });
+      return true;
+    } catch (error) {
+      if (asFault(error).facts['reason'] !== 'lost') return false;
+    }
   }
+  return false;
 }
 
 /** They can be gone on with from what the record says: no child process dies with them, and nobody hears what they say meanwhile. */
