@@ -7,6 +7,7 @@ export const AUDIT_KINDS = [
   'session_refused',
   'session_quarantined',
   'stream_refused',
+  'handle_refused',
   'call_allowed',
   'call_denied',
   'call_completed',

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { expandVariables } from './expand.ts';
+import { expandVariables, variableNames } from './expand.ts';
 
 const env = { HOST: 'h.test', EMPTY: '', A_1: 'one' };
 const expand = (text: string) => expandVariables({ k: [text] }, env);
@@ -58,4 +58,10 @@ describe('variables', () => {
     expect(after).toEqual({ a: 'h.test', b: 1, c: null, d: [true, { e: 'one' }] });
     expect([...expanded]).toEqual(['a', 'd[1].e']);
   });
+});
+
+test('the variables a document names are known, wherever they stand', () => {
+  expect(variableNames({ a: ['$ONE', { b: 'x ${TWO} "${THREE:-3}" $$NOT ^$' }], $KEY_IS_NOT: 1 })).toEqual(new Set(['ONE', 'TWO', 'THREE', 'KEY_IS_NOT']));
+  expect(variableNames({ a: '$ONE', stdio: { env: { B: '$TWO' } } }, 'stdio')).toEqual(new Set(['ONE']));
+  expect(variableNames(undefined)).toEqual(new Set());
 });

@@ -50,6 +50,13 @@ export function expandVariables(document: unknown, env: Environment): Expansion 
   return { document: walk(document, []), problems, expanded };
 }
 
+/** All that a document names, wherever it stands. @param except not what stands under this key. */
+export function variableNames(document: unknown, except?: string): ReadonlySet<string> {
+  const text = JSON.stringify(document ?? null, (key, value: unknown) => (key !== '' && key === except ? undefined : value));
+  const names = [...text.matchAll(VARIABLE)].map(([, bare, braced]) => bare ?? braced);
+  return new Set(names.filter((name) => name !== undefined));
+}
+
 function mapObject(object: object, map: (value: unknown, key: string) => unknown): Record<string, unknown> {
   return Object.fromEntries(Object.entries(object).map(([key, value]) => [key, map(value, key)]));
 }

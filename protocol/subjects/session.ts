@@ -87,8 +87,11 @@ export const sessionStream = defineSubject({
   pattern: 'parley.session.stream.{principal}.{session}',
   owner: 'ingress',
   mode: 'call',
-  meta: z.object({ id: z.string().optional().describe('of this message: offered again, it has the same, and is kept once in the log of one stream') }),
-  payload: 'a JSON-RPC message for the client',
+  meta: z.object({
+    id: z.string().optional().describe('of this message: offered again, it has the same, and is kept once in the log of one stream'),
+    probe: z.literal('1').optional().describe('no message: only whether a stream is open'),
+  }),
+  payload: 'a JSON-RPC message for the client; of a probe, empty',
   reply: 'end: empty, once the message is kept for the client',
 });
 

@@ -5,6 +5,7 @@ import type { Response } from '#protocol/mcp/message.ts';
 import type { Host } from '#host/host.ts';
 import { SECONDS_BUCKETS } from '#host/telemetry/metrics.ts';
 import type { SpanHandle } from '#host/telemetry/spans.ts';
+import type { HandleRefused } from './runtime/handles.ts';
 import type { StdioEvents } from './runtime/legacy-stdio.ts';
 
 /** The methods that run something on behalf of a caller: these are calls to the audit stream; the rest is housekeeping. */
@@ -27,6 +28,8 @@ export interface CallFacts extends CallerFacts {
 
 export interface ConnectorEvents extends StdioEvents {
   callEnded(facts: CallFacts, outcome: Response | Fault): void;
+  /** A cursor, or the state of a request, that this caller was not given. */
+  readonly handleRefused: HandleRefused;
   /** A second attempt was run. */
   callRetried(facts: CallerFacts): void;
   /** By the rules of its backend; the target has not heard of it. */
@@ -41,7 +44,8 @@ export interface ConnectorEvents extends StdioEvents {
   unsolicitedDropped(): void;
 }
 
-export function connectorEvents({ telemetry, audit, log }: Host): ConnectorEvents {
+export function connectorEvents(host: Host): ConnectorEvents {
+  const { telemetry, audit, log } = host;
   const calls = telemetry.counter('parley_upstream_calls', 'requests sent to upstreams, by target, method and outcome');
   const seconds = telemetry.histogram('parley_upstream_call_seconds', 'time an upstream took to answer, in seconds', SECONDS_BUCKETS);
   const garbage = telemetry.counter('parley_upstream_garbage', 'messages of upstreams that were no JSON-RPC');
@@ -52,6 +56,7 @@ export function connectorEvents({ telemetry, audit, log }: Host): ConnectorEvent
   const loops = telemetry.counter('parley_upstream_crash_loops', 'times a child process exited so often that it was left alone for a while, by target');
   const exits = telemetry.counter('parley_upstream_exits', 'child processes that exited by themselves, by target');
   return {
+    handleRefused: handleRefusals(host),
     callEnded(facts, outcome) {
       const { target, method = 'unknown', startedAt } = facts;
       const ms = performance.now() - startedAt;
@@ -76,7 +81,7 @@ export function connectorEvents({ telemetry, audit, log }: Host): ConnectorEvent
       retries.add(1, { target });
       audit.record({ kind: 'call_retried', route, principal, session, target, method, tool, traceparent });
     },
-    ...ruleEvents({ telemetry, audit }),
+    ...ruleEvents(host),
     logNotBegun(error) {
       logs.add(1, { what: 'begin' });
       log.debug({ err: error }, 'the log of a response stream could not be begun');
@@ -99,8 +104,16 @@ export function connectorEvents({ telemetry, audit, log }: Host): ConnectorEvent
   };
 }
 
+function handleRefusals({ telemetry, audit }: Host): HandleRefused {
+  const handles = telemetry.counter('parley_handle_refusals', 'cursors, request states and answers to questions that were not their caller’s, by what they were');
+  return ({ route, principal, session, method, handle }) => {
+    handles.add(1, { handle });
+    audit.record({ kind: 'handle_refused', route, principal, session, method, reason: handle });
+  };
+}
+
 /** What rules did. */
-function ruleEvents({ telemetry, audit }: Pick<Host, 'telemetry' | 'audit'>): Pick<ConnectorEvents, 'callDenied' | 'itemsHidden'> {
+function ruleEvents({ telemetry, audit }: Host): Pick<ConnectorEvents, 'callDenied' | 'itemsHidden'> {
   const denials = telemetry.counter('parley_calls_denied', 'calls that rules denied, by method and reason');
   const hidden = telemetry.counter('parley_list_items_hidden', 'items that rules left out of lists, by method');
   return {

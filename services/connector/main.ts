@@ -5,14 +5,17 @@ import type { Service } from '#host/host.ts';
 import { Connector } from './runtime/connector.ts';
 import { readConnectorSettings } from './settings.ts';
 
-/** `env` is also what stdio servers inherit beside their own, but for how we reach NATS: that is not for them to know. */
+/** `env` is also what stdio servers inherit beside their own, but for what is ours alone. */
 export const connectorService = (env: Environment = {}): Service => ({
   name: 'connector',
   start: (host) =>
     Effect.acquireRelease(
-      Effect.sync(() => new Connector(host, withoutNats(env), readConnectorSettings(env))),
+      Effect.sync(() => new Connector(host, withoutOurs(env), readConnectorSettings(env))),
       (connector) => Effect.promise(() => connector.close()),
     ).pipe(Effect.asVoid),
 });
 
-const withoutNats = (env: Environment): Environment => Object.fromEntries(Object.entries(env).filter(([name]) => !name.startsWith('NATS_')));
+/** How we reach NATS, the key of handles, and what lets us in at the collector of traces. */
+const OURS = /^(NATS_|PARLEY_HANDLE_KEY$|OTEL_EXPORTER_OTLP_(\w+_)?HEADERS$)/;
+
+const withoutOurs = (env: Environment): Environment => Object.fromEntries(Object.entries(env).filter(([name]) => !OURS.test(name)));

@@ -15,12 +15,15 @@ export interface ConnectorSettings {
   readonly answerWaitMs: number;
   /** How long open calls may take to finish when the process is asked to stop. */
   readonly drainMs: number;
+  /** What handles of clients are sealed with, beside who they are: the same for all connectors. */
+  readonly handleKey: string | undefined;
 }
 
 const environment = z.object({
   PARLEY_DURABLE_AFTER: duration(60_000),
   PARLEY_ANSWER_WAIT: duration(DAY_MS),
   PARLEY_DRAIN: duration(DAY_MS),
+  PARLEY_HANDLE_KEY: z.string().regex(/^[0-9a-f]{64}$/i, 'must be 64 hex digits, as `openssl rand -hex 32` makes them').optional(),
 });
 
 /** @throws Fault invalid, one line for each variable that is wrong. */
@@ -30,5 +33,6 @@ export function readConnectorSettings(env: Environment): ConnectorSettings {
     durableAfterMs: set.PARLEY_DURABLE_AFTER ?? DURABLE_AFTER_MS,
     answerWaitMs: set.PARLEY_ANSWER_WAIT ?? ANSWER_WAIT_MS,
     drainMs: set.PARLEY_DRAIN ?? DRAIN_MS_DEFAULT,
+    handleKey: set.PARLEY_HANDLE_KEY?.toLowerCase(),
   };
 }

@@ -24,6 +24,10 @@ export function duration(maxMs: number): z.ZodType<number | undefined> {
 export const bytes = (max: number): z.ZodType<number | undefined> =>
   z.coerce.number('must be a number of bytes').int('must be a whole number of bytes').min(1, 'must be at least 1').max(max, `must be at most ${max}`).optional();
 
+/** A whole number of things. */
+export const count = (max: number): z.ZodType<number | undefined> =>
+  z.coerce.number('must be a number').int('must be a whole number').min(1, 'must be at least 1').max(max, `must be at most ${max}`).optional();
+
 /**
  * An empty variable counts as unset.
  * @throws Fault invalid, one line for each variable that is wrong; values are not repeated, they may be secrets.

@@ -36,6 +36,10 @@ export interface Host {
   readonly audit: Audit;
   readonly telemetry: Telemetry;
   readonly log: Logger;
+  /** Takes the secrets this process knows out of a text that others will see. */
+  readonly mask: (text: string) => string;
+  /** Variables that hold secrets of the gateway itself, such as the keys of callers: for no child process. */
+  readonly ownVariables: ReadonlySet<string>;
   /** Address listeners bind when the configuration names only a port. */
   readonly bindAddresses: readonly string[];
   readonly now: () => number;

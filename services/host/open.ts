@@ -12,7 +12,8 @@ import type { NatsConnection } from '@nats-io/nats-core';
 import { Effect, Schedule, type Scope } from 'effect';
 import { ensureLayout, type Applied } from '#deploy/nats/apply.ts';
 import { inboxPrefixOf } from '#deploy/nats/permissions.ts';
-import { compileDocument, type PolicySchemas } from '#protocol/config/compile.ts';
+import { compileDocument, type Compilation, type PolicySchemas } from '#protocol/config/compile.ts';
+import { variableNames } from '#protocol/config/expand.ts';
 import { Fault } from '#protocol/faults/fault.ts';
 import { openAudit } from './audit/audit.ts';
 import { clock } from './clock.ts';
@@ -25,6 +26,7 @@ import { natsHandle } from './nats/handle.ts';
 import { parseAddress, STATS_ADDR_DEFAULT, type Address, type HostSettings } from './settings.ts';
 import { startAdmin } from './telemetry/admin.ts';
 import { createLog, LOG_LEVELS, type Logger, type LogLevel } from './telemetry/log.ts';
+import { Secrets, secretVariables } from './telemetry/secrets.ts';
 import { openTelemetry, type OpenTelemetry } from './telemetry/telemetry.ts';
 
 const CLOSE_MS = 2_000;
@@ -58,7 +60,8 @@ export interface OpenedHost extends Host {
 export const openHost = Effect.fnUntraced(function* (options: OpenHostOptions): Effect.fn.Return<OpenedHost, Fault, Scope.Scope> {
   const { role, settings, natsUrl } = options;
   const instance = `${role}-${randomBytes(6).toString('hex')}`;
-  const log = createLog({ ...settings.log, base: { service: role, instance } });
+  const secrets = Secrets.of(options.env);
+  const log = createLog({ ...settings.log, base: { service: role, instance }, secrets });
   const telemetry = yield* acquire(
     'telemetry',
     () => openTelemetry({ service: `parley-${role}`, instance, traces: settings.traces, log }),
@@ -75,14 +78,15 @@ export const openHost = Effect.fnUntraced(function* (options: OpenHostOptions): 
   tellLayout(applied, log);
 
   const bus = openBus(connection, instance, log, telemetry);
-  const compileOptions = { env: options.env, ...(options.policies === undefined ? {} : { policies: options.policies }) };
+  const ownVariables = new Set<string>();
+  const compile = compiler(options, secrets, ownVariables);
   const generations = yield* acquire(
     'the configuration bucket',
-    () => openGenerations({ nats, log, compile: (document) => compileDocument(document, compileOptions) }),
+    () => openGenerations({ nats, log, compile }),
     async (open) => open.stop(),
   );
   followDocument(generations, settings, log);
-  const audit = openAudit({ connection, connected: () => bus.connected, instance, log, metrics: telemetry });
+  const audit = openAudit({ connection, connected: () => bus.connected, instance, log, metrics: telemetry, mask: secrets.mask });
   telemetry.gauge('parley_nats_connected', '1 while the connection to NATS stands', () => (bus.connected ? 1 : 0));
 
   let draining = false;
@@ -111,8 +115,17 @@ export const openHost = Effect.fnUntraced(function* (options: OpenHostOptions): 
       audit.flush();
     });
   });
-  return { bus, nats, generations, audit, telemetry, log, bindAddresses: settings.bindAddresses, now: Date.now, applied, beginDrain, statsUrl: admin?.url };
+  return { bus, nats, generations, audit, telemetry, log, mask: secrets.mask, ownVariables, bindAddresses: settings.bindAddresses, now: Date.now, applied, beginDrain, statsUrl: admin?.url };
 });
+
+/** What its variables stand for is secret before anything is said of a document. */
+const compiler =
+  ({ env, policies = {} }: OpenHostOptions, secrets: Secrets, ownVariables: Set<string>) =>
+  (document: unknown): Compilation => {
+    secrets.addVariables(variableNames(document), env);
+    for (const name of secretVariables(variableNames(document, 'stdio'), env)) ownVariables.add(name);
+    return compileDocument(document, { env, policies });
+  };
 
 /** What is not a Fault here came from NATS or the operating system, and at a start it may go away by trying again. */
 const attempt = <A>(what: string, work: (signal: AbortSignal) => A | Promise<A>): Effect.Effect<A, Fault> =>

@@ -6,6 +6,8 @@ export interface SessionEvents {
   opened(session: string, record: OpenRecord, latencyMs: number): void;
   claimed(session: string, record: OpenRecord): void;
   closed(session: string, record: OpenRecord, reason: CloseReason): void;
+  /** Its principal has as many as it may have. */
+  refused(route: string, principal: string): void;
   passivated(): void;
   /** Another worker turned out to own it. */
   moved(session: string, record: OpenRecord): void;
@@ -18,6 +20,7 @@ export function sessionEvents({ telemetry, audit, log }: Host): SessionEvents {
   const opened = telemetry.counter('parley_sessions_opened', 'sessions opened');
   const claimed = telemetry.counter('parley_sessions_claimed', 'sessions taken over from another worker or from rest');
   const closed = telemetry.counter('parley_sessions_closed', 'sessions closed, by reason');
+  const refused = telemetry.counter('parley_sessions_refused', 'sessions that were not opened because their principal has too many, by route');
   const passivated = telemetry.counter('parley_sessions_passivated', 'sessions put to rest');
   const moved = telemetry.counter('parley_sessions_moved', 'sessions another worker turned out to own');
   const quarantined = telemetry.counter('parley_sessions_quarantined', 'session records that could not be read');
@@ -33,6 +36,10 @@ export function sessionEvents({ telemetry, audit, log }: Host): SessionEvents {
     closed(session, { route, principal }, reason) {
       closed.add(1, { reason });
       audit.record({ kind: 'session_closed', session, route, principal, reason });
+    },
+    refused(route, principal) {
+      refused.add(1, { route });
+      audit.record({ kind: 'session_refused', route, principal, reason: 'limit' });
     },
     passivated: () => passivated.add(1),
     moved(session, { route, principal, epoch }) {

@@ -7,6 +7,7 @@ import { Effect } from 'effect';
 import type { Service } from '#host/host.ts';
 import { KvSessionStore } from '../../services/session/runtime/store.ts';
 import { SessionWorker } from '../../services/session/runtime/worker.ts';
+import { readSessionSettings } from '../../services/session/settings.ts';
 import { startParley } from '../world/parley.ts';
 
 /** rest: every session goes to rest now. */
@@ -39,7 +40,7 @@ async function main(natsUrl: string, upstreamUrl: string | undefined): Promise<v
     name: 'session',
     start: (host) =>
       Effect.acquireRelease(
-        Effect.promise(async () => (worker = new SessionWorker(host, await KvSessionStore.open(host.nats, host.now), { passivateMs: NEVER_MS, tickMs: NEVER_MS / 24, sweepMs: NEVER_MS / 24 }))),
+        Effect.promise(async () => (worker = new SessionWorker(host, await KvSessionStore.open(host.nats, host.now), { ...readSessionSettings({}), passivateMs: NEVER_MS, tickMs: NEVER_MS / 24, sweepMs: NEVER_MS / 24 }))),
         (one) => Effect.promise(() => one.close()),
       ).pipe(Effect.asVoid),
   };

@@ -10,6 +10,7 @@ import type { Fault } from '#protocol/faults/fault.ts';
 import { connectorRelay } from '#protocol/subjects/connector.ts';
 import { KvSessionStore, type SessionAddress } from '../../services/session/runtime/store.ts';
 import { SessionWorker } from '../../services/session/runtime/worker.ts';
+import { readSessionSettings } from '../../services/session/settings.ts';
 import { startMisbehaving, type MisbehavingHttp } from '../fixtures/misbehaving/http.ts';
 import { startNats, type NatsWorld } from '../world/nats.ts';
 import { eventually, startParley, type ParleyWorld } from '../world/parley.ts';
@@ -45,7 +46,7 @@ async function startWorld(settings: Partial<Settings> = {}, sessionTtl = '1h', s
     name: 'session',
     start: (host) =>
       Effect.acquireRelease(
-        Effect.promise(async () => (worker = new SessionWorker(host, await KvSessionStore.open(host.nats, host.now), { passivateMs: NEVER_MS, tickMs: NEVER_MS, sweepMs: NEVER_MS, ...settings }))),
+        Effect.promise(async () => (worker = new SessionWorker(host, await KvSessionStore.open(host.nats, host.now), { ...readSessionSettings({}), passivateMs: NEVER_MS, tickMs: NEVER_MS, sweepMs: NEVER_MS, ...settings }))),
         (one) => Effect.promise(() => one.close()),
       ).pipe(Effect.asVoid),
   };

@@ -165,7 +165,7 @@ describe('parley sessions kill', () => {
     void stream.ended.then(() => (endedAt = performance.now()));
     const killed = sessions('kill', shown(session.id));
     const buried = await eventually('the audit event', () => (audit.some(({ kind, reason, session: id }) => kind === 'session_closed' && reason === 'killed' && id === shown(session.id)) ? performance.now() : undefined));
-    expect(await killed).toMatchObject({ code: EXIT.ok, stdout: `killed ${shown(session.id)}\n`, stderr: '' });
+    expect(await killed).toMatchObject({ code: EXIT.ok, stdout: `killed ${shown(session.id)}\n`, stderr: '1 session killed\n' });
     await stream.ended;
     expect(endedAt - buried).toBeLessThan(KILLED_WITHIN_MS);
     await server.saw(({ http, session: id }) => http === 'DELETE' && id === upstream);
@@ -177,8 +177,8 @@ describe('parley sessions kill', () => {
     const [rested, orphan] = [newSession(), newSession()];
     await store.create(rested, recordOf({ principal: 'dave', owner: null }));
     await store.create(orphan, recordOf({ principal: 'dave', owner: 'session-gone' }));
-    const { code, stdout } = await sessions('kill', '--principal', 'dave');
-    expect(code).toBe(EXIT.ok);
+    const { code, stdout, stderr } = await sessions('kill', '--principal', 'dave');
+    expect({ code, stderr }).toEqual({ code: EXIT.ok, stderr: '2 sessions killed\n' });
     expect(new Set(stdout.trimEnd().split('\n'))).toEqual(new Set([rested, orphan].map((id) => `killed ${shown(id)}`)));
     for (const session of [rested, orphan]) expect((await store.read({ session, principal: 'dave' }))?.record).toMatchObject({ reason: 'killed' });
     expect(await sessions('kill', '--principal', 'dave')).toMatchObject({ code: EXIT.ok, stdout: '', stderr: 'no session to kill\n' });
@@ -193,6 +193,17 @@ describe('parley sessions kill', () => {
     expect(stderr).toContain('no session begins with nosuchid');
     expect(stderr).toContain(`session ${shown(closed)} is closed already`);
     expect(stderr).toContain('2 of 3 were not killed');
+  });
+
+  test('tells a script what became of each', async () => {
+    const known = newSession();
+    await store.create(known, recordOf({ principal: 'frank', owner: null }));
+    const { code, stdout } = await sessions('kill', '--json', shown(known), 'nosuchid');
+    expect(code).toBe(EXIT.failed);
+    expect(stdout.trimEnd().split('\n').map((line) => JSON.parse(line) as unknown)).toEqual([
+      { id: shown(known), principal: 'frank', killed: true },
+      { id: 'nosuchid', killed: false, reason: 'no session begins with nosuchid' },
+    ]);
   });
 
   test('ends all of them when that is certain', async () => {

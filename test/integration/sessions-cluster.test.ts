@@ -5,6 +5,7 @@ import type { Service } from '#host/host.ts';
 import { SESSIONS_BUCKET } from '#protocol/records/session.ts';
 import { KvSessionStore } from '../../services/session/runtime/store.ts';
 import { SessionWorker } from '../../services/session/runtime/worker.ts';
+import { readSessionSettings } from '../../services/session/settings.ts';
 import { startMisbehaving, type MisbehavingHttp } from '../fixtures/misbehaving/http.ts';
 import { startCluster, type ClusterWorld } from '../world/cluster.ts';
 import { startParley, type ParleyWorld } from '../world/parley.ts';
@@ -28,7 +29,7 @@ beforeAll(async () => {
     name: 'session',
     start: (host) =>
       Effect.acquireRelease(
-        Effect.promise(async () => (worker = new SessionWorker(host, await KvSessionStore.open(host.nats, host.now), { passivateMs: NEVER_MS, tickMs: NEVER_MS, sweepMs: NEVER_MS }))),
+        Effect.promise(async () => (worker = new SessionWorker(host, await KvSessionStore.open(host.nats, host.now), { ...readSessionSettings({}), passivateMs: NEVER_MS, tickMs: NEVER_MS, sweepMs: NEVER_MS }))),
         (one) => Effect.promise(() => one.close()),
       ).pipe(Effect.asVoid),
   };

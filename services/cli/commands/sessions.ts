@@ -25,6 +25,7 @@ interface KillOptions {
   readonly principal?: string;
   readonly all?: true;
   readonly yes?: true;
+  readonly json?: true;
   readonly data?: string;
 }
 
@@ -73,18 +74,22 @@ const showCommand = (): Command =>
 const killCommand = (): Command =>
   withData(new Command('kill'))
     .summary('end sessions')
-    .description('Has sessions closed, as if their clients had: upstreams are told, open streams end, the next message is answered with 404.')
+    .description(
+      'Has sessions closed, as if their clients had: upstreams are told, open streams and calls end, the next message is answered with\n' +
+        '404, at every ingress, within a second.',
+    )
     .argument('[ids...]', 'the beginnings of their ids')
     .option('--principal <principal>', 'those of this principal')
     .option('--all', 'all of them')
     .option('--yes', 'yes, all of them')
-    .addHelpText('after', '\nExample:\n  $ parley sessions kill Vq3xZk0B')
-    .action(async (ids: readonly string[], { principal, all, yes, data }: KillOptions) => {
+    .option('--json', 'print one JSON object per session')
+    .addHelpText('after', '\nExamples:\n  $ parley sessions kill Vq3xZk0B\n  $ parley sessions kill --principal key:2bb80d537b1da3e3')
+    .action(async (ids: readonly string[], { principal, all, yes, json, data }: KillOptions) => {
       if (Number(ids.length > 0) + Number(principal !== undefined) + Number(all === true) !== 1) throw usageError('name the sessions to kill: ids, or --principal, or --all');
       if (all && !yes) throw usageError('--all ends every session of every client: say --yes, too');
       for (const id of ids) if (id.length < PREFIX_CHARS_MIN) throw usageError(`${id} is too little of an id: ${PREFIX_CHARS_MIN} characters at least`);
       const { killSessions } = await import('../runtime/sessions.ts');
-      await killSessions({ ids, principal, dataDir: data });
+      await killSessions({ ids, principal, json: json === true, dataDir: data });
     });
 
 function limit(text: string): number {

@@ -4,6 +4,7 @@ import type { Scope } from 'effect';
 import { startNatsChild } from '#host/nats/child.ts';
 import { resolveNatsServer } from '#host/nats/resolve.ts';
 import type { HostSettings } from '#host/settings.ts';
+import { Secrets } from '#host/telemetry/secrets.ts';
 import { createLog } from '#host/telemetry/log.ts';
 import { asFault } from '#protocol/faults/fault.ts';
 import type { Fault } from '#protocol/faults/fault.ts';
@@ -26,7 +27,7 @@ export const findNats = Effect.fnUntraced(function* (settings: HostSettings, env
         startNatsChild({
           bin: server.path,
           dataDir: settings.dataDir,
-          log: createLog({ ...settings.log, base: { service: 'nats' } }),
+          log: createLog({ ...settings.log, base: { service: 'nats' }, secrets: Secrets.of(env) }),
           syncInterval: settings.nats.syncInterval,
         }),
       catch: asFault,

@@ -3,6 +3,7 @@ import { resolve } from 'node:path';
 import { inboxPrefixOf, type User } from '#deploy/nats/permissions.ts';
 import type { Logger } from '#host/telemetry/log.ts';
 import { createLog, maskUrls } from '#host/telemetry/log.ts';
+import { Secrets } from '#host/telemetry/secrets.ts';
 import type { NatsHandle } from '#host/host.ts';
 import { connectNats } from '#host/nats/connect.ts';
 import { runningServerUrl } from '#host/nats/data-dir.ts';
@@ -32,7 +33,7 @@ export interface NatsSession {
 
 export async function withNats<T>(options: NatsOptions, work: (session: NatsSession) => Promise<T>): Promise<T> {
   const settings = readSettings(process.env);
-  const log = createLog({ level: settings.log.level, format: settings.log.format });
+  const log = createLog({ level: settings.log.level, format: settings.log.format, secrets: Secrets.of(process.env) });
   const url = settings.nats.url ?? (await embeddedUrl(settings, options));
   const connection = await connectNats({
     url,

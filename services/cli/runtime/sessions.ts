@@ -100,6 +100,7 @@ export interface KillQuestion extends Place {
   readonly ids: readonly string[];
   /** Undefined, with no ids = everybody's. */
   readonly principal: string | undefined;
+  readonly json: boolean;
 }
 
 export const killSessions = (question: KillQuestion): Promise<void> =>
@@ -110,29 +111,37 @@ export const killSessions = (question: KillQuestion): Promise<void> =>
     await eachAtOnce(targets, KILLING_MAX, async ({ session, record }) => {
       try {
         await kill(bus, session, record.principal);
-        print(`killed ${shown(session)}`);
+        print(question.json ? JSON.stringify({ id: shown(session), principal: record.principal, killed: true }) : `killed ${shown(session)}`);
         killed += 1;
       } catch (error) {
-        problems.push(`session ${shown(session)} was not killed: ${whyNot(asFault(error))}`);
+        problems.push({ id: shown(session), why: `session ${shown(session)} was not killed: ${whyNot(asFault(error))}` });
       }
     });
     await bus.drain(clock());
-    for (const problem of problems) say(problem);
+    for (const { id, why } of problems) {
+      if (question.json) print(JSON.stringify({ id, killed: false, reason: why }));
+      else say(why);
+    }
     if (problems.length > 0) throw new CommandError(`${problems.length} of ${problems.length + killed} were not killed`);
-    if (killed === 0) say('no session to kill');
+    say(killed === 0 ? 'no session to kill' : `${killed} ${killed === 1 ? 'session' : 'sessions'} killed`);
   });
 
-async function named(nats: NatsHandle, { ids, principal }: KillQuestion): Promise<{ readonly targets: OpenListed[]; readonly problems: string[] }> {
+interface NotKilled {
+  readonly id: string;
+  readonly why: string;
+}
+
+async function named(nats: NatsHandle, { ids, principal }: KillQuestion): Promise<{ readonly targets: OpenListed[]; readonly problems: NotKilled[] }> {
   const targets = new Map<string, OpenListed>();
-  const problems: string[] = [];
+  const problems: NotKilled[] = [];
   if (ids.length === 0) for await (const listed of eachOnce(nats, { principal })) if (isOpen(listed)) targets.set(listed.session, listed);
   for (const [prefix, found] of ids.length === 0 ? [] : await find(nats, ids)) {
     try {
       const listed = one(prefix, found);
       if (isOpen(listed)) targets.set(listed.session, listed);
-      else problems.push(`session ${shown(prefix)} is ${listed.record === undefined ? 'unreadable' : 'closed already'}`);
+      else problems.push({ id: shown(prefix), why: `session ${shown(prefix)} is ${listed.record === undefined ? 'unreadable' : 'closed already'}` });
     } catch (error) {
-      problems.push((error as CommandError).message);
+      problems.push({ id: shown(prefix), why: (error as CommandError).message });
     }
   }
   return { targets: [...targets.values()], problems };

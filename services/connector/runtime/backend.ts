@@ -1,26 +1,39 @@
 /** One MCP backend of the generation in force, with its targets. A backend that left the configuration lives on until its last session and its last call are gone. */
 import type { McpBackend } from '#protocol/config/generation.ts';
-import type { CallJudge, CallRules } from './call-rules.ts';
+import type { CallRules } from './call-rules.ts';
+import { type HandleFacts, Handles } from './handles.ts';
 import { ModernBackend, type ModernEvents } from './modern-backend.ts';
+import type { Judging } from './session-rules.ts';
 import type { SessionUpstreams } from './session-upstreams.ts';
 import { type StdioSurroundings, Target } from './target.ts';
 import type { SessionUpstream, UpstreamCall } from './upstream.ts';
+
+export interface BackendOptions {
+  readonly config: McpBackend;
+  readonly stdio: StdioSurroundings;
+  readonly events: ModernEvents;
+  readonly rules: CallRules;
+  /** What handles of clients are sealed with, beside who they are. */
+  readonly clusterKey: string | undefined;
+}
 
 export class Backend {
   readonly config: McpBackend;
   readonly targets: ReadonlyMap<string, Target>;
   readonly modern: ModernBackend;
+  /** What a legacy client holds. */
+  readonly handles: (owner: HandleFacts) => Handles;
+  /** Who judges a call, by the rules in force. */
+  readonly judge: Judging;
   #users = 0;
   #retired = false;
 
-  /** Who judges a call, by the rules in force. */
-  readonly judge: (facts: string | undefined) => CallJudge | undefined;
-
-  constructor(config: McpBackend, stdio: StdioSurroundings, events: ModernEvents, rules: CallRules) {
+  constructor({ config, stdio, events, rules, clusterKey }: BackendOptions) {
     this.config = config;
     this.judge = (facts) => rules.judge(config.key, facts);
     this.targets = new Map(config.targets.map((target) => [target.name, new Target(config.key, target, stdio)]));
-    this.modern = new ModernBackend({ backend: config, targets: this.targets, events, judge: this.judge });
+    this.modern = new ModernBackend({ backend: config, targets: this.targets, events, judge: this.judge, clusterKey });
+    this.handles = (owner) => new Handles({ clusterKey, owner, refused: events.handleRefused });
   }
 
   /** How a session reaches one of the targets. */

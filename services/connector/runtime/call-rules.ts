@@ -13,10 +13,11 @@ import { type McpRule, type McpSubject, type Settled, judgeSubject } from '#poli
 import type { Denial } from '#policies/rules/rule-set.ts';
 import type { Generation } from '#protocol/config/generation.ts';
 import { Fault } from '#protocol/faults/fault.ts';
-import { CODE, type Response, encode } from '#protocol/mcp/message.ts';
+import { CODE, encode } from '#protocol/mcp/message.ts';
 import { readCallFacts } from '#protocol/subjects/call-facts.ts';
 import type { Item } from '../core/lists.ts';
 import { type Named, itemSubject, keyOfItems, pagesOf, subjectOf, withoutPages } from '../core/subjects-of.ts';
+import type { Cut } from './client-answer.ts';
 import type { Filter } from './listen.ts';
 import { type Visible, unknown } from './multiplexer.ts';
 import { UpstreamCall } from './upstream.ts';
@@ -106,7 +107,7 @@ export class CallJudge {
   }
 
   /** How the answer of one target to this method is to be cut; undefined when it is no list. */
-  cut(method: string, target: string, hidden: Hidden): ((response: Response) => Response) | undefined {
+  cut(method: string, target: string, hidden: Hidden): Cut | undefined {
     const key = keyOfItems(method);
     if (key === undefined) return undefined;
     const visible = this.lister(method, hidden);

@@ -84,7 +84,15 @@ export class Connector {
     this.#calls = new OpenCalls(settings.durableAfterMs);
     this.#logs = new StreamLogs({ nats, bus, gaveUp: this.#events.logGivenUp, notBegun: this.#events.logNotBegun });
     this.#sessions = new HeldSessions({ host, events: this.#events, requests: this.#requests });
-    this.#relay = new SessionRelay({ bus, sessions: this.#sessions, requests: this.#requests, calls: this.#calls, logs: this.#logs, traced: (asked) => this.#traced(asked) });
+    this.#relay = new SessionRelay({
+      bus,
+      sessions: this.#sessions,
+      requests: this.#requests,
+      calls: this.#calls,
+      logs: this.#logs,
+      traced: (asked) => this.#traced(asked),
+      refused: this.#events.handleRefused,
+    });
     this.#own = [
       bus.serve(connectorRelay.to({ instance: bus.instance }), (asked) => this.#relay.take(asked)),
       bus.listen(connectorClose.to({ instance: bus.instance }), ({ meta }) => this.#letGo(meta)),
@@ -149,7 +157,8 @@ export class Connector {
   }
 
   #serve(key: string, config: McpBackend): void {
-    const backend = new Backend(config, { env: this.#env, events: this.#events }, this.#events, this.#rules);
+    const stdio = { env: this.#inherited(), events: this.#events };
+    const backend = new Backend({ config, stdio, events: this.#events, rules: this.#rules, clusterKey: this.#settings.handleKey });
     const serving = [
       this.#take(connectorCall.to({ backend: key }), (asked) => {
         this.#count(backend, asked.answer);
@@ -168,6 +177,12 @@ export class Connector {
     for (const target of backend.targets.values()) void target.inspect();
   }
 
+  /** What stdio servers get of our environment: what the configuration names for itself is for them only where it says so. */
+  #inherited(): Environment {
+    const { ownVariables } = this.#host;
+    return Object.fromEntries(Object.entries(this.#env).filter(([name]) => !ownVariables.has(name)));
+  }
+
   /** Neither this process nor the backend closes before the answer does. */
   #count(backend: Backend, answer: Answer): void {
     this.#calls.count(answer);
@@ -184,7 +199,9 @@ export class Connector {
   #onceOptions(backend: Backend, { meta }: OnceAsked): OnceOptions {
     const { instance } = this.#host.bus;
     const outlet = outletOf(this.#events, meta, () => undefined);
-    return { backend: backend.config, instance, session: '', connect: backend.connect, version: meta.version, outlet, requests: this.#requests, judge: backend.judge };
+    const handles = backend.handles({ principal: meta.principal, route: meta.route });
+    const { config, connect, judge } = backend;
+    return { backend: config, instance, session: '', connect, version: meta.version, outlet, requests: this.#requests, handles, judge };
   }
 
   #traced<A extends Asked<Meta>>(asked: A): A & { readonly span?: SpanHandle | undefined } {
@@ -199,7 +216,7 @@ export class Connector {
         served.inspectedAt = clock();
         for (const target of all) if (target.status.state === 'failed') void target.inspect();
       }
-      return all.map((target) => target.status);
+      return all.map(({ status }) => (status.error === undefined ? status : { ...status, error: this.#host.mask(status.error) }));
     });
     return { targets };
   }

@@ -79,6 +79,8 @@ export class HeldSessions {
       if (this.#sessions.size >= SESSIONS_MAX) throw new Fault('overloaded', `${SESSIONS_MAX} sessions are held here`);
       const adoption = readAdoption(meta.adopt);
       const known = this.#sessions.get(meta.session);
+      // Sessions of one id are one session here: whoever learned the id of another's may not open it anew in its place.
+      if (known !== undefined && known.principal !== meta.principal) throw new Fault('conflict', 'the session id is taken');
       const same = adoption?.connector === this.#options.host.bus.instance && known?.handedOver === false;
       const opening = same ? known.upstreams.goOn() : await this.#openHere(backend, asked, adoption, () => abandoned);
       answer.data(encode(opening.opened));
@@ -158,7 +160,10 @@ export class HeldSessions {
     const { bus } = this.#options.host;
     const outlet = outletOf(this.#options.events, meta, (message, once) => backlog.push(message, once));
     const { requests } = this.#options;
-    return new SessionUpstreams({ backend: backend.config, instance: bus.instance, session: meta.session, initialize: payload, outlet, requests, connect: backend.connect, judge: backend.judge });
+    const { session, principal, route } = meta;
+    const handles = backend.handles({ session, principal, route });
+    const { config, connect, judge } = backend;
+    return new SessionUpstreams({ backend: config, instance: bus.instance, session, initialize: payload, outlet, requests, handles, connect, judge });
   }
 
   #backlog(session: string, principal: string): Backlog {

@@ -3,9 +3,10 @@
  * reaches the one upstream its request went to.
  */
 import { Fault } from '#protocol/faults/fault.ts';
-import { CODE, type Notification, type Request, type Response, encode, idKey } from '#protocol/mcp/message.ts';
+import { CODE, type Notification, type Request, idKey } from '#protocol/mcp/message.ts';
 import { NOTHING, type WhyStopped } from '#host/bus/bus.ts';
 import { clock } from '#host/clock.ts';
+import type { Answered, Cut } from './client-answer.ts';
 import type { Relayed, SessionOutlet } from './relayed.ts';
 import { type SessionUpstream, type UpstreamCall, type UpstreamReceiver, requestWithin } from './upstream.ts';
 
@@ -21,17 +22,15 @@ export interface InFlightOptions {
   readonly ended: SessionOutlet['ended'];
   /** The bytes for the client; undefined when there is nothing to pass on. */
   readonly message: (upstream: SessionUpstream, message: Request | Notification, bytes: Uint8Array) => Uint8Array | undefined;
-  readonly response: (upstream: SessionUpstream, response: Response, bytes: Uint8Array) => Uint8Array;
+  readonly response: (answered: Answered) => Uint8Array;
 }
-
-export type InFlightCut = (response: Response) => Response;
 
 export interface Sending {
   readonly upstream: SessionUpstream;
   readonly call: UpstreamCall;
   readonly timeoutMs: number | undefined;
   /** What of the answer its caller may see, where that is not all of it. */
-  readonly cut?: InFlightCut | undefined;
+  readonly cut: Cut | undefined;
 }
 
 export class InFlightRequests {
@@ -106,7 +105,7 @@ export class InFlightRequests {
       suspended: (retryMs) => answer.head({ stream: 'suspended', retry: String(retryMs) }),
       end: (bytes, response, streamed) => {
         if (!this.#close(key, receiver)) return;
-        answer.end(cut === undefined ? responseOf(upstream, response, bytes) : encode(cut(response)), streamed ? { stream: 'sse' } : undefined);
+        answer.end(responseOf({ target: upstream.target, response, bytes, place: relayed.meta, cut }), streamed ? { stream: 'sse' } : undefined);
         ended(relayed, upstream.target, response, startedAt);
       },
       fail: (fault) => {

@@ -7,11 +7,13 @@ import type { SpanHandle } from '#host/telemetry/spans.ts';
 import { isList } from '../core/lists.ts';
 import { mergeDiscover } from '../core/merge.ts';
 import { Naming } from '../core/naming.ts';
-import { rewriteFromTarget, rewriteResult } from '../core/rewrite.ts';
+import { rewriteFromTarget } from '../core/rewrite.ts';
 import { keyOfItems } from '../core/subjects-of.ts';
 import { onlyLegacy } from '../core/version-fault.ts';
 import type { ConnectorEvents } from '../events.ts';
 import type { CallJudge } from './call-rules.ts';
+import { answerForClient } from './client-answer.ts';
+import { Handles } from './handles.ts';
 import { ACKNOWLEDGED, type Filter, ListNews, Listen, listenEnded } from './listen.ts';
 import { type Member, Multiplexer } from './multiplexer.ts';
 import type { Judging } from './session-rules.ts';
@@ -35,13 +37,14 @@ export interface CallMeta extends Meta {
 }
 
 export type ModernAsked = Asked<CallMeta> & { readonly span?: SpanHandle | undefined };
-export type ModernEvents = Pick<ConnectorEvents, 'callEnded' | 'callRetried' | 'callDenied' | 'itemsHidden'>;
+export type ModernEvents = Pick<ConnectorEvents, 'callEnded' | 'callRetried' | 'callDenied' | 'itemsHidden' | 'handleRefused'>;
 
 export interface ModernBackendOptions {
   readonly backend: McpBackend;
   readonly targets: ReadonlyMap<string, Target>;
   readonly events: ModernEvents;
   readonly judge: Judging;
+  readonly clusterKey: string | undefined;
 }
 
 /** A stream of news that is open. */
@@ -53,6 +56,7 @@ interface OpenListen {
 interface Admitting {
   readonly upstream: Upstream;
   readonly judge: CallJudge | undefined;
+  /** As the target is to get it: its handles are opened. */
   readonly call: UpstreamCall;
   /** In the client's words. */
   readonly asked: UpstreamCall;
@@ -64,17 +68,19 @@ export class ModernBackend {
   readonly #naming: Naming;
   readonly #multiplexer: Multiplexer;
   readonly #events: ModernEvents;
+  readonly #clusterKey: string | undefined;
   /** Streams that last until one side ends them. */
   readonly #listens = new Set<OpenListen>();
   readonly #judge: Judging;
 
-  constructor({ backend, targets, events, judge }: ModernBackendOptions) {
+  constructor({ backend, targets, events, judge, clusterKey }: ModernBackendOptions) {
     this.#backend = backend;
     this.#targets = targets;
     this.#naming = new Naming(backend);
     this.#multiplexer = new Multiplexer(backend, this.#naming);
     this.#events = events;
     this.#judge = judge;
+    this.#clusterKey = clusterKey;
   }
 
   call(asked: ModernAsked): void {
@@ -100,17 +106,21 @@ export class ModernBackend {
     if (asked.meta.kind !== 'request') return asked.answer.end(NOTHING);
     const call = readCall(asked);
     const judge = this.#judge(asked.meta.facts);
+    const handles = this.#handles(asked.meta);
     const [only] = this.#targets.values();
     if (!this.#naming.shared && only) {
       if ((await only.discover()) === undefined) throw onlyLegacy(call.request);
-      return this.#admitted({ upstream: only.modern, judge, call, asked: call }, asked, startedAt);
+      return this.#admitted({ upstream: only.modern, judge, call: handles.opened(call), asked: call }, asked, startedAt);
     }
     const members = await this.#members();
     if (members.size === 0) throw onlyLegacy(call.request);
     if (call.method === 'server/discover') return this.#answer(asked, startedAt, mergeDiscover([...members].map(([target, { discover }]) => ({ target, value: discover }))));
-    if (isList(call.method)) return this.#answer(asked, startedAt, await this.#multiplexer.list(members, call, judge?.lister(call.method, this.#hidden(call.method))));
+    if (isList(call.method)) {
+      const visible = judge?.lister(call.method, this.#hidden(call.method));
+      return this.#answer(asked, startedAt, await this.#multiplexer.list(members, call, { handles, visible }));
+    }
     if (call.method === LISTEN) return this.#listen(members, { call, judge }, asked);
-    const { member, call: routed } = await this.#multiplexer.destination(members, call);
+    const { member, call: routed } = await this.#multiplexer.destination(members, handles.opened(call));
     return this.#admitted({ upstream: member.upstream, judge, call: routed, asked: call }, asked, startedAt);
   }
 
@@ -186,6 +196,7 @@ export class ModernBackend {
 
   #receiver(target: string, asked: ModernAsked, startedAt: number, news: ListNews | undefined): UpstreamReceiver {
     const { answer, meta: { method = '', facts } } = asked;
+    const handles = this.#handles(asked.meta);
     const cut = keyOfItems(method) === undefined ? undefined : this.#judge(facts)?.cut(method, target, this.#hidden(method));
     return {
       message: (message, bytes) => {
@@ -196,8 +207,8 @@ export class ModernBackend {
       },
       suspended: () => undefined,
       end: (bytes, response, streamed) => {
-        const whole = this.#naming.shared ? encode(rewriteResult(response, target, this.#naming)) : bytes;
-        answer.end(cut === undefined ? whole : encode(cut(response)), streamed ? { stream: 'sse' } : undefined);
+        const out = answerForClient({ target, response, bytes, place: asked.meta, cut }, this.#naming, handles);
+        answer.end(out, streamed ? { stream: 'sse' } : undefined);
         this.#ended(asked, target, response, startedAt);
       },
       fail: (fault) => {
@@ -205,6 +216,10 @@ export class ModernBackend {
         this.#ended(asked, target, fault, startedAt);
       },
     };
+  }
+
+  #handles({ principal, route }: CallMeta): Handles {
+    return new Handles({ clusterKey: this.#clusterKey, owner: { principal, route }, refused: this.#events.handleRefused });
   }
 
   #ended({ meta: { method, name, principal, route }, traceparent, span }: ModernAsked, target: string, outcome: Response | Fault, startedAt: number): void {

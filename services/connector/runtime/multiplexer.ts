@@ -9,11 +9,12 @@ import type { McpBackend } from '#protocol/config/generation.ts';
 import { Fault } from '#protocol/faults/fault.ts';
 import { CODE, type Request, encode } from '#protocol/mcp/message.ts';
 import { clock } from '#host/clock.ts';
-import { type Cursors, decodeCursor, encodeCursor } from '../core/cursor.ts';
+import { type Cursors, decodeCursors, encodeCursors } from '../core/cursor.ts';
 import { type Item, LISTS, capabilityOf } from '../core/lists.ts';
 import { mergeCacheRules } from '../core/merge.ts';
 import type { Naming } from '../core/naming.ts';
 import { type Routed, namedIn, route } from '../core/rewrite.ts';
+import type { Handles } from './handles.ts';
 import { type Upstream, UpstreamCall, ask } from './upstream.ts';
 
 const LIST_MS = 15_000;
@@ -42,6 +43,12 @@ interface Page {
 export type Visible = (target: string, items: readonly Item[]) => readonly Item[];
 const everything: Visible = (_target, items) => items;
 
+/** Of the one who asks for a list. */
+export interface Listing {
+  readonly handles: Handles;
+  readonly visible: Visible | undefined;
+}
+
 export class Multiplexer {
   readonly #backend: McpBackend;
   readonly #naming: Naming;
@@ -69,30 +76,22 @@ export class Multiplexer {
   }
 
   /** One page over all targets; the cursor says who has more. */
-  async list(members: ReadonlyMap<string, Member>, call: UpstreamCall, visible: Visible = everything): Promise<Record<string, unknown>> {
+  async list(members: ReadonlyMap<string, Member>, call: UpstreamCall, { handles, visible = everything }: Listing): Promise<Record<string, unknown>> {
     const { key, rename } = LISTS[call.method] as (typeof LISTS)[string];
-    const asked = this.#cursors(call.request);
+    const asked = cursorsOf(call, handles);
     const able = [...members].filter(([target, member]) => capabilityOf(call.method) in member.capabilities && (asked === undefined || target in asked));
     const read = await this.#pages(able, call, asked);
     const pages = read.map((page) => ({ ...page, items: visible(page.target, page.items).map((item) => rename(item, page.target, this.#naming)) }));
     const next: Record<string, string> = {};
     for (const page of pages) if (page.next !== undefined) next[page.target] = page.next;
-    const cursor = encodeCursor(next);
+    const cursors = encodeCursors(next);
     const items = this.#naming.prefixed || !isNamed(call.method) ? pages.flatMap((page) => page.items) : await this.#unambiguous(members, call, pages);
     return {
       ...(pages.some((page) => page.result['resultType'] !== undefined) ? { resultType: 'complete' } : {}),
       [key]: items,
-      ...(cursor === undefined ? {} : { nextCursor: cursor }),
+      ...(cursors === undefined ? {} : { nextCursor: handles.seal({ method: call.method }, cursors) }),
       ...mergeCacheRules(pages.map((page) => page.result)),
     };
-  }
-
-  #cursors(request: Request): Cursors | undefined {
-    const cursor = request.params?.['cursor'];
-    if (cursor === undefined) return undefined;
-    const cursors = typeof cursor === 'string' ? decodeCursor(cursor) : undefined;
-    if (cursors === undefined) throw new Fault('invalid', 'the cursor is not one of ours', { rpc: String(CODE.invalidParams) });
-    return cursors;
   }
 
   async #pages(able: readonly [string, Member][], call: UpstreamCall, cursors: Cursors | undefined): Promise<readonly Page[]> {
@@ -158,6 +157,13 @@ export class Multiplexer {
     }
     return owners;
   }
+}
+
+function cursorsOf({ method, request }: UpstreamCall, handles: Handles): Cursors | undefined {
+  const cursor = request.params?.['cursor'];
+  if (cursor === undefined) return undefined;
+  // One that a list of a single target gave out is sealed for the same place, when targets were added since.
+  return decodeCursors(handles.open({ method }, cursor)) ?? handles.refuse({ method }, 'cursor');
 }
 
 const isNamed = (method: string): boolean => method === 'tools/list' || method === 'prompts/list';

@@ -1,9 +1,11 @@
 /** A message of a session's client as it reaches the connector, and where what comes of it goes. */
 import type { Denial } from '#policies/rules/rule-set.ts';
 import type { Fault } from '#protocol/faults/fault.ts';
-import type { Response } from '#protocol/mcp/message.ts';
+import type { Id, Response } from '#protocol/mcp/message.ts';
 import type { Asked, Meta } from '#host/bus/bus.ts';
 import type { SpanHandle } from '#host/telemetry/spans.ts';
+import { tracedPayload } from './trace.ts';
+import { UpstreamCall } from './upstream.ts';
 
 export interface RelayMeta extends Meta {
   readonly kind?: 'request' | 'notification' | 'response' | undefined;
@@ -19,6 +21,12 @@ export interface RelayMeta extends Meta {
 }
 
 export type Relayed = Asked<RelayMeta> & { readonly span?: SpanHandle | undefined };
+
+/** A request in the client's words. */
+export function callOf(relayed: Relayed): UpstreamCall {
+  const { meta: { id = 'null', method = '', name }, deadline } = relayed;
+  return new UpstreamCall({ id: JSON.parse(id) as Id, method, name, deadline, ...tracedPayload(relayed) });
+}
 
 export interface SessionOutlet {
   /** To one event stream of the client. `once`: while it waits for one, the same again says nothing more. */

@@ -14,6 +14,7 @@ import { connectorRelay } from '#protocol/subjects/connector.ts';
 import { NOTHING, type Asked, type Bus } from '#host/bus/bus.ts';
 import { clock } from '#host/clock.ts';
 import { DurableAnswer } from './durable-answer.ts';
+import type { HandleRefused } from './handles.ts';
 import type { Held, HeldSessions } from './held-sessions.ts';
 import type { OpenCalls } from './open-calls.ts';
 import type { RelayMeta, Relayed } from './relayed.ts';
@@ -34,6 +35,7 @@ export interface SessionRelayOptions {
   readonly calls: OpenCalls;
   readonly logs: StreamLogs;
   readonly traced: (asked: Relayed) => Relayed;
+  readonly refused: HandleRefused;
 }
 
 export class SessionRelay {
@@ -108,6 +110,7 @@ export class SessionRelay {
     const asker = ServerRequests.askedBy(response.id);
     if (asker !== undefined && asker !== bus.instance) return this.#passOn(asked, asker);
     if (held === undefined) throw this.#notHere();
+    this.#options.refused({ session: held.session, principal: held.principal, handle: 'answer' });
   }
 
   /**

@@ -1,7 +1,7 @@
 /** The rules of MCP calls where a legacy session's calls go through: asked anew for each of them. */
 import { keyOfItems } from '../core/subjects-of.ts';
 import type { CallJudge } from './call-rules.ts';
-import type { InFlightCut } from './in-flight.ts';
+import type { Cut } from './client-answer.ts';
 import type { Visible } from './multiplexer.ts';
 import type { Relayed, SessionOutlet } from './relayed.ts';
 import { UpstreamCall } from './upstream.ts';
@@ -41,7 +41,7 @@ export class SessionRules {
   }
 
   /** For the list of one target; undefined when its answer may be seen as it is. */
-  cut(method: string, target: string, { meta }: Relayed): InFlightCut | undefined {
+  cut(method: string, target: string, { meta }: Relayed): Cut | undefined {
     return keyOfItems(method) === undefined ? undefined : this.#judge(meta.facts)?.cut(method, target, (many) => this.#outlet.hidden(method, many));
   }
 }

@@ -20,18 +20,19 @@ import { isList } from '../core/lists.ts';
 import { mergeCapabilities, mergeInitialize } from '../core/merge.ts';
 import { type Named, Naming } from '../core/naming.ts';
 import { isListChanged, isToldOnce, listsChanged } from '../core/news.ts';
-import { rewriteFromTarget, rewriteResult } from '../core/rewrite.ts';
+import { rewriteFromTarget } from '../core/rewrite.ts';
+import { answerForClient } from './client-answer.ts';
 import { ClientSettings } from './client-settings.ts';
+import type { Handles } from './handles.ts';
 import { InFlightRequests } from './in-flight.ts';
 import { Multiplexer } from './multiplexer.ts';
-import type { Relayed, SessionOutlet } from './relayed.ts';
+import { type Relayed, type SessionOutlet, callOf } from './relayed.ts';
 import type { ServerRequests } from './server-requests.ts';
 import { type SessionMember, SessionMembers } from './session-members.ts';
 import { setLevelEverywhere } from './session-log-level.ts';
 import { type Judging, SessionRules } from './session-rules.ts';
 import { SessionTools, lostFault } from './session-tools.ts';
-import { tracedPayload } from './trace.ts';
-import { type SessionUpstream, UpstreamCall } from './upstream.ts';
+import type { SessionUpstream, UpstreamCall } from './upstream.ts';
 
 /** A first attempt may have been under way this long before its asker knew. */
 const ON_THE_WAY_MS = 1_000;
@@ -44,6 +45,7 @@ export interface SessionUpstreamsOptions {
   readonly initialize: Uint8Array;
   readonly outlet: SessionOutlet;
   readonly requests: ServerRequests;
+  readonly handles: Handles;
   readonly connect: (target: McpBackend['targets'][number], initialize: UpstreamCall, owner: SessionUpstreams) => SessionUpstream;
   readonly judge: Judging;
 }
@@ -84,7 +86,7 @@ export class SessionUpstreams {
     this.#inFlight = new InFlightRequests({
       ended: outlet.ended,
       message: (upstream, message, bytes) => this.#fromServer(upstream, message, bytes),
-      response: (upstream, response, bytes) => (this.#naming.shared ? encode(rewriteResult(response, upstream.target, this.#naming)) : bytes),
+      response: (answered) => answerForClient(answered, this.#naming, isList(answered.place.method ?? '') ? options.handles : undefined),
     });
   }
 
@@ -230,21 +232,16 @@ export class SessionUpstreams {
   }
 
   #request(relayed: Relayed): Promise<void> | undefined {
-    const { meta } = relayed;
-    const method = meta.method ?? '';
-    const call = new UpstreamCall({
-      id: JSON.parse(meta.id ?? 'null') as Id,
-      method,
-      name: meta.name,
-      deadline: relayed.deadline,
-      ...tracedPayload(relayed),
-    });
+    const call = callOf(relayed);
+    const { method } = call;
     const { all, first } = this.#members;
-    if (!this.#naming.shared && first) return this.#attempt(first, this.#rules.admit({ target: first.upstream.target, call, asked: call }, relayed), relayed);
-    if (isList(method)) return this.#answer(relayed, this.#multiplexer.list(all, call, this.#rules.visible(method, relayed)));
+    const { handles } = this.#options;
+    const admitted = (member: SessionMember, opened: UpstreamCall): Promise<void> | undefined =>
+      this.#attempt(member, this.#rules.admit({ target: member.upstream.target, call: opened, asked: call }, relayed), relayed);
+    if (!this.#naming.shared && first) return admitted(first, isList(method) ? handles.opened(call) : call);
+    if (isList(method)) return this.#answer(relayed, this.#multiplexer.list(all, call, { handles, visible: this.#rules.visible(method, relayed) }));
     if (method === 'logging/setLevel') return this.#answer(relayed, setLevelEverywhere(this.#members, call, this.#settings));
-    return this.#multiplexer.destination(all, call).then(({ member, call: routed }) =>
-      this.#attempt(member as SessionMember, this.#rules.admit({ target: member.upstream.target, call: routed, asked: call }, relayed), relayed));
+    return this.#multiplexer.destination(all, call).then(({ member, call: routed }) => admitted(member as SessionMember, routed));
   }
 
   /** U5 */

@@ -58,9 +58,11 @@ export interface AuditOptions {
   readonly instance: string;
   readonly log: Logger;
   readonly metrics?: Metrics;
+  /** Takes secrets out of what upstreams and clients said. */
+  readonly mask?: (text: string) => string;
 }
 
-export function openAudit({ connection, connected, instance, log, metrics }: AuditOptions): Audit {
+export function openAudit({ connection, connected, instance, log, metrics, mask = (text) => text }: AuditOptions): Audit {
   const events = metrics?.counter('parley_audit_events', 'audit events published, by kind');
   const drops = metrics?.counter('parley_audit_events_dropped', 'audit events lost because NATS was away or refused them');
   const subjects = new Map<string, string>();
@@ -83,7 +85,7 @@ export function openAudit({ connection, connected, instance, log, metrics }: Aud
       type: AUDIT_TYPE_PREFIX + event.kind,
       time: new Date(at).toISOString(),
       datacontenttype: 'application/json',
-      data: dataOf(event),
+      data: dataOf(event, mask),
     };
     const subject = subjectOf(event, subjects);
     if (kept.due) return kept.ask(subject, JSON.stringify(text));
@@ -121,7 +123,8 @@ export function openAudit({ connection, connected, instance, log, metrics }: Aud
 }
 
 /** Fields that are undefined are left out by JSON.stringify. */
-function dataOf(event: AuditEvent): AuditData {
+function dataOf(event: AuditEvent, mask: (text: string) => string): AuditData {
+  const cut = (text: string | undefined): string | undefined => (text === undefined ? undefined : mask(text).slice(0, TEXT_CHARS_MAX));
   return {
     kind: event.kind,
     principal: event.principal ?? 'anonymous',
@@ -137,8 +140,6 @@ function dataOf(event: AuditEvent): AuditData {
     generation: event.generation,
   };
 }
-
-const cut = (text: string | undefined): string | undefined => (text !== undefined && text.length > TEXT_CHARS_MAX ? text.slice(0, TEXT_CHARS_MAX) : text);
 
 function subjectOf({ kind, route = NONE, target = NONE }: AuditEvent, made: Map<string, string>): string {
   const key = `${kind} ${route} ${target}`;

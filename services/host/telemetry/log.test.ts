@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
 import { createLog, maskUrls, type LogLevel, type Logger } from './log.ts';
+import { Secrets } from './secrets.ts';
 
 function listening(level: LogLevel = 'info'): { log: Logger; lines: string[]; last: () => Record<string, unknown> } {
   const lines: string[] = [];
@@ -54,4 +55,13 @@ test('what a value holds too deep down, or in a cycle, is left out instead of fo
 
 test('only the credentials of a URL are masked', () => {
   expect(maskUrls('nats://u:p@a:1,tls://token@b and mail me@host')).toBe('nats://[redacted]@a:1,tls://[redacted]@b and mail me@host');
+});
+
+test('a secret the process knows is in no line: not in the message, a field, an error or its cause', () => {
+  const lines: string[] = [];
+  const log = createLog({ level: 'info', format: 'json', secrets: Secrets.of({ SOME_TOKEN: 'planted-value' }), sink: { write: (line) => void lines.push(line) } });
+  log.info({ list: ['planted-value'], err: new Error('no planted-value', { cause: new Error('planted-value') }) }, 'with planted-value');
+  log.error(new Error('planted-value'));
+  expect(lines).toHaveLength(2);
+  expect(lines.join('')).not.toContain('planted-value');
 });

@@ -1,6 +1,7 @@
 /** Structured logs to stderr: JSON for machines, readable lines for a terminal. Keys that name a secret are masked, wherever they stand. */
 import pino from 'pino';
 import pretty from 'pino-pretty';
+import { type Secrets, namesSecret } from './secrets.ts';
 
 export type Logger = pino.Logger;
 export const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'silent'] as const;
@@ -14,6 +15,8 @@ export interface LogOptions {
   readonly colour?: boolean;
   /** On every line: which process of which role is speaking. */
   readonly base?: Readonly<Record<string, string>>;
+  /** What is taken out of every line, wherever it stands. */
+  readonly secrets?: Secrets;
   /** Where lines go instead of stderr; for tests. */
   readonly sink?: pino.DestinationStream;
 }
@@ -22,13 +25,14 @@ export interface LogOptions {
 const DEPTH_MAX = 6;
 const KEYS_MAX = 200;
 const MASK = '[redacted]';
-const SECRET_KEY = /authori[sz]ation|cookie|passw|secret|token|credential|api[-_]?key|private[-_]?key|bearer|^seed$/i;
-/** These hold the word and no secret: counters, and names of things. */
-const HARMLESS_KEY = /^(max|input|output|total)[-_]?tokens$|^token[-_]?endpoint$|^progressToken$/i;
 /** `nats://user:password@host` and the like, inside any text. */
 const URL_PASSWORD = /([a-z][a-z0-9+.-]*:\/\/)[^/\s@]+@/gi;
 
+type Mask = (text: string) => string;
+
 export function createLog(options: LogOptions): Logger {
+  const { secrets } = options;
+  const mask: Mask = secrets === undefined ? maskUrls : (text) => secrets.mask(maskUrls(text));
   return pino(
     {
       level: options.level,
@@ -36,16 +40,16 @@ export function createLog(options: LogOptions): Logger {
       timestamp: pino.stdTimeFunctions.isoTime,
       formatters: {
         level: (label) => ({ level: label }),
-        log: (fields) => masked(fields, 0) as Record<string, unknown>,
+        log: (fields) => masked(fields, 0, mask) as Record<string, unknown>,
       },
       hooks: {
         logMethod(args, method) {
           const [first] = args as unknown[];
           const whole: unknown[] = first instanceof Error && args.length === 1 ? [{ err: first }, first.message] : args;
-          method.apply(this, whole.map((arg) => (typeof arg === 'string' ? maskUrls(arg) : arg)) as Parameters<typeof method>);
+          method.apply(this, whole.map((arg) => (typeof arg === 'string' ? mask(arg) : arg)) as Parameters<typeof method>);
         },
       },
-      serializers: { err: describeError },
+      serializers: { err: (error: unknown) => describeError(error, mask) },
     },
     options.sink ?? destination(options),
   );
@@ -60,29 +64,29 @@ function destination({ format, colour = false }: LogOptions): pino.DestinationSt
   return pretty({ destination: 2, sync: true, colorize: colour, ignore: 'pid,hostname', translateTime: 'SYS:HH:MM:ss.l' });
 }
 
-function masked(value: unknown, depth: number): unknown {
-  if (typeof value === 'string') return maskUrls(value);
+function masked(value: unknown, depth: number, mask: Mask): unknown {
+  if (typeof value === 'string') return mask(value);
   if (typeof value !== 'object' || value === null) return value;
-  if (value instanceof Error) return describeError(value);
+  if (value instanceof Error) return describeError(value, mask);
   if (value instanceof Date || ArrayBuffer.isView(value)) return value instanceof Date ? value : `[${value.byteLength} bytes]`;
   if (depth >= DEPTH_MAX) return '[deeper]';
-  if (Array.isArray(value)) return value.slice(0, KEYS_MAX).map((item) => masked(item, depth + 1));
+  if (Array.isArray(value)) return value.slice(0, KEYS_MAX).map((item) => masked(item, depth + 1, mask));
   const out: Record<string, unknown> = {};
   for (const [key, item] of Object.entries(value).slice(0, KEYS_MAX)) {
-    const secret = SECRET_KEY.test(key) && !HARMLESS_KEY.test(key) && item !== undefined && item !== null && typeof item !== 'boolean';
-    out[key] = secret ? MASK : masked(item, depth + 1);
+    const secret = namesSecret(key) && item !== undefined && item !== null && typeof item !== 'boolean';
+    out[key] = secret ? MASK : masked(item, depth + 1, mask);
   }
   return out;
 }
 
-function describeError(error: unknown): unknown {
-  if (!(error instanceof Error)) return masked(error, 0);
+function describeError(error: unknown, mask: Mask): unknown {
+  if (!(error instanceof Error)) return masked(error, 0, mask);
   const code = (error as { code?: unknown }).code;
   return {
     type: error.name,
-    message: maskUrls(error.message),
+    message: mask(error.message),
     ...(typeof code === 'string' || typeof code === 'number' ? { code } : {}),
-    ...(error.stack === undefined ? {} : { stack: maskUrls(error.stack) }),
-    ...(error.cause === undefined ? {} : { cause: describeError(error.cause) }),
+    ...(error.stack === undefined ? {} : { stack: mask(error.stack) }),
+    ...(error.cause === undefined ? {} : { cause: describeError(error.cause, mask) }),
   };
 }

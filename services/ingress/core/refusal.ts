@@ -25,6 +25,8 @@ const STATUS: Readonly<Record<FaultCode, number>> = {
 };
 
 const BUSY = 503;
+/** It is the caller's own doing, and trying again soon is of no use (RFC 6585 4). */
+const TOO_MANY = 429;
 const RETRY_AFTER_S = 1;
 const JSON_HEADERS = { 'content-type': 'application/json' };
 const BUSY_HEADERS = { ...JSON_HEADERS, 'retry-after': String(RETRY_AFTER_S) };
@@ -45,6 +47,7 @@ function httpStatus(fault: Fault, error: RpcError, era: Era): number {
   const { status, rpc } = fault.facts;
   if (fault.code === 'invalid' && status !== undefined) return Number(status);
   if (fault.code === 'invalid' && rpc !== undefined) return era === 'modern' || error.code === CODE.unsupportedVersion ? statusOf(error.code) : 200;
+  if (fault.facts['reason'] === 'principal-sessions') return TOO_MANY;
   if (fault.code === 'gone' && (era === 'modern' || fault.facts['reason'] === 'no-responders')) return BUSY;
   return isMoving(fault) ? BUSY : STATUS[fault.code];
 }

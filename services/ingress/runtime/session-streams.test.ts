@@ -53,6 +53,16 @@ describe('a message of a session', () => {
     expect(log).toEqual(['one a']);
   });
 
+  test('is no message when it only asks whether a stream is open', async () => {
+    const probe = (principal: string): Promise<string | undefined> =>
+      bus.request(sessionStream.to({ ...NAME, principal }), { payload: NOTHING, meta: { probe: '1' }, deadline: clock() + 1_000 }).then(() => 'open', (fault: { facts: Record<string, string> }) => fault.facts['reason']);
+    expect(await probe('anonymous')).toBe('no-responders');
+    join('one');
+    expect(await probe('anonymous')).toBe('open');
+    expect(await probe('p-mallory')).toBe('no-responders');
+    expect(log).toEqual([]);
+  });
+
   test('is not asked for while no stream takes any: another process may have one', async () => {
     expect(await say('a')).toBe('no-responders');
     const one = join('one');

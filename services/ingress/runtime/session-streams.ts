@@ -9,7 +9,7 @@
 import { Fault } from '#protocol/faults/fault.ts';
 import { principalKey } from '#protocol/records/principal.ts';
 import { STREAM_QUEUE, sessionClosed, sessionStream, sessionStreamTaken } from '#protocol/subjects/session.ts';
-import type { Asked, Bus, Meta, Serving } from '#host/bus/bus.ts';
+import { NOTHING, type Asked, type Bus, type Meta, type Serving } from '#host/bus/bus.ts';
 
 export const STREAMS_PER_SESSION_MAX = 16;
 /** Open event streams of one process. */
@@ -120,6 +120,7 @@ class Streams {
   #take(asked: Asked<Meta>): void {
     const taker = this.#takers.at(-1);
     if (taker?.take === undefined) asked.answer.fail(new Fault('gone', 'the event stream was closed', { reason: 'no-stream' }));
+    else if (asked.meta['probe'] !== undefined) asked.answer.end(NOTHING);
     else taker.take(asked);
   }
 }

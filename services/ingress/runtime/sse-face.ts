@@ -3,7 +3,7 @@
  * The stream is the session: when it closes, the session does, so nothing of it is kept to come back to.
  */
 import type { McpBackend } from '#protocol/config/generation.ts';
-import { Fault } from '#protocol/faults/fault.ts';
+import { Fault, asFault } from '#protocol/faults/fault.ts';
 import { CODE, type Id, type Request, errorResponse, idKey, nameOf } from '#protocol/mcp/message.ts';
 import { rpcErrorOf } from '#protocol/mcp/rpc-error.ts';
 import { principalKey } from '#protocol/records/principal.ts';
@@ -64,13 +64,24 @@ async function post(exchange: Exchange): Promise<void> {
   const backend = initialize ? exchange.pick((fault) => exchange.refuse(fault)) : undefined;
   if (initialize && backend === undefined) return;
   try {
-    if (!initialize) await exchange.deps.sessions.ask(sessionMessage(exchange, session, 'touch'));
+    if (initialize) await probeStream(exchange, session);
+    else await exchange.deps.sessions.ask(sessionMessage(exchange, session, 'touch'));
   } catch (error) {
     return exchange.refuseError(error);
   }
   exchange.response.send(202, { 'content-type': 'text/plain' }, 'Accepted');
   if (backend === undefined) deliver(exchange, parsed, { session, facts });
   else open(exchange, parsed, { session, backend });
+}
+
+/** There is no session yet, but its stream is: of this very principal, at some ingress. @throws Fault gone */
+async function probeStream({ deps, principal }: Exchange, session: string): Promise<void> {
+  const subject = sessionStream.to({ principal: principalKey(principal), session });
+  try {
+    await deps.bus.request(subject, { payload: NOTHING, meta: { probe: '1' }, deadline: within(HAND_OVER_MS) });
+  } catch (error) {
+    throw asFault(error).code === 'gone' ? noSession() : error;
+  }
 }
 
 function open(exchange: Exchange, { message, payload }: ParsedMessage, { session, backend }: { readonly session: string; readonly backend: McpBackend }): void {

@@ -3,6 +3,7 @@ import { principalKey } from '#protocol/records/principal.ts';
 import { SESSIONS_BUCKET, type SessionRecord, readSessionRecord } from '#protocol/records/session.ts';
 import type { NatsHandle } from '#host/host.ts';
 import { storeFault } from '#host/nats/store-fault.ts';
+import type { SessionCounts } from './principal-cap.ts';
 
 const AHEAD_MESSAGES = 256;
 const SUBJECT_PREFIX = `$KV.${SESSIONS_BUCKET}.`;
@@ -51,6 +52,22 @@ export async function* listSessions(nats: NatsHandle, { principal, before = Numb
     await consumer.delete().catch(() => undefined);
   }
 }
+
+/** Of one principal, for its limit. */
+export const sessionCounts = (nats: NatsHandle): SessionCounts => ({
+  async keys(principal) {
+    const options = { filter_subjects: [`${SUBJECT_PREFIX}${principalKey(principal)}.*`] };
+    const consumer = await nats.js.consumers.get(`KV_${SESSIONS_BUCKET}`, options).catch(unreachable);
+    const { num_pending } = await consumer.info(true).catch(unreachable);
+    void consumer.delete().catch(() => undefined);
+    return num_pending;
+  },
+  async open(principal) {
+    const found = new Set<string>();
+    for await (const { session, record } of listSessions(nats, { principal })) if (record?.state === 'open') found.add(session);
+    return found.size;
+  },
+});
 
 function named(key: string): Pick<Listed, 'key' | 'session' | 'principalKey'> {
   const [first = '', second] = key.split('.');

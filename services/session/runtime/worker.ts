@@ -17,8 +17,9 @@ import type { SessionSettings } from '../settings.ts';
 import { type SessionEvents, sessionEvents } from '../events.ts';
 import type { ActorMeta } from './actor.ts';
 import { claimSession } from './claim.ts';
-import type { Listed } from './listing.ts';
+import { type Listed, sessionCounts } from './listing.ts';
 import { LiveSessions } from './live-sessions.ts';
+import { PrincipalCap } from './principal-cap.ts';
 import type { Held, SessionAddress, SessionStore } from './store.ts';
 import { closeUpstreams, initializeText, openUpstreams } from './upstreams.ts';
 
@@ -38,6 +39,7 @@ export class SessionWorker {
   readonly #store: SessionStore;
   readonly #events: SessionEvents;
   readonly #live: LiveSessions;
+  readonly #cap: PrincipalCap;
   readonly #claiming = new Map<string, Promise<string>>();
   readonly #serving: Serving[];
   readonly #byName: Serving;
@@ -51,7 +53,15 @@ export class SessionWorker {
     const { bus } = host;
     this.#host = host;
     this.#store = store;
-    this.#events = sessionEvents(host);
+    this.#cap = new PrincipalCap(settings.perPrincipalMax, sessionCounts(host.nats));
+    const told = sessionEvents(host);
+    this.#events = {
+      ...told,
+      closed: (session, record, reason) => {
+        this.#cap.closed(record.principal);
+        told.closed(session, record, reason);
+      },
+    };
     this.#passivateMs = settings.passivateMs;
     this.#live = new LiveSessions(host, store, this.#events);
     this.#serving = [
@@ -99,41 +109,48 @@ export class SessionWorker {
   }
 
   async #open(asked: Opening): Promise<void> {
+    const { principal, route } = asked.meta;
+    try {
+      if (this.#live.size >= SESSIONS_MAX) throw new Fault('overloaded', `${SESSIONS_MAX} sessions are live in this worker`);
+      await this.#cap.within(principal, () => this.#openOne(asked));
+    } catch (error) {
+      const fault = this.#fault('a session could not be opened', error);
+      if (fault.facts['reason'] === 'principal-sessions') this.#events.refused(route, principal);
+      asked.answer.fail(fault);
+    }
+  }
+
+  async #openOne(asked: Opening): Promise<void> {
     const { bus, now } = this.#host;
     const { session, principal, route, backend } = asked.meta;
     const startedAt = performance.now();
-    try {
-      if (this.#live.size >= SESSIONS_MAX) throw new Fault('overloaded', `${SESSIONS_MAX} sessions are live in this worker`);
-      const { upstreams, response } = await openUpstreams(bus, { session, principal, route, backend, initialize: asked.payload, deadline: asked.deadline });
-      const { doubts } = this.#live;
-      const at = now();
-      const record: OpenRecord = {
-        v: 2,
-        state: 'open',
-        principal,
-        route,
-        backend,
-        owner: bus.instance,
-        epoch: 1,
-        openedAt: at,
-        seenAt: at,
-        initialize: initializeText(asked.payload),
-        initialized: false,
-        listening: false,
-        logLevel: null,
-        subscriptions: [],
-        upstreams,
-      };
-      const revision = await this.#store.create(session, record).catch((error: unknown) => {
-        void closeUpstreams(bus, session, record);
-        throw error;
-      });
-      this.#live.adopt(session, { record, revision }, doubts);
-      asked.answer.end(response);
-      this.#events.opened(session, record, performance.now() - startedAt);
-    } catch (error) {
-      asked.answer.fail(this.#fault('a session could not be opened', error));
-    }
+    const { upstreams, response } = await openUpstreams(bus, { session, principal, route, backend, initialize: asked.payload, deadline: asked.deadline });
+    const { doubts } = this.#live;
+    const at = now();
+    const record: OpenRecord = {
+      v: 2,
+      state: 'open',
+      principal,
+      route,
+      backend,
+      owner: bus.instance,
+      epoch: 1,
+      openedAt: at,
+      seenAt: at,
+      initialize: initializeText(asked.payload),
+      initialized: false,
+      listening: false,
+      logLevel: null,
+      subscriptions: [],
+      upstreams,
+    };
+    const revision = await this.#store.create(session, record).catch((error: unknown) => {
+      void closeUpstreams(bus, session, record);
+      throw error;
+    });
+    this.#live.adopt(session, { record, revision }, doubts);
+    asked.answer.end(response);
+    this.#events.opened(session, record, performance.now() - startedAt);
   }
 
   async #answerClaim(asked: Asked<SessionAddress & Meta>): Promise<void> {

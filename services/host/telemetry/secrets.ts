@@ -1,0 +1,88 @@
+/**
+ * The secrets this process knows, taken out of whatever it tells: a server prints its environment, an error quotes a header.
+ * Known are what `$VAR` of the configuration stood for, variables and settings whose names say that they hold a secret, and
+ * what lets us in at NATS and at the collector of traces. What was never told to us as one cannot be known.
+ */
+
+/** Less would take ordinary words out of every line. */
+export const SECRET_CHARS_MIN = 8;
+/** More are not looked for: each line is searched for each. */
+export const SECRETS_MAX = 10_000;
+const MASK = '[redacted]';
+
+const SECRET_NAME = /authori[sz]ation|cookie|passw|secret|token|credential|api[-_]?key|private[-_]?key|bearer|^seed$/i;
+/** These hold the word and no secret: counters, and names of things. */
+const HARMLESS_NAME = /^(max|input|output|total)[-_]?tokens$|^token[-_]?endpoint$|^progressToken$/i;
+/** The end of a variable's name, as people choose them. */
+const SECRET_VARIABLE = /_(KEY|PASS|PWD|AUTH)$/;
+
+/** Whether what has this name is a secret. */
+export const namesSecret = (name: string): boolean => SECRET_NAME.test(name) && !HARMLESS_NAME.test(name);
+
+/** What every process of this machine may know: without it a log could not name a file. */
+const SHARED_VARIABLES: ReadonlySet<string> = new Set(['PATH', 'PWD', 'HOME', 'TMPDIR', 'USER', 'LOGNAME', 'SHELL', 'HOSTNAME', 'LANG', 'TZ', 'NODE_ENV']);
+
+/** An address alone tells nobody anything, and a log without it is of little use. */
+const PLAIN_URL = /^https?:\/\/[^@?#\s]+$/;
+
+const isSecret = (text: string): boolean => text.length >= SECRET_CHARS_MIN && !PLAIN_URL.test(text);
+
+/** Those of the variables that stand for a secret. */
+export const secretVariables = (names: Iterable<string>, env: Readonly<Record<string, string | undefined>>): string[] =>
+  [...names].filter((name) => !SHARED_VARIABLES.has(name) && isSecret(env[name] ?? ''));
+
+export class Secrets {
+  /** Longest first: one may hold another. */
+  #texts: readonly string[] = [];
+
+  /** Of one process: its variables that say by their names that they are secret. */
+  static of(env: Readonly<Record<string, string | undefined>>): Secrets {
+    const secrets = new Secrets();
+    for (const [name, value = ''] of Object.entries(env)) {
+      if (name.endsWith('_URL')) secrets.add(passwordsIn(value));
+      else if (name.endsWith('_HEADERS')) secrets.add([value, ...headerValues(value)]);
+      else if (namesSecret(name) || SECRET_VARIABLE.test(name)) secrets.add([value]);
+    }
+    return secrets;
+  }
+
+  /** What the variables of a configuration stand for. */
+  addVariables(names: Iterable<string>, env: Readonly<Record<string, string | undefined>>): void {
+    for (const name of secretVariables(names, env)) this.add([env[name] ?? '']);
+  }
+
+  add(texts: Iterable<string>): void {
+    const all = new Set(this.#texts);
+    for (const text of texts) if (isSecret(text)) for (const form of formsOf(text)) all.add(form);
+    if (all.size === this.#texts.length) return;
+    this.#texts = [...all].slice(0, SECRETS_MAX).toSorted((one, other) => other.length - one.length);
+  }
+
+  readonly mask = (text: string): string => {
+    let masked = text;
+    for (const secret of this.#texts) if (masked.includes(secret)) masked = masked.replaceAll(secret, MASK);
+    return masked;
+  };
+}
+
+/** As it is, in a URL, and inside JSON. */
+const formsOf = (text: string): string[] => [text, encodeURIComponent(text), JSON.stringify(text).slice(1, -1)];
+
+/** What stands before the host: a password, or a token alone. */
+const passwordsIn = (urls: string): string[] => [...urls.matchAll(/:\/\/(?:[^:@/\s]*:)?([^@/\s]+)@/g)].flatMap(([, password = '']) => [password, decoded(password)]);
+
+/** Of `name=value,…` as OpenTelemetry has it, escapes and schemes (`Bearer`) taken away. */
+function headerValues(headers: string): string[] {
+  return headers.split(',').flatMap((header) => {
+    const value = decoded(header.slice(header.indexOf('=') + 1).trim());
+    return [value, ...value.split(' ')];
+  });
+}
+
+function decoded(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
+}
