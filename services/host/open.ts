@@ -30,7 +30,7 @@ import { Secrets, secretVariables } from './telemetry/secrets.ts';
 import { openTelemetry, type OpenTelemetry } from './telemetry/telemetry.ts';
 
 const CLOSE_MS = 2_000;
-/** A cluster that has just come up refuses or times out until it has elected its leaders: about 12 s in all. */
+/** A cluster that has just come up, or lost a leader, refuses or times out until it has elected its leaders: about 12 s in all. */
 const ELECTION = { schedule: Schedule.exponential('100 millis'), times: 6, while: (fault: Fault) => fault.retryable };
 
 export interface OpenHostOptions {
@@ -84,7 +84,7 @@ export const openHost = Effect.fnUntraced(function* (options: OpenHostOptions): 
     'the configuration bucket',
     () => openGenerations({ nats, log, compile }),
     async (open) => open.stop(),
-  );
+  ).pipe(Effect.retry(ELECTION));
   followDocument(generations, settings, log);
   const audit = openAudit({ connection, connected: () => bus.connected, instance, log, metrics: telemetry, mask: secrets.mask });
   telemetry.gauge('parley_nats_connected', '1 while the connection to NATS stands', () => (bus.connected ? 1 : 0));

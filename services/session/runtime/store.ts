@@ -95,7 +95,7 @@ export class KvSessionStore implements SessionStore {
   }
 
   static async open(nats: NatsHandle, now: () => number): Promise<KvSessionStore> {
-    return new KvSessionStore(nats, await nats.kv(SESSIONS_BUCKET), now);
+    return new KvSessionStore(nats, await patiently(nats, () => nats.kv(SESSIONS_BUCKET)), now);
   }
 
   async create(session: string, record: OpenRecord): Promise<number> {
@@ -206,7 +206,7 @@ export class KvSessionStore implements SessionStore {
   }
 
   async #get(key: string): Promise<KvEntry | undefined> {
-    const entry = await this.#patiently(() => this.#kv.get(key));
+    const entry = await patiently(this.#nats, () => this.#kv.get(key));
     return entry?.operation === 'PUT' ? entry : undefined;
   }
 
@@ -244,21 +244,21 @@ export class KvSessionStore implements SessionStore {
         throw error;
       }
     };
-    return this.#patiently(attempt, impatient ? 0 : ELECTION_MS);
+    return patiently(this.#nats, attempt, impatient ? 0 : ELECTION_MS);
   }
+}
 
-  /** R3. */
-  async #patiently<T>(work: () => Promise<T>, patienceMs = ELECTION_MS): Promise<T> {
-    const giveUpAt = clock() + patienceMs;
-    for (;;) {
-      try {
-        return await work();
-      } catch (error) {
-        const fault = storeFault(WHERE, error);
-        const passes = fault.facts['reason'] === 'store-unavailable' && !this.#nats.connection.isClosed() && clock() + AGAIN_MS < giveUpAt;
-        if (!passes) throw fault;
-        await delay(AGAIN_MS);
-      }
+/** R3. */
+async function patiently<T>({ connection }: NatsHandle, work: () => Promise<T>, patienceMs = ELECTION_MS): Promise<T> {
+  const giveUpAt = clock() + patienceMs;
+  for (;;) {
+    try {
+      return await work();
+    } catch (error) {
+      const fault = storeFault(WHERE, error);
+      const passes = fault.facts['reason'] === 'store-unavailable' && !connection.isClosed() && clock() + AGAIN_MS < giveUpAt;
+      if (!passes) throw fault;
+      await delay(AGAIN_MS);
     }
   }
 }

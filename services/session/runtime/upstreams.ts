@@ -1,4 +1,5 @@
 /** The session's side of opening its upstreams: at the start, and again when the connector that held them is gone. */
+import { setTimeout as delay } from 'node:timers/promises';
 import { Fault, asFault } from '#protocol/faults/fault.ts';
 import { decode, parseJson } from '#protocol/mcp/message.ts';
 import type { OpenRecord } from '#protocol/records/session.ts';
@@ -8,6 +9,9 @@ import { clock } from '#host/clock.ts';
 
 /** One that reached a connector which is stopped is tried again, as often as it may be asked in its turn before that is noticed. */
 const TRIES_MAX = 10;
+/** How long there may be no connector at all: all of them may be on their way to another NATS server. */
+const ABSENT_MS = 1_000;
+const ASK_AGAIN_MS = 50;
 /** A connector whose NATS server was stopped has another by then (host/nats/connect.ts). */
 const HOLDS_MS = 2_000;
 /** For adopting what is only to be closed. */
@@ -32,11 +36,15 @@ export interface Opened {
 
 /** By any connector of the backend; by another when it is lost on the way, since to open twice does no harm. */
 export async function openUpstreams(bus: Bus, opening: Opening): Promise<Opened> {
-  for (let tries = 1; ; tries += 1) {
+  const absentUntil = clock() + ABSENT_MS;
+  for (let lost = 0; ; ) {
     try {
       return await openOnce(bus, opening);
     } catch (error) {
-      if (tries === TRIES_MAX || asFault(error).facts['reason'] !== 'lost') throw error;
+      const { reason } = asFault(error).facts;
+      if (reason === 'lost' && ++lost < TRIES_MAX) continue;
+      if (reason !== 'no-responders' || clock() >= absentUntil) throw error;
+      await delay(ASK_AGAIN_MS);
     }
   }
 }
