@@ -169,7 +169,10 @@ describe('a token that was good', () => {
       for (let at = 0; at < some.length; at += 500) await Promise.all(some.slice(at, at + 500).map(async (token) => verifier.verify(token)));
     };
     const [first = '', second = ''] = tokens;
-    await verify(tokens.slice(0, REMEMBERED_MAX));
+    // One after the other: of those verified at the same time nobody knows which is done first.
+    await verify([first]);
+    await verify([second]);
+    await verify(tokens.slice(2, REMEMBERED_MAX));
     expect(verifier.verify(first)).not.toBeInstanceOf(Promise);
     await verify(tokens.slice(REMEMBERED_MAX));
     expect(verifier.verify(first)).not.toBeInstanceOf(Promise);
