@@ -20,18 +20,21 @@ export type Traffic = 'http' | 'mcp' | 'a2a' | 'llm';
 export interface Entry {
   readonly traffic: readonly Traffic[];
   readonly policy?: Policy | RulePolicy;
+  /** It says how targets are reached: compiled into them (protocol/config/compile-connection.ts), and no part of any chain. */
+  readonly connection?: true;
 }
 
 const all: readonly Traffic[] = ['http', 'mcp', 'a2a', 'llm'];
 const EVERYWHERE: Entry = { traffic: all };
+const CONNECTION: Entry = { traffic: all, connection: true };
 
 export const POLICIES = {
   a2a: { traffic: ['a2a'] },
   ai: { traffic: ['llm'] },
   apiKey: { traffic: all, policy: apiKey },
   authorization: { traffic: all, policy: authorization },
-  backendAuth: EVERYWHERE,
-  backendTLS: EVERYWHERE,
+  backendAuth: CONNECTION,
+  backendTLS: CONNECTION,
   backendTunnel: EVERYWHERE,
   basicAuth: { traffic: all, policy: basicAuth },
   buffer: EVERYWHERE,

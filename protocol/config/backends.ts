@@ -1,5 +1,7 @@
 /** Backends as the document writes them: MCP servers, singly or multiplexed. */
 import { z } from 'zod';
+import { backendAuthSchema } from './backend-auth.ts';
+import { backendTlsSchema } from './backend-tls.ts';
 import { count, duration, exactlyOne, flag, nonEmpty, port, section, text, textMap, word } from './section.ts';
 
 export const BACKENDS_MAX = 10_000;
@@ -26,9 +28,12 @@ const stdioTarget = z.strictObject({
   clear_env: flag.optional(),
 });
 
+/** How upstreams are reached: the same keys wherever policies of a backend are written. */
+export const connectionShape = { backendTLS: backendTlsSchema.nullish(), backendAuth: backendAuthSchema.nullish() };
+
 const targetSchema = section('target', {
   name: targetName,
-  policies: section('targetPolicies', { http: section('targetHttp', { requestTimeout: duration.nullish() }).nullish() }).nullish(),
+  policies: section('targetPolicies', { http: section('targetHttp', { requestTimeout: duration.nullish() }).nullish(), ...connectionShape }).nullish(),
   mcp: httpTarget.optional(),
   stdio: stdioTarget.optional(),
 }).superRefine(exactlyOne(TARGET_KINDS, ['mcp', 'stdio']));
@@ -44,7 +49,7 @@ export const mcpShape = {
 const mcpBackend = section('mcpBackend', mcpShape);
 /** Which keys a policy may have is the policy's own schema; here they are values to hand on. */
 const policyValue = z.unknown().optional();
-const backendPolicies = section('backendPolicies', { authorization: policyValue, mcpAuthorization: policyValue });
+const backendPolicies = section('backendPolicies', { authorization: policyValue, mcpAuthorization: policyValue, ...connectionShape });
 
 export const backendSchema = section('backend', {
   name: nonEmpty,

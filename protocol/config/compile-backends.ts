@@ -1,5 +1,6 @@
 /** MCP backends of a document: the top-level ones first, since routes and targets refer to them by name. */
 import type { BackendDocument, McpDocument, TargetDocument } from './backends.ts';
+import { type Connection, type FindUrl, NO_CONNECTION, type UrlPlace, compileConnection, connectionAt, nearest, refuseForProcess, saysNothing } from './compile-connection.ts';
 import type { Compiling } from './compiling.ts';
 import type { GatewayDocument } from './document.ts';
 import { parseDuration } from './duration.ts';
@@ -14,43 +15,66 @@ const DEFAULT_MCP_PATH = '/mcp';
 
 export interface Backends {
   readonly byKey: ReadonlyMap<string, McpBackend>;
-  /** The key of a top-level MCP backend; complains at `path` and returns undefined when there is none of that name. */
-  named(name: string, path: Path): string | undefined;
-  /** Adds the backend written inside a route (`routeName` may be empty). */
-  inline(document: McpDocument, routeName: string, path: Path): string;
+  /**
+   * The key of a top-level MCP backend; complains at `path` and returns undefined when there is none of that name. A route
+   * that says how its targets are reached gets a backend of its own: another's credentials are not for its callers.
+   */
+  named(name: string, path: Path, ofRoute: Connection): string | undefined;
+  /** Adds the backend written inside a route. */
+  inline(document: McpDocument, place: InlinePlace): string;
 }
 
-type HostBackends = ReadonlyMap<string, { document: BackendDocument; path: Path }>;
+export interface InlinePlace {
+  readonly path: Path;
+  /** May be empty. */
+  readonly routeName: string;
+  readonly ofRoute: Connection;
+}
+
+type HostBackends = ReadonlyMap<string, { document: BackendDocument; path: Path; connection: Connection }>;
 
 export function compileBackends(document: GatewayDocument, compiling: Compiling): Backends {
   const byKey = new Map<string, McpBackend>();
   const keyByName = new Map<string, string>();
   const declared = declare(document, compiling);
   const keys = keyMaker(document.mcp == null ? [] : [SIMPLE_MCP_KEY]);
-  const add = (key: string, mcp: McpDocument, path: Path, policies: PolicyDocuments = {}): string => {
-    byKey.set(key, { ...mcpBackend(key, mcp, path, { declared, compiling }), policies });
+  const add = (key: string, mcp: McpDocument, { path, policies = {}, connection, variantOf }: Adding): string => {
+    byKey.set(key, { ...mcpBackend(key, mcp, path, { declared, compiling, connection }), policies, ...(variantOf === undefined ? {} : { variantOf }) });
     return key;
   };
-  if (document.mcp != null) add(SIMPLE_MCP_KEY, document.mcp, ['mcp']);
-  for (const [name, { document: backend, path }] of declared) {
+  if (document.mcp != null) add(SIMPLE_MCP_KEY, document.mcp, { path: ['mcp'], connection: connectionAt(document.mcp.policies, ['mcp', 'policies']) });
+  for (const [name, { document: backend, path, connection }] of declared) {
     const policies = compiling.policies(backend.policies, [...path, 'policies']);
-    if (backend.mcp !== undefined) keyByName.set(name, add(keys.make(name, 'backend', pathText(path)), backend.mcp, [...path, 'mcp'], policies));
+    if (backend.mcp !== undefined) keyByName.set(name, add(keys.make(name, 'backend', pathText(path)), backend.mcp, { path: [...path, 'mcp'], policies, connection }));
     else if (Object.keys(policies).length > 0) compiling.error([...path, 'policies'], 'these apply to MCP backends only: on the way to a plain host nothing enforces them');
   }
   return {
     byKey,
-    named(name, path) {
+    named(name, path, ofRoute) {
       const key = keyByName.get(name);
-      if (key !== undefined) return key;
-      if (declared.has(name)) compiling.error(path, `the backend "${compiling.quote(path)}" is a plain HTTP host; Parley does not route to those yet`);
+      const found = declared.get(name);
+      if (key !== undefined && saysNothing(ofRoute)) return key;
+      if (key !== undefined && found?.document.mcp !== undefined) {
+        const { policies } = byKey.get(key) as McpBackend;
+        return add(keys.make(undefined, name, pathText(path)), found.document.mcp, { path: [...found.path, 'mcp'], policies, variantOf: key, connection: nearest(found.connection, ofRoute) });
+      }
+      if (found !== undefined) compiling.error(path, `the backend "${compiling.quote(path)}" is a plain HTTP host; Parley does not route to those yet`);
       else unknownBackend(path, { declared, compiling });
       return undefined;
     },
-    inline(mcp, routeName, path) {
+    inline(mcp, { path, routeName, ofRoute }) {
       const place = routeName === '' ? pathText(path) : `${routeName} ${pathText(path.slice(-3))}`;
-      return add(keys.make(undefined, routeName || mcp.targets[0]?.name || 'mcp', place), mcp, path);
+      return add(keys.make(undefined, routeName || mcp.targets[0]?.name || 'mcp', place), mcp, { path, connection: ofRoute });
     },
   };
+}
+
+interface Adding {
+  readonly path: Path;
+  readonly policies?: PolicyDocuments;
+  /** How its targets are reached, unless they say otherwise. */
+  readonly connection: Connection;
+  readonly variantOf?: string;
 }
 
 interface Context {
@@ -58,12 +82,16 @@ interface Context {
   readonly compiling: Compiling;
 }
 
+interface TargetContext extends Context {
+  readonly connection: Connection;
+}
+
 function declare(document: GatewayDocument, compiling: Compiling): HostBackends {
-  const declared = new Map<string, { document: BackendDocument; path: Path }>();
+  const declared = new Map<string, { document: BackendDocument; path: Path; connection: Connection }>();
   for (const [index, backend] of (document.backends ?? []).entries()) {
     const path = ['backends', index];
     const first = declared.get(backend.name);
-    if (first === undefined) declared.set(backend.name, { document: backend, path });
+    if (first === undefined) declared.set(backend.name, { document: backend, path, connection: connectionAt(backend.policies, [...path, 'policies']) });
     else compiling.error([...path, 'name'], `the backend name "${compiling.quote([...path, 'name'])}" is already taken by ${pathText(first.path)}`);
   }
   return declared;
@@ -76,7 +104,7 @@ function unknownBackend(path: Path, { declared, compiling }: Context): void {
   compiling.error(path, `there is no backend "${name}"`, meant(name, names) ?? valid);
 }
 
-function mcpBackend(key: string, mcp: McpDocument, path: Path, context: Context): Omit<McpBackend, 'policies'> {
+function mcpBackend(key: string, mcp: McpDocument, path: Path, context: TargetContext): Omit<McpBackend, 'policies'> {
   const seen = new Map<string, number>();
   const targets: McpTarget[] = [];
   for (const [index, target] of mcp.targets.entries()) {
@@ -102,16 +130,23 @@ function mcpBackend(key: string, mcp: McpDocument, path: Path, context: Context)
   };
 }
 
-function mcpTarget(target: TargetDocument, path: Path, context: Context): McpTarget | undefined {
+function mcpTarget(target: TargetDocument, path: Path, context: TargetContext): McpTarget | undefined {
+  const { compiling, declared } = context;
   const timeout = target.policies?.http?.requestTimeout;
   const timeoutMs = timeout == null ? undefined : parseDuration(timeout);
+  const own = connectionAt(target.policies, [...path, 'policies']);
   if (target.stdio !== undefined) {
+    refuseForProcess(nearest(context.connection, own), compiling.quote([...path, 'name']), compiling);
     const { cmd, args = [], env = {}, clear_env: clearEnv = false } = target.stdio;
     return { kind: 'stdio', name: target.name, cmd, args, env, clearEnv, timeoutMs };
   }
   if (target.mcp === undefined) return undefined;
-  const url = target.mcp.backend === undefined ? hostUrl(target.mcp, [...path, 'mcp'], context.compiling) : backendUrl(target.mcp, [...path, 'mcp'], context);
-  return url === undefined ? undefined : { kind: 'mcp', name: target.name, url, timeoutMs };
+  const ofHost = declared.get(target.mcp.backend ?? '')?.connection ?? NO_CONNECTION;
+  const connection = nearest(context.connection, ofHost, own);
+  const findUrl: FindUrl = (place, at) => (place.backend === undefined ? hostUrl(place, at, compiling) : backendUrl(place, at, context));
+  const url = findUrl(target.mcp, { path: [...path, 'mcp'], secured: connection.tls !== undefined, defaultPath: DEFAULT_MCP_PATH });
+  const connected = url === undefined ? undefined : compileConnection(url, connection, { compiling, findUrl });
+  return url === undefined || connected === undefined ? undefined : { kind: 'mcp', name: target.name, url, timeoutMs, ...connected };
 }
 
 interface Place {
@@ -123,9 +158,9 @@ interface Place {
 const EXPECTED = 'expected "https://host/path", "host", or host with port and path';
 
 /** An absolute URL from `host` alone (a URL or a name), or from `host`, `port` and `path`. */
-function hostUrl(place: Place, path: Path, compiling: Compiling): string | undefined {
+function hostUrl(place: Place, { path, secured, defaultPath }: UrlPlace, compiling: Compiling): string | undefined {
   const host = place.host ?? '';
-  const written = /^[a-z][a-z0-9+.-]*:\/\//i.test(host) ? host : `http://${host}`;
+  const written = /^[a-z][a-z0-9+.-]*:\/\//i.test(host) ? host : `${secured ? 'https' : 'http'}://${host}`;
   const url = URL.canParse(written) ? new URL(written) : undefined;
   const at = [...path, 'host'];
   if (url === undefined || url.hostname === '') return void compiling.error(at, `not a host: ${EXPECTED}`);
@@ -136,7 +171,7 @@ function hostUrl(place: Place, path: Path, compiling: Compiling): string | undef
     url.port = String(place.port);
   }
   if (place.path == null) {
-    if (url.pathname === '/' && !/^[a-z][a-z0-9+.-]*:\/\/[^/?#]*\//i.test(written)) url.pathname = DEFAULT_MCP_PATH;
+    if (url.pathname === '/' && !/^[a-z][a-z0-9+.-]*:\/\/[^/?#]*\//i.test(written)) url.pathname = defaultPath;
     return url.href;
   }
   if (url.pathname !== '/' || url.search !== '') return void compiling.error([...path, 'path'], 'the path is written twice: here and in host');
@@ -146,12 +181,12 @@ function hostUrl(place: Place, path: Path, compiling: Compiling): string | undef
   return url.href;
 }
 
-function backendUrl(place: Place & { readonly backend?: string | undefined }, path: Path, context: Context): string | undefined {
+function backendUrl(place: Place & { readonly backend?: string | undefined }, { path, secured, defaultPath }: UrlPlace, context: Context): string | undefined {
   const at = [...path, 'backend'];
   const found = context.declared.get(place.backend ?? '');
   if (found === undefined) return void unknownBackend(at, context);
   if (found.document.host === undefined) {
     return void context.compiling.error(at, `the backend "${context.compiling.quote(at)}" is not a host: a target needs one to connect to`);
   }
-  return hostUrl({ host: found.document.host, path: place.path }, found.path, context.compiling);
+  return hostUrl({ host: found.document.host, path: place.path }, { path: found.path, secured, defaultPath }, context.compiling);
 }

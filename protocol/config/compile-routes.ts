@@ -1,7 +1,8 @@
 /** One route of a document: what it matches, under which policies, to which backends. */
 import type { RouteBackendDocument } from './backends.ts';
-import type { Backends } from './compile-backends.ts';
+import type { Backends, InlinePlace } from './compile-backends.ts';
 import { SIMPLE_MCP_KEY } from './compile-backends.ts';
+import { connectionAt, nearest } from './compile-connection.ts';
 import type { Compiling } from './compiling.ts';
 import type { PathMatch, PolicyDocuments, Route, RouteMatch, ValueMatch, WeightedBackend } from './generation.ts';
 import type { KeyMaker } from './keys.ts';
@@ -21,7 +22,8 @@ export interface Building {
 export function compileRoute(route: Omit<AttachedRouteDocument, 'gateways'>, path: Path, building: Building): Route {
   const given = [route.name, route.ruleName].filter((part) => part != null).join('-');
   const key = building.routeKeys.make(given === '' ? undefined : given, 'route', pathText(path));
-  const backends = (route.backends ?? []).flatMap((backend, index) => weighted(backend, given, [...path, 'backends', index], building));
+  const ofRoute = connectionAt(route.policies, [...path, 'policies']);
+  const backends = (route.backends ?? []).flatMap((backend, index) => weighted(backend, { routeName: given, ofRoute, path: [...path, 'backends', index] }, building));
   if ((route.backends ?? []).length === 0) building.compiling.warn(path, 'has no backends, so every request it matches is answered with an error');
   return {
     key,
@@ -43,11 +45,12 @@ export const simpleMcpRoute = (policies: PolicyDocuments): Route => ({
   backends: [{ backend: SIMPLE_MCP_KEY, weight: 1, policies: {} }],
 });
 
-function weighted(backend: RouteBackendDocument, routeName: string, path: Path, { backends, compiling }: Building): WeightedBackend[] {
+function weighted(backend: RouteBackendDocument, { routeName, ofRoute, path }: InlinePlace, { backends, compiling }: Building): WeightedBackend[] {
   const weight = backend.weight ?? 1;
   const policies = compiling.policies(backend.policies, [...path, 'policies']);
-  if (backend.mcp !== undefined) return [{ backend: backends.inline(backend.mcp, routeName, [...path, 'mcp']), weight, policies }];
-  const key = backend.backend === undefined ? undefined : backends.named(backend.backend, [...path, 'backend']);
+  const connection = nearest(ofRoute, connectionAt(backend.policies, [...path, 'policies']));
+  if (backend.mcp !== undefined) return [{ backend: backends.inline(backend.mcp, { routeName, ofRoute: connection, path: [...path, 'mcp'] }), weight, policies }];
+  const key = backend.backend === undefined ? undefined : backends.named(backend.backend, [...path, 'backend'], connection);
   return key === undefined ? [] : [{ backend: key, weight, policies }];
 }
 

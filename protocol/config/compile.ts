@@ -10,6 +10,7 @@
 import type { z } from 'zod';
 import { compileBackends } from './compile-backends.ts';
 import { compileBinds } from './compile-binds.ts';
+import { isConnectionPolicy } from './compile-connection.ts';
 import type { Compiling } from './compiling.ts';
 import type { GatewayDocument } from './document.ts';
 import { parseDuration } from './duration.ts';
@@ -18,9 +19,10 @@ import type { Environment } from './expand.ts';
 import type { Generation, Settings } from './generation.ts';
 import { issueProblems } from './issues.ts';
 import { generationId } from './keys.ts';
-import { hasErrors, problem, valueAt } from './problem.ts';
+import { hasErrors, pathText, problem, valueAt } from './problem.ts';
 import type { Path, ProblemWithoutPosition } from './problem.ts';
-import { validateDocument } from './validate.ts';
+import { SESSION_KEY } from './secret-paths.ts';
+import { type Written, validateDocument } from './validate.ts';
 
 const SESSION_TTL_MS = 30 * 60 * 1000;
 
@@ -30,6 +32,8 @@ export type PolicySchemas = Readonly<Record<string, z.ZodType>>;
 export interface CompileOptions {
   readonly env: Environment;
   readonly policies?: PolicySchemas;
+  /** What is not for this process, by `withheldFrom`: its variables are not looked up, and it is forgotten. */
+  readonly withheld?: (path: Path) => string | undefined;
 }
 
 export interface Compilation {
@@ -38,14 +42,15 @@ export interface Compilation {
 }
 
 export function compileDocument(document: unknown, options: CompileOptions): Compilation {
-  const { document: expandedDocument, problems, expanded } = expandVariables(document, options.env);
+  const { document: expandedDocument, problems, expanded } = expandVariables(document, options.env, options.withheld);
   const validation = validateDocument(expandedDocument, { written: document, expanded });
   problems.push(...validation.problems);
   if (validation.document === undefined || hasErrors(problems)) return { problems };
 
-  const compiling = newCompiling(document, options.policies ?? {}, problems);
+  const compiling = newCompiling({ written: document, expanded }, options.policies ?? {}, problems);
   const backends = compileBackends(validation.document, compiling);
   const binds = compileBinds(validation.document, backends, compiling);
+  if (validation.document.config?.session != null) compiling.secret(SESSION_KEY);
   const frontendPolicies = compiling.policies(validation.document.frontendPolicies, ['frontendPolicies']);
   if (binds.length === 0) compiling.warn([], 'nothing is served: no gateways, binds or mcp section');
   if (hasErrors(problems)) return { problems };
@@ -62,13 +67,25 @@ export function compileDocument(document: unknown, options: CompileOptions): Com
   };
 }
 
-function newCompiling(written: unknown, schemas: PolicySchemas, problems: ProblemWithoutPosition[]): Compiling {
+function newCompiling({ written, expanded }: Written, schemas: PolicySchemas, problems: ProblemWithoutPosition[]): Compiling {
+  /** A backend that several routes reach in their own ways is compiled for each; what is wrong with it is said once. */
+  const told = new Set<string>();
+  const tell = (one: ProblemWithoutPosition): void => {
+    const text = `${one.path} ${one.message}`;
+    if (!told.has(text)) problems.push(one);
+    told.add(text);
+  };
   return {
-    error: (path, message, hint) => void problems.push(problem('error', path, message, hint)),
-    warn: (path, message) => void problems.push(problem('warning', path, message)),
+    error: (path, message, hint) => tell(problem('error', path, message, hint)),
+    warn: (path, message) => tell(problem('warning', path, message)),
     quote: (path) => String(valueAt(written, path) ?? ''),
+    written: (path) => valueAt(written, path),
+    secret(path) {
+      if (expanded.has(pathText(path))) return;
+      tell(problem('warning', path, 'a secret stands in the document itself, for everybody who may read the configuration: write $NAME for a variable, or file: with a path'));
+    },
     policies(value, path) {
-      const given = Object.entries(value ?? {}).filter(([, config]) => config !== undefined && config !== null);
+      const given = Object.entries(value ?? {}).filter(([id, config]) => config !== undefined && config !== null && !isConnectionPolicy(id));
       for (const [id, config] of given) {
         const schema = Object.hasOwn(schemas, id) ? schemas[id] : undefined;
         const result = schema?.safeParse(config);
@@ -94,6 +111,7 @@ function settingsOf(document: GatewayDocument): Settings {
   const level = config.logging?.level;
   return {
     sessionTtlMs: (ttl == null ? undefined : parseDuration(ttl)) ?? SESSION_TTL_MS,
+    ...(config.session == null ? {} : { sessionKey: config.session.key }),
     statsAddr: config.statsAddr ?? undefined,
     readinessAddr: config.readinessAddr ?? undefined,
     logLevel: Array.isArray(level) ? level.join(',') : (level ?? undefined),

@@ -8,6 +8,10 @@ export interface Compiling {
   warn(path: Path, message: string): void;
   /** The text at a path as written, for messages. */
   quote(path: Path): string;
-  /** The policies written at a path, each checked by its own schema. */
+  /** What stands at a path, variables unexpanded. */
+  written(path: Path): unknown;
+  /** Warns of a secret that does not come from the environment. */
+  secret(path: Path): void;
+  /** The policies written at a path that judge calls, each checked by its own schema; not those that say how upstreams are reached. */
   policies(value: Readonly<Record<string, unknown>> | null | undefined, path: Path): PolicyDocuments;
 }

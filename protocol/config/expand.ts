@@ -24,10 +24,16 @@ const SECRETS: ReadonlySet<string | number> = new Set(['htpasswd', 'key']);
 const isSecret = (path: Path): boolean => path.some((step) => SECRETS.has(step));
 const NAMELESS = (path: Path) => problem('error', path, 'a dollar stands before what is no variable that is set', 'write $$ for a plain dollar');
 
-export function expandVariables(document: unknown, env: Environment): Expansion {
+/** @param withheld what stands in the place of a text that is not for this process: neither it nor what its variables stand for is kept. */
+export function expandVariables(document: unknown, env: Environment, withheld: (path: Path) => string | undefined = () => undefined): Expansion {
   const problems: ProblemWithoutPosition[] = [];
   const expanded = new Set<string>();
   const expandText = (text: string, path: Path): string => {
+    const instead = withheld(path);
+    if (instead !== undefined) {
+      expanded.add(pathText(path));
+      return instead;
+    }
     if (!text.includes('$')) return text;
     const result = text.replace(VARIABLE, (whole, bare: string | undefined, braced: string | undefined, otherwise: string | undefined) => {
       if (whole === '$$') return '$';

@@ -2,6 +2,9 @@
  * A generation: one accepted configuration, whole, in the shape every process enforces. It is derived from the gateway
  * document (document.ts) by `compileDocument`; nothing here is written by hand and nothing changes after it is made.
  */
+import type { BackendAuth } from './backend-auth.ts';
+import type { BackendTls } from './backend-tls.ts';
+import type { Secret } from './secret.ts';
 
 export interface Generation {
   /** First 16 hex digits of the SHA-256 of the document: the same document gives the same generation. */
@@ -18,6 +21,8 @@ export interface Generation {
 
 export interface Settings {
   readonly sessionTtlMs: number;
+  /** 64 hex digits, shared by ingress and connectors: what they tell each other of callers is sealed with it. */
+  readonly sessionKey?: Secret | undefined;
   /** Where /metrics is served; undefined = the built-in default, 'off' = nowhere. */
   readonly statsAddr: string | undefined;
   readonly readinessAddr: string | undefined;
@@ -97,6 +102,8 @@ export interface RouteMatch {
 
 export interface McpBackend {
   readonly key: string;
+  /** Key of the backend that this one is, reached in the way of one route; undefined = it is itself. */
+  readonly variantOf?: string | undefined;
   readonly targets: readonly McpTarget[];
   readonly statefulMode: 'stateful' | 'stateless';
   readonly prefixMode: 'conditional' | 'always' | 'never';
@@ -115,6 +122,10 @@ export interface McpHttpTarget {
   readonly url: string;
   /** From the target's `policies.http.requestTimeout`; undefined = the connector's default. */
   readonly timeoutMs: number | undefined;
+  /** Undefined = as the URL says, judged by the authorities the system trusts. */
+  readonly tls?: BackendTls | undefined;
+  /** As whom we speak to it; undefined = as nobody. */
+  readonly auth?: BackendAuth | undefined;
 }
 
 export interface McpStdioTarget {

@@ -1,6 +1,6 @@
 /** Routes as the document writes them: which requests, under which policies, to which backends. */
 import { z } from 'zod';
-import { routeBackendSchema } from './backends.ts';
+import { connectionShape, routeBackendSchema } from './backends.ts';
 import { exactlyOne, gatewayRefs, hostname, nonEmpty, pattern, section, text } from './section.ts';
 
 const MATCHES_MAX = 64;
@@ -27,6 +27,7 @@ export const routePolicies = section('routePolicies', {
   authorization: policyValue,
   csrf: policyValue,
   mcpAuthorization: policyValue,
+  ...connectionShape,
 });
 export const gatewayPolicyShape = { cors: policyValue, jwtAuth: policyValue, basicAuth: policyValue, apiKey: policyValue, authorization: policyValue };
 

@@ -1,5 +1,6 @@
 /** The `config:` section: settings of the process rather than of the traffic. Everything is typed; see NOT_ACTED_ON for what is acted on. */
 import { z } from 'zod';
+import { Secret } from './secret.ts';
 import { count, duration, flag, text, textMap } from './section.ts';
 
 const database = z.strictObject({ url: text, maxConnections: count.min(1, 'expected 1 or more').nullish() });
@@ -70,7 +71,7 @@ export const startupSchema = z.strictObject({
   statsAddr: text.nullish(),
   histograms: z.enum(['classic', 'native', 'both']).nullish(),
   readinessAddr: text.nullish(),
-  session: z.strictObject({ key: text }).nullish(),
+  session: z.strictObject({ key: z.string().regex(/^[0-9a-fA-F]{64}$/, 'expected 64 hex digits, as of "openssl rand -hex 32"').transform((key) => new Secret(key)) }).nullish(),
   mcp: z.strictObject({ sessionTtl: duration.nullish() }).nullish(),
   sensitiveHeaders: z.array(text).nullish(),
   customFunctions: text.nullish(),

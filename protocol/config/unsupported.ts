@@ -8,13 +8,13 @@ const GATEWAY_POLICIES = ['oidc', 'extAuthz', 'extProc', 'transformations'] as c
 
 const ROUTE_POLICIES = [
   'requestHeaderModifier', 'responseHeaderModifier', 'requestRedirect', 'urlRewrite', 'requestMirror', 'directResponse',
-  'mcpGuardrails', 'a2a', 'ai', 'backendTLS', 'backendTunnel',
-  'backendAuth', 'localRateLimit', 'remoteRateLimit', 'oidc', 'extAuthz', 'extProc',
+  'mcpGuardrails', 'a2a', 'ai', 'backendTunnel',
+  'localRateLimit', 'remoteRateLimit', 'oidc', 'extAuthz', 'extProc',
   'transformations', 'buffer', 'timeout', 'retry', 'delay',
 ] as const;
 
 const BACKEND_POLICIES = [
-  'requestHeaderModifier', 'transformations', 'backendTLS', 'backendAuth', 'http', 'tcp', 'backendTunnel',
+  'requestHeaderModifier', 'transformations', 'http', 'tcp', 'backendTunnel',
   'responseHeaderModifier', 'requestRedirect', 'health', 'extAuthz', 'mcpGuardrails',
   'a2a', 'inferenceRouting', 'sessionAffinity', 'ai',
 ] as const;
@@ -37,15 +37,23 @@ export const UNSUPPORTED_KEYS = {
   backendPolicies: BACKEND_POLICIES,
   mcpBackend: [],
   target: ['sse', 'openapi'],
-  targetPolicies: ['requestHeaderModifier', 'transformations', 'backendTLS', 'backendAuth', 'tcp', 'backendTunnel'],
+  targetPolicies: ['requestHeaderModifier', 'transformations', 'tcp', 'backendTunnel'],
   targetHttp: ['version'],
+  backendTLS: ['spiffe'],
+  backendAuth: ['aws', 'copilot', 'crossAppAccess'],
+  oauthTokenExchange: ['service', 'actorToken', 'additionalParams'],
+  tokenEndpointPolicies: ['requestHeaderModifier', 'transformations', 'backendAuth', 'http', 'tcp', 'backendTunnel'],
+  clientAuth: ['certificate', 'certificateHeader'],
+  jwtSign: [],
+  azure: ['developerImplicit'],
+  credentialLocation: ['expression'],
 } as const satisfies Record<string, readonly string[]>;
 
 export type SectionName = keyof typeof UNSUPPORTED_KEYS;
 
 /** Sections whose keys are enforced on traffic: the refusal says so. */
 export const ENFORCING: ReadonlySet<SectionName> = new Set<SectionName>([
-  'frontendPolicies', 'gateway', 'gatewayListener', 'gatewayPolicies', 'tls', 'routePolicies', 'backendPolicies', 'targetPolicies',
+  'frontendPolicies', 'gateway', 'gatewayListener', 'gatewayPolicies', 'tls', 'routePolicies', 'backendPolicies', 'targetPolicies', 'backendTLS', 'backendAuth', 'tokenEndpointPolicies',
 ]);
 
 /** Values the reference knows for a key, beyond the ones Parley serves. */
@@ -61,7 +69,7 @@ export const UNSUPPORTED_VALUES = {
 export const NOT_ACTED_ON: readonly string[] = [
   'enableIpv6', 'dns', 'localXdsPath', 'modelCatalog', 'database', 'storage', 'caAddress', 'caAuthToken', 'xdsAddress',
   'xdsAuthToken', 'spiffe', 'namespace', 'gateway', 'trustDomain', 'additionalTrustDomains', 'skipValidateTrustDomain',
-  'serviceAccount', 'clusterId', 'network', 'adminAddr', 'standardAttributes', 'histograms', 'session', 'sensitiveHeaders',
+  'serviceAccount', 'clusterId', 'network', 'adminAddr', 'standardAttributes', 'histograms', 'sensitiveHeaders',
   'customFunctions', 'connectionTerminationDeadline', 'connectionMinTerminationDeadline', 'workerThreads', 'tracing',
   'logging.filter', 'logging.fields', 'logging.format', 'logging.database', 'readinessAddr', 'metrics', 'backend', 'hbone',
 ];

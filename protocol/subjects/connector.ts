@@ -1,5 +1,6 @@
 /** Subjects the connector service answers. A backend is reached by its queue group; a session's upstreams by the instance that holds them. */
 import { z } from 'zod';
+import { CALLER_META } from './caller.ts';
 import { defineSubject } from './define.ts';
 import { actorMeta, messageMeta } from './session.ts';
 
@@ -46,6 +47,7 @@ export const connectorOpen = defineSubject({
     session: z.string(),
     principal: z.string(),
     route: z.string(),
+    caller: CALLER_META,
     adopt: z.string().optional().describe('JSON of SessionAdoption: what an earlier connector had opened, and what the client had set'),
   }),
   payload: "the client's initialize request",

@@ -1,6 +1,7 @@
 /** Subjects the session service answers, and the facts it tells. One conversation, one subject: its owner subscribes it. */
 import { z } from 'zod';
 import { CALL_FACTS_META } from './call-facts.ts';
+import { CALLER_META } from './caller.ts';
 import { defineSubject } from './define.ts';
 
 export const SESSION_QUEUE = 'session';
@@ -12,6 +13,7 @@ export const messageMeta = z.object({
   id: z.string().optional().describe('the JSON of the JSON-RPC id; absent on notifications'),
   name: z.string().optional().describe('tool or prompt name, or resource URI, when the request is about one'),
   facts: CALL_FACTS_META,
+  caller: CALLER_META,
 });
 
 export const sessionOpen = defineSubject({
@@ -23,6 +25,7 @@ export const sessionOpen = defineSubject({
     principal: z.string(),
     route: z.string(),
     backend: z.string(),
+    caller: CALLER_META,
   }),
   payload: "the client's initialize request",
   reply: 'end: the initialize response',

@@ -6,6 +6,7 @@ import type { Effect, Scope } from 'effect';
 import type { Generation } from '#protocol/config/generation.ts';
 import type { Audit } from './audit/audit.ts';
 import type { Bus } from './bus/bus.ts';
+import type { CallerSeal } from './caller-seal.ts';
 import type { Logger } from './telemetry/log.ts';
 import type { Telemetry } from './telemetry/telemetry.ts';
 
@@ -36,6 +37,8 @@ export interface Host {
   readonly audit: Audit;
   readonly telemetry: Telemetry;
   readonly log: Logger;
+  /** For tokens of callers on the bus. */
+  readonly seal: CallerSeal;
   /** Takes the secrets this process knows out of a text that others will see. */
   readonly mask: (text: string) => string;
   /** Variables that hold secrets of the gateway itself, such as the keys of callers: for no child process. */

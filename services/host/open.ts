@@ -14,8 +14,10 @@ import { ensureLayout, type Applied } from '#deploy/nats/apply.ts';
 import { inboxPrefixOf } from '#deploy/nats/permissions.ts';
 import { compileDocument, type Compilation, type PolicySchemas } from '#protocol/config/compile.ts';
 import { variableNames } from '#protocol/config/expand.ts';
+import { withheldFrom } from '#protocol/config/secret-paths.ts';
 import { Fault } from '#protocol/faults/fault.ts';
 import { openAudit } from './audit/audit.ts';
+import { CallerSeal } from './caller-seal.ts';
 import { clock } from './clock.ts';
 import type { Bus } from './bus/bus.ts';
 import { createNatsBus } from './bus/nats.ts';
@@ -42,6 +44,8 @@ export interface OpenHostOptions {
   readonly env: Readonly<Record<string, string | undefined>>;
   /** Each policy's own schema, by config key. */
   readonly policies?: PolicySchemas;
+  /** Services that run here: what of the document is not for them is not kept. */
+  readonly services?: readonly string[];
   /** False = this process is ready without a configuration. */
   readonly needsGeneration?: boolean;
   /** Why a service is not ready yet; undefined = it is. */
@@ -115,16 +119,17 @@ export const openHost = Effect.fnUntraced(function* (options: OpenHostOptions): 
       audit.flush();
     });
   });
-  return { bus, nats, generations, audit, telemetry, log, mask: secrets.mask, ownVariables, bindAddresses: settings.bindAddresses, now: Date.now, applied, beginDrain, statsUrl: admin?.url };
+  const seal = new CallerSeal(() => generations.current?.settings.sessionKey);
+  return { bus, nats, generations, audit, telemetry, log, mask: secrets.mask, ownVariables, seal, bindAddresses: settings.bindAddresses, now: Date.now, applied, beginDrain, statsUrl: admin?.url };
 });
 
 /** What its variables stand for is secret before anything is said of a document. */
 const compiler =
-  ({ env, policies = {} }: OpenHostOptions, secrets: Secrets, ownVariables: Set<string>) =>
+  ({ env, policies = {}, services }: OpenHostOptions, secrets: Secrets, ownVariables: Set<string>) =>
   (document: unknown): Compilation => {
     secrets.addVariables(variableNames(document), env);
     for (const name of secretVariables(variableNames(document, 'stdio'), env)) ownVariables.add(name);
-    return compileDocument(document, { env, policies });
+    return compileDocument(document, { env, policies, ...(services === undefined ? {} : { withheld: withheldFrom(services) }) });
   };
 
 /** What is not a Fault here came from NATS or the operating system, and at a start it may go away by trying again. */

@@ -85,6 +85,7 @@ function depsOf(host: Host, settings: IngressSettings, keepAlive: KeepAlive): In
   const logs = new StreamLogs(host.nats, () => bus.connected);
   return {
     bus,
+    seal: host.seal,
     events,
     startSpan: host.telemetry.startSpan,
     keepAlive,

@@ -6,6 +6,7 @@
 import { Effect } from 'effect';
 import type { Scope } from 'effect';
 import type { Host, Service } from '#host/host.ts';
+import { serviceOf } from '#protocol/subjects/frames.ts';
 import type { Environment } from '#protocol/config/expand.ts';
 import { policyEvents } from './events.ts';
 import { serveFetched } from './runtime/fetched.ts';
@@ -23,6 +24,9 @@ export const policyService = (options: PolicyServiceOptions = {}): Service => ({
   start: (host) => start(host, options),
 });
 
+/** A process that was started to be a policy service has others beside it; one that is a whole gateway has none. */
+const isAlone = ({ bus }: Host): boolean => !serviceOf(bus.instance).split('-').includes('policy');
+
 const start = Effect.fnUntraced(function* (host: Host, { file, env = {} }: PolicyServiceOptions): Effect.fn.Return<void, never, Scope.Scope> {
   const { bus, generations } = host;
   const events = policyEvents(host);
@@ -35,7 +39,7 @@ const start = Effect.fnUntraced(function* (host: Host, { file, env = {} }: Polic
     return;
   }
   yield* Effect.acquireRelease(
-    Effect.promise(() => followFile({ file, env, host, events })),
+    Effect.promise(() => followFile({ file, env, running: { alone: isAlone(host) }, host, events })),
     (following) => Effect.promise(() => following.stop()),
   );
 });

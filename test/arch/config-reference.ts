@@ -23,6 +23,8 @@ interface Section {
 
 const TARGETS = '[targets](#targets)';
 const SERVER = '[mcp](#mcp)';
+const AUTH = 'as whom we speak to its servers: [backendAuth](#backendauth)';
+const TLS = 'how its connections are secured: [backendTLS](#backendtls)';
 
 /** `[]` is an entry of a list, `*` one of a map. */
 const SECTIONS: readonly Section[] = [
@@ -34,6 +36,8 @@ const SECTIONS: readonly Section[] = [
   { title: 'matches', at: ['routes', '[]', 'matches', '[]'], intro: 'All conditions of one match must hold; one match of the list is enough. `headers` and `query` entries have a `name`, and a `value` with `exact` or `regex`.' },
   { title: 'backends of a route', at: ['routes', '[]', 'backends', '[]'], intro: 'Exactly one of `mcp` and `backend` each.' },
   { title: 'backends', at: ['backends', '[]'], intro: 'Backends by name: exactly one of `mcp` and `host` each.' },
+  { title: 'backendTLS', at: ['mcp', 'targets', '[]', 'policies', 'backendTLS'], intro: 'How connections to servers are secured: at a target, a backend, a backend of a route, or a route. What is written nearest to the target counts, whole. A target without a scheme in its `host` becomes https. Files are PEM, read where connectors run, and looked at again for each new connection.' },
+  { title: 'backendAuth', at: ['mcp', 'targets', '[]', 'policies', 'backendAuth'], intro: 'As whom Parley speaks to servers: one kind, and `credentials` beside it or alone; written where [backendTLS](#backendtls) may be. A secret is a text, best a `$NAME` that only the environment of policy services and connectors has, or `file:` with a path, read where connectors run. A place is `header` (`name`, `prefix`), `queryParameter` or `cookie` (`name`); `Authorization: Bearer` unless given.' },
   { title: 'binds', at: ['binds', '[]'], intro: 'The older form: ports with their listeners and routes inside.' },
   { title: 'listeners', at: ['binds', '[]', 'listeners', '[]'], intro: 'Of a bind. The listeners of a gateway have `name`, `hostname`, `protocol`, `tls` and policies. The listeners of one port all have `tls`, or none.' },
   { title: 'tls', at: ['gateways', '*', 'tls'], intro: 'HTTPS, over HTTP/1.1. The files are PEM, read by ingress from its own disk (a relative path begins where it was started), and taken up when they change: new connections get the new certificate, open ones stay. What cannot be used is logged, and the last good one stays. `parley check` looks at the files too.' },
@@ -55,6 +59,8 @@ const MEANINGS: Readonly<Record<string, string>> = {
   'mcp.prefixMode': 'whether tools and prompts carry their target (`target_tool`): `conditional` = with two targets or more',
   'mcp.failureMode': 'a target that fails: `failClosed` fails the list or the opening, `failOpen` leaves the target out',
   'mcp.dnsRebindingProtection': 'Host and Origin must be of this machine, wherever it listens',
+  'mcp.policies.backendTLS': TLS,
+  'mcp.policies.backendAuth': AUTH,
   'mcp.policies.cors': 'see [policies/cors](../policies/cors/README.md)',
   'mcp.policies.apiKey': 'see [policies/apiKey](../policies/apiKey/README.md)',
   'mcp.policies.basicAuth': 'see [policies/basicAuth](../policies/basicAuth/README.md)',
@@ -65,6 +71,8 @@ const MEANINGS: Readonly<Record<string, string>> = {
   'mcp.policies.mcpAuthentication': 'see [policies/mcpAuthentication](../policies/mcpAuthentication/README.md)',
   'targets.name': 'visible ASCII without `_` and `+`; in front of its tools and resources',
   'targets.policies.http.requestTimeout': 'how long this target may take to answer a list or the first look at it (default 15s, 10s)',
+  'targets.policies.backendTLS': TLS,
+  'targets.policies.backendAuth': AUTH,
   'targets.mcp.host': 'a server over Streamable HTTP: a URL, or a host name',
   'targets.mcp.port': 'when not in `host`',
   'targets.mcp.path': 'when not in `host`; `/mcp` unless given',
@@ -89,6 +97,8 @@ const MEANINGS: Readonly<Record<string, string>> = {
   'routes.hostnames': 'exact, or `*.example.com`; every host unless given',
   'routes.matches': '[matches](#matches); every request unless given',
   'routes.policies.cors': 'after the route is chosen: [policies/cors](../policies/cors/README.md)',
+  'routes.policies.backendTLS': TLS,
+  'routes.policies.backendAuth': AUTH,
   'routes.policies.apiKey': 'after the route is chosen: [policies/apiKey](../policies/apiKey/README.md)',
   'routes.policies.basicAuth': 'after the route is chosen: [policies/basicAuth](../policies/basicAuth/README.md)',
   'routes.policies.csrf': 'after the route is chosen: [policies/csrf](../policies/csrf/README.md)',
@@ -106,13 +116,67 @@ const MEANINGS: Readonly<Record<string, string>> = {
   'backends of a route.weight': 'share among the backends of the route; 1 unless given, 0 = never',
   'backends of a route.policies.authorization': 'on this route, beside the rules of the backend itself: [policies/authorization](../policies/authorization/README.md)',
   'backends of a route.policies.mcpAuthorization': 'on this route, beside the rules of the backend itself: [policies/mcpAuthorization](../policies/mcpAuthorization/README.md)',
+  'backends of a route.policies.backendTLS': TLS,
+  'backends of a route.policies.backendAuth': AUTH,
   'backends of a route.backend': 'the name of a [backend](#backends)',
   'backends of a route.mcp': `written here: ${SERVER}`,
   'backends.name': 'what routes and targets call it',
   'backends.policies.authorization': 'on every route that leads here: [policies/authorization](../policies/authorization/README.md)',
   'backends.policies.mcpAuthorization': 'on every route that leads here: [policies/mcpAuthorization](../policies/mcpAuthorization/README.md)',
+  'backends.policies.backendTLS': TLS,
+  'backends.policies.backendAuth': AUTH,
   'backends.host': 'a host, for the `backend` of a target; no route may lead to it yet',
   'backends.mcp': SERVER,
+  'backendTLS.root': 'authorities whose certificates are trusted; those of the system unless given',
+  'backendTLS.cert': 'our certificate, for servers that ask for one',
+  'backendTLS.key': 'its private key',
+  'backendTLS.hostname': 'the server name to send and to look for in the certificate; the host of the URL unless given',
+  'backendTLS.insecure': '`true` = nothing is verified',
+  'backendTLS.insecureHost': '`true` = the certificate must be of a trusted authority, for whatever name',
+  'backendTLS.alpn': '`h2`, `http/1.1`, in the order they are offered',
+  'backendTLS.subjectAltNames': 'the certificate must have one of these names (DNS, address or URI), instead of the hostname',
+  'backendTLS.keyExchangeGroups': 'the groups that are offered',
+  'backendAuth.key': 'a secret, or a `value` that is one and its `location`',
+  'backendAuth.passthrough.location': 'the token of the caller goes here; sealed on its way between processes, for which `config.session.key` is needed',
+  'backendAuth.jwtSign.signingKey': 'a token we sign: the private key (PEM), a secret',
+  'backendAuth.jwtSign.alg': 'the algorithm; `RS256` unless given',
+  'backendAuth.jwtSign.kid': 'the name of the key, in the header of the token',
+  'backendAuth.jwtSign.claims': 'what every token says; `iat` and `exp` are set',
+  'backendAuth.jwtSign.ttl': 'how long a token is good (default 300s)',
+  'backendAuth.jwtSign.location': 'where it goes',
+  'backendAuth.oauthTokenExchange.host': 'the token of the caller is exchanged for one of the server: where the token endpoint is, a URL or a host',
+  'backendAuth.oauthTokenExchange.backend': 'instead of `host`: the name of a backend with `host`',
+  'backendAuth.oauthTokenExchange.path': 'of the token endpoint, when not in `host`; `/` unless given',
+  'backendAuth.oauthTokenExchange.policies.backendTLS': 'how connections to the token endpoint are secured: [backendTLS](#backendtls)',
+  'backendAuth.oauthTokenExchange.grantType': '`tokenExchange` is RFC 8693, the one unless given; `jwtBearer` is RFC 7523',
+  'backendAuth.oauthTokenExchange.subjectToken.source': 'where in the request the token of the caller stands',
+  'backendAuth.oauthTokenExchange.subjectToken.tokenType': 'its type, a URN; an access token unless given',
+  'backendAuth.oauthTokenExchange.audiences': 'the services it is wanted for',
+  'backendAuth.oauthTokenExchange.scopes': 'the scopes that are wanted',
+  'backendAuth.oauthTokenExchange.resources': 'the URIs it is wanted for',
+  'backendAuth.oauthTokenExchange.requestedTokenType': 'the type that is wanted, a URN',
+  'backendAuth.oauthTokenExchange.clientAuth.method': 'how the token endpoint knows us; `clientSecretBasic` unless given',
+  'backendAuth.oauthTokenExchange.clientAuth.clientId': 'our name there',
+  'backendAuth.oauthTokenExchange.clientAuth.clientSecret': 'our secret there',
+  'backendAuth.oauthTokenExchange.clientAuth.signingKey': 'with `privateKeyJwt`: the private key (PEM), a secret',
+  'backendAuth.oauthTokenExchange.clientAuth.alg': 'its algorithm; `RS256` unless given',
+  'backendAuth.oauthTokenExchange.clientAuth.kid': 'its name, in the header of the assertion',
+  'backendAuth.oauthTokenExchange.clientAuth.assertionAudience': 'whom the assertion is for',
+  'backendAuth.oauthTokenExchange.authorizationLocation': 'where the token goes',
+  'backendAuth.oauthTokenExchange.cache.maxEntries': 'tokens of how many callers are kept, each until shortly before it ends (default 8192, 0 = none)',
+  'backendAuth.oauthTokenExchange.cache.defaultTtl': 'how long, when the endpoint does not say (default 300s)',
+  'backendAuth.gcp.type': '`accessToken` unless given; an `idToken` is for one audience',
+  'backendAuth.gcp.audience': 'of an ID token; `https://` and the host of the server unless given',
+  'backendAuth.gcp.credential': 'a secret: JSON of a service account or a user; else what `GOOGLE_APPLICATION_CREDENTIALS`, gcloud or the metadata server have where connectors run',
+  'backendAuth.azure.explicitConfig.clientSecret.tenant_id': 'a token for an application: its tenant',
+  'backendAuth.azure.explicitConfig.clientSecret.client_id': 'its name',
+  'backendAuth.azure.explicitConfig.clientSecret.client_secret': 'its secret',
+  'backendAuth.azure.explicitConfig.managedIdentity.userAssignedIdentity.clientId': 'a token for the machine: which of its identities, by client',
+  'backendAuth.azure.explicitConfig.managedIdentity.userAssignedIdentity.objectId': 'the same, by object',
+  'backendAuth.azure.explicitConfig.managedIdentity.userAssignedIdentity.resourceId': 'the same, by resource',
+  'backendAuth.azure.explicitConfig.workloadIdentity': 'a token for a workload of Kubernetes, by the variables that Azure sets',
+  'backendAuth.azure.implicit': 'one of these, as the environment of the connector says',
+  'backendAuth.credentials': 'further secrets: entries with `location` and `key`',
   'binds.port': 'the port to listen on',
   'binds.listeners': '[listeners](#listeners)',
   'binds.tunnelProtocol': 'only `direct` is served yet',
@@ -139,11 +203,14 @@ const MEANINGS: Readonly<Record<string, string>> = {
   'listeners.policies.authorization': 'before a route is chosen: [policies/authorization](../policies/authorization/README.md)',
   'listeners.policies.jwtAuth': 'before a route is chosen: [policies/jwtAuth](../policies/jwtAuth/README.md)',
   'config.mcp.sessionTtl': 'how long a legacy session may be idle (default 30m)',
+  'config.session.key': '64 hex digits that ingress and connectors share: tokens of callers are sealed with it on their way. Best `$SESSION_KEY`',
   'config.statsAddr': 'where `/metrics` and `/healthz/ready` are (default 127.0.0.1:15020); `PARLEY_STATS_ADDR` wins',
   'config.logging.level': 'of the log; `PARLEY_LOG_LEVEL` wins',
 };
 
 const schema = z.toJSONSchema(documentSchema, { unrepresentable: 'any', io: 'input' }) as Shape;
+/** Described once, whoever has them. */
+const DESCRIBED_APART: ReadonlySet<string> = new Set(['backendTLS', 'backendAuth', 'location', 'source', 'authorizationLocation']);
 const OWN = new Set(SECTIONS.map(({ at }) => at.join('.')).filter((at) => at !== ''));
 
 /** Keys whose section is told once, wherever they are. */
@@ -192,7 +259,7 @@ function rowsOf(shape: Shape, title: string, at: readonly string[], prefix = '')
     const key = `${prefix}${name}`;
     if (title === 'config' && NOT_ACTED_ON.some((later) => later === key)) continue;
     const inner = notNull(one);
-    const own = OWN.has([...at, ...key.split('.')].join('.'));
+    const own = DESCRIBED_APART.has(name) || OWN.has([...at, ...key.split('.')].join('.'));
     if (Object.keys(inner).length === 0 && !Object.hasOwn(implemented, name)) refused.push(key);
     else if (inner.properties !== undefined && !own && !LINKED.has(name) && hasServed(inner)) nest(inner, key);
     else if (inner.properties !== undefined && !own && (title === 'targets' || title === 'config')) nest(inner, key);

@@ -89,10 +89,10 @@ describe('the examples', () => {
 
   test('were found', () => expect(files.length).toBeGreaterThan(1));
 
-  test.each(files)('%s compiles as it is, and says first what a call gets', (file) => {
+  test.each(files)('%s compiles as it is, and says first what a call or a server gets', (file) => {
     const text = textOf(file);
     expect(text).toMatch(/^# \S/);
     const { document, problems } = readDocument(text, { file });
-    expect([...problems, ...compileDocument(document, { env: {}, policies: policySchemas }).problems]).toEqual([]);
+    expect([...problems, ...compileDocument(document, { env: { FILES_KEY: 'of-the-environment' }, policies: policySchemas }).problems]).toEqual([]);
   });
 });

@@ -11,7 +11,7 @@ const ids = Object.keys(POLICIES) as PolicyId[];
 
 /** Throws when a policy that is enforced has no example in docs/examples. */
 export function policiesPage(): string {
-  const enforced = ids.filter((id) => Object.hasOwn(implemented, id));
+  const enforced = ids.filter(isEnforced);
   return `${HEAD}
 ## All of them
 
@@ -23,10 +23,13 @@ ${[...enforced, ...ids.filter((id) => !enforced.includes(id))].map(rowOf).join('
 
 In each phase policies run in this order, and the first that says no ends the call. What is not enforced yet is in brackets.
 
-${PHASES.map((phase) => `- **${phase}**: ${ORDER[phase].map((id) => (Object.hasOwn(implemented, id) ? `\`${id}\`` : `(${id})`)).join(', ')}`).join('\n')}
+${PHASES.map((phase) => `- **${phase}**: ${ORDER[phase].map((id) => (isEnforced(id) ? `\`${id}\`` : `(${id})`)).join(', ')}`).join('\n')}
 
 ${enforced.map(sectionOf).join('\n')}`;
 }
+
+const isConnection = (id: PolicyId): boolean => (POLICIES[id] as Entry).connection === true;
+const isEnforced = (id: PolicyId): boolean => isConnection(id) || Object.hasOwn(implemented, id);
 
 const HEAD = `<!-- Written by \`npm run golden\` from policies/. Change it there. -->
 # Policies
@@ -39,14 +42,14 @@ it is not served without it. Traffic is what a policy is for; of that, Parley se
 function rowOf(id: PolicyId): string {
   const { traffic }: Entry = POLICIES[id];
   const phases = PHASES.filter((phase) => ORDER[phase].includes(id));
-  const isEnforced = Object.hasOwn(implemented, id);
-  return `| ${isEnforced ? `[\`${id}\`](#${id.toLowerCase()})` : `\`${id}\``} | ${phases.join(', ')} | ${traffic.join(', ')} | ${isEnforced ? '**enforced**' : 'refused'} |`;
+  return `| ${isEnforced(id) ? `[\`${id}\`](#${id.toLowerCase()})` : `\`${id}\``} | ${phases.join(', ')} | ${traffic.join(', ')} | ${isEnforced(id) ? '**enforced**' : 'refused'} |`;
 }
 
 function sectionOf(id: PolicyId): string {
-  const readme = readFileSync(join(REPOSITORY, 'policies', id, 'README.md'), 'utf8');
   const example = `docs/examples/${id}.yaml`;
   if (!existsSync(join(REPOSITORY, example))) throw new Error(`${id} is enforced and has no ${example}: a configuration to start and try`);
+  if (isConnection(id)) return `## ${id}\n\nIt judges no call: it says how servers are reached. What it does, and its keys: [config](config.md#${id.toLowerCase()}). To begin with: [${example}](examples/${id}.yaml).\n`;
+  const readme = readFileSync(join(REPOSITORY, 'policies', id, 'README.md'), 'utf8');
   const [name, description] = ['Name', 'Description'].map((heading) => new RegExp(`^## ${heading}\\n\\n([^]*?)\\n(?=^## )`, 'm').exec(readme)?.[1]?.trim());
   if (name === undefined || description === undefined) throw new Error(`policies/${id}/README.md has no Name or no Description`);
   return `## ${id}\n\n${fromDocs(name)}\n\n${fromDocs(description)}\n\nKeys, examples, verdicts: [policies/${id}](../policies/${id}/README.md). To try: [${example}](examples/${id}.yaml).\n`;

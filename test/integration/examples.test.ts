@@ -1,9 +1,12 @@
-/** Every file of docs/examples, started as its reader would, is called as its first line says. */
+/** Every file of docs/examples, started as its reader would, is called as its first line says; those of servers that are not here are read. */
 import { mkdtemp, readFile, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { implemented } from '#policies/order.ts';
+import { POLICIES, implemented, policySchemas } from '#policies/order.ts';
+import type { Entry } from '#policies/order.ts';
+import { compileDocument } from '#protocol/config/compile.ts';
+import { readDocument } from '#protocol/config/read.ts';
 import { startCommand } from '../world/command.ts';
 import type { Command } from '../world/command.ts';
 import { freePort } from '../world/port.ts';
@@ -11,6 +14,8 @@ import { initializeOf, send } from '../world/wire.ts';
 
 const EXAMPLES = join(import.meta.dirname, '../../docs/examples');
 const files = (await readdir(EXAMPLES)).toSorted();
+/** They say how servers are reached, and name some that only their readers have. */
+const connections = Object.entries<Entry>(POLICIES).flatMap(([id, { connection }]) => (connection ? [`${id}.yaml`] : []));
 /** `200 with nothing`, ``401 with `Name: value` ``. */
 const CLAIM = /(\d{3}) with (?:nothing|`([^`:]+): ([^`]+)`)/g;
 
@@ -21,10 +26,20 @@ beforeAll(async () => {
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
 test('there is one for each policy that is enforced', () => {
-  expect(files).toEqual(Object.keys(implemented).map((id) => `${id}.yaml`).toSorted());
+  expect(files).toEqual([...Object.keys(implemented).map((id) => `${id}.yaml`), ...connections].toSorted());
 });
 
-describe.each(files)('docs/examples/%s', (file) => {
+describe.each(connections)('docs/examples/%s', (file) => {
+  test('says how its one server is reached', async () => {
+    const { document } = readDocument(await readFile(join(EXAMPLES, file), 'utf8'), { file });
+    const { generation } = compileDocument(document, { env: { FILES_KEY: 'of-the-environment' }, policies: policySchemas });
+    const [target, ...others] = [...(generation?.backends.values() ?? [])].flatMap(({ targets }) => targets);
+    expect(others).toEqual([]);
+    expect(target).toHaveProperty(file === 'backendTLS.yaml' ? 'tls' : 'auth');
+  });
+});
+
+describe.each(files.filter((file) => !connections.includes(file)))('docs/examples/%s', (file) => {
   let up: Command;
   let url: string;
   let first: string;

@@ -72,7 +72,7 @@ export async function startParley(options: ParleyOptions): Promise<ParleyWorld> 
     if (options.config !== undefined) await write(await withPort(options.config));
     const host = await inScope(undo, (scope) => {
       const settings = readSettings({ PARLEY_LOG_LEVEL: 'silent', PARLEY_STATS_ADDR: 'off', PARLEY_DRAIN: '2s', ...env });
-      return Effect.runPromise(Scope.provide(openHost({ role, settings, natsUrl: nats.url, env, policies: policySchemas }), scope));
+      return Effect.runPromise(Scope.provide(openHost({ role, settings, natsUrl: nats.url, env, policies: policySchemas, services: services.map(nameOf) }), scope));
     });
     const inherited = { PATH: process.env['PATH'] ?? '', PARLEY_DRAIN: '2s', ...env };
     for (const service of await Promise.all(services.map((one) => load(one, file, inherited)))) await inScope(undo, (scope) => start(service, host, scope));
@@ -126,7 +126,7 @@ function generationOf({ generations }: OpenedHost, wanted: (generation: Generati
 
 /** NATS may hold the configuration of an earlier test: the one of our file is awaited, if it is valid. */
 async function generationOfFile(host: OpenedHost, file: string, env: Readonly<Record<string, string>>): Promise<Generation | undefined> {
-  const id = (await loadDocument(file, env)).generation?.id;
+  const id = (await loadDocument(file, env, { alone: true })).generation?.id;
   return id === undefined ? host.generations.current : generationOf(host, (generation) => generation.id === id);
 }
 

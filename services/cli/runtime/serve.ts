@@ -34,6 +34,7 @@ import { untilSignal } from './until-signal.ts';
 
 const GENERATION_MS = 10_000;
 const SETTLE_MS = 10_000;
+const ALL: readonly ServiceName[] = ['policy', 'session', 'connector', 'ingress'];
 
 export interface Serving {
   /** What this process is to the others: a subject token. */
@@ -53,7 +54,7 @@ export interface Serving {
 export async function serve(serving: Serving): Promise<void> {
   const began = performance.now();
   const settings = settingsOf(serving);
-  const wanted = serving.file === undefined ? undefined : await validGeneration(serving.file, serving.env);
+  const wanted = serving.file === undefined ? undefined : await validGeneration(serving.file, serving);
   await untilSignal(async (signal) => {
     signal.addEventListener('abort', () => say(`parley: ${String(signal.reason)}, stopping; once more to leave at once`), { once: true });
     const work = Effect.gen(function* () {
@@ -77,7 +78,7 @@ interface Started {
 const start = Effect.fnUntraced(function* ({ role, services, file, env }: Serving, settings: HostSettings): Effect.fn.Return<Started, unknown, Scope.Scope> {
   const nats = yield* findNats(settings, env);
   if (nats.mode === 'external') say(`connecting to ${maskUrls(nats.url)}`);
-  const host = yield* openHost({ role, settings, natsUrl: nats.url, env, policies: policySchemas });
+  const host = yield* openHost({ role, settings, natsUrl: nats.url, env, policies: policySchemas, services });
   for (const name of services) {
     say(`starting ${name}`);
     const service = yield* Effect.tryPromise({ try: () => loadService(name, { file, env }), catch: asFault });
@@ -132,8 +133,8 @@ async function settledGeneration({ generations }: OpenedHost, wanted: Generation
   return generations.current;
 }
 
-async function validGeneration(file: string, env: Environment): Promise<Generation> {
-  const { generation, problems } = await loadDocument(file, env);
+async function validGeneration(file: string, { env, services }: Serving): Promise<Generation> {
+  const { generation, problems } = await loadDocument(file, env, { alone: ALL.every((name) => services.includes(name)) });
   for (const problem of problems) say(problemLine(problem));
   if (generation === undefined) throw new CommandError(`${file} is not valid: nothing was started`);
   return generation;

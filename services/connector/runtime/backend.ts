@@ -1,16 +1,24 @@
 /** One MCP backend of the generation in force, with its targets. A backend that left the configuration lives on until its last session and its last call are gone. */
 import type { McpBackend } from '#protocol/config/generation.ts';
+import type { CallerSeal } from '#host/caller-seal.ts';
+import type { Environment } from '#host/environment.ts';
 import type { CallRules } from './call-rules.ts';
 import { type HandleFacts, Handles } from './handles.ts';
+import type { SealedCaller } from './http-endpoint.ts';
 import { ModernBackend, type ModernEvents } from './modern-backend.ts';
 import type { Judging } from './session-rules.ts';
 import type { SessionUpstreams } from './session-upstreams.ts';
 import { type StdioSurroundings, Target } from './target.ts';
-import type { SessionUpstream, UpstreamCall } from './upstream.ts';
+import { type SessionUpstream, UpstreamCall } from './upstream.ts';
+
+export interface BackendSurroundings extends StdioSurroundings {
+  readonly seal: CallerSeal;
+  readonly ownEnv: Environment;
+}
 
 export interface BackendOptions {
   readonly config: McpBackend;
-  readonly stdio: StdioSurroundings;
+  readonly surroundings: BackendSurroundings;
   readonly events: ModernEvents;
   readonly rules: CallRules;
   /** What handles of clients are sealed with, beside who they are. */
@@ -28,18 +36,19 @@ export class Backend {
   #users = 0;
   #retired = false;
 
-  constructor({ config, stdio, events, rules, clusterKey }: BackendOptions) {
+  constructor({ config, surroundings: { seal, ...stdio }, events, rules, clusterKey }: BackendOptions) {
     this.config = config;
     this.judge = (facts) => rules.judge(config.key, facts);
-    this.targets = new Map(config.targets.map((target) => [target.name, new Target(config.key, target, stdio)]));
+    const surroundings = { ...stdio, open: ({ sealed, route }: SealedCaller) => seal.open(sealed, config.key, route) };
+    this.targets = new Map(config.targets.map((target) => [target.name, new Target(config.key, target, surroundings)]));
     this.modern = new ModernBackend({ backend: config, targets: this.targets, events, judge: this.judge, clusterKey });
     this.handles = (owner) => new Handles({ clusterKey, owner, refused: events.handleRefused });
   }
 
-  /** How a session reaches one of the targets. */
-  readonly connect = (target: McpBackend['targets'][number], initialize: UpstreamCall, owner: SessionUpstreams): SessionUpstream => {
+  /** How a session reaches one of the targets. @param caller who opens it. */
+  readonly connectFor = (caller: SealedCaller | undefined) => (target: McpBackend['targets'][number], initialize: UpstreamCall, owner: SessionUpstreams): SessionUpstream => {
     const upstream: SessionUpstream = (this.targets.get(target.name) as Target).session(
-      initialize,
+      caller === undefined ? initialize : new UpstreamCall({ ...initialize, request: initialize.request, caller }),
       (message) => owner.unsolicited(upstream, message),
       (revived) => owner.revived(revived),
     );

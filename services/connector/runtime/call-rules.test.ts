@@ -184,3 +184,18 @@ describe('the rules in force', () => {
     for (const facts of ['{}', '{"route":"mcp","asks":7,"known":{}}', `"${'x'.repeat(40_000)}"`]) expect(() => all.judge('mcp', facts)).toThrow(expect.objectContaining({ code: 'bug' }) as Fault);
   });
 });
+
+test('a backend is called the same on a route that reaches its targets in its own way', () => {
+  const policies = { mcpAuthorization: { rules: [{ deny: 'backend.name == "shared"' }] } };
+  const document = {
+    backends: [{ name: 'shared', policies, mcp: { targets: [{ name: 't', mcp: { host: 't.test' } }] } }],
+    binds: [{ port: 1, listeners: [{ routes: [{ name: 'own', policies: { backendTLS: {} }, backends: [{ backend: 'shared' }] }] }] }],
+  };
+  const { generation } = compileDocument(document, { env: {}, policies: policySchemas });
+  if (generation === undefined) throw new Error('not compiled');
+  const [variant] = generation.binds[0]?.listeners[0]?.routes[0]?.backends ?? [];
+  const all = new CallRules();
+  all.enter(generation);
+  const judge = all.judge(variant?.backend ?? '', new McpRules(generation).facts('own', requestVariables(callWith({}), {}, {})));
+  expect(said(judge as CallJudge, 'tools/call', { name: 'any' })).toBe('-32602 Unknown tool: any');
+});

@@ -25,11 +25,14 @@ import { UpstreamCall } from './upstream.ts';
 /** Of all backends, as this process has them. */
 export class CallRules {
   #rules = new McpRules({ binds: [], backends: new Map() });
+  /** What rules call a backend: the same on every route, in whatever way its targets are reached. */
+  #names: ReadonlyMap<string, string> = new Map();
 
   /** Backends whose rules are others from now on. */
   enter(generation: Generation): readonly string[] {
     const before = this.#rules;
     this.#rules = new McpRules(generation);
+    this.#names = new Map([...generation.backends.values()].map(({ key, variantOf }) => [key, variantOf ?? key]));
     return this.#rules.changed(before);
   }
 
@@ -41,7 +44,7 @@ export class CallRules {
     }
     const { route, asks, known } = readCallFacts(facts);
     if (this.#rules.asks(route) !== asks) throw otherRules();
-    return new CallJudge(this.#rules.of(route, backend), { ...known, backend: { name: backend, type: 'mcp', protocol: 'mcp' } });
+    return new CallJudge(this.#rules.of(route, backend), { ...known, backend: { name: this.#names.get(backend) ?? backend, type: 'mcp', protocol: 'mcp' } });
   }
 }
 

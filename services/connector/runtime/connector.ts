@@ -9,6 +9,7 @@
  *    sessions live on. Calls that are open here are finished here, answers of clients for them included.
  */
 import type { Generation, McpBackend } from '#protocol/config/generation.ts';
+import { marked } from '#protocol/config/secret.ts';
 import { Fault } from '#protocol/faults/fault.ts';
 import { encode } from '#protocol/mcp/message.ts';
 import {
@@ -39,6 +40,7 @@ import { ServerRequests } from './server-requests.ts';
 import { SessionRelay } from './session-relay.ts';
 import { StreamLogs } from './stream-log.ts';
 import { traced } from './trace.ts';
+import { sealedCaller } from './upstream.ts';
 
 const REAP_EVERY_MS = 60_000;
 const INSPECT_AGAIN_MS = 5_000;
@@ -157,8 +159,8 @@ export class Connector {
   }
 
   #serve(key: string, config: McpBackend): void {
-    const stdio = { env: this.#inherited(), events: this.#events };
-    const backend = new Backend({ config, stdio, events: this.#events, rules: this.#rules, clusterKey: this.#settings.handleKey });
+    const surroundings = { env: this.#inherited(), ownEnv: this.#env, events: this.#events, seal: this.#host.seal };
+    const backend = new Backend({ config, surroundings, events: this.#events, rules: this.#rules, clusterKey: this.#settings.handleKey });
     const serving = [
       this.#take(connectorCall.to({ backend: key }), (asked) => {
         this.#count(backend, asked.answer);
@@ -200,8 +202,8 @@ export class Connector {
     const { instance } = this.#host.bus;
     const outlet = outletOf(this.#events, meta, () => undefined);
     const handles = backend.handles({ principal: meta.principal, route: meta.route });
-    const { config, connect, judge } = backend;
-    return { backend: config, instance, session: '', connect, version: meta.version, outlet, requests: this.#requests, handles, judge };
+    const { config, judge } = backend;
+    return { backend: config, instance, session: '', connect: backend.connectFor(sealedCaller(meta)), version: meta.version, outlet, requests: this.#requests, handles, judge };
   }
 
   #traced<A extends Asked<Meta>>(asked: A): A & { readonly span?: SpanHandle | undefined } {
@@ -223,4 +225,4 @@ export class Connector {
 }
 
 /** Policies are no part of a backend as it is held here: they change without its upstreams. */
-const same = (one: McpBackend, other: McpBackend): boolean => JSON.stringify({ ...one, policies: {} }) === JSON.stringify({ ...other, policies: {} });
+const same = (one: McpBackend, other: McpBackend): boolean => marked({ ...one, policies: {} }) === marked({ ...other, policies: {} });

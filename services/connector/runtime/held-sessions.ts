@@ -21,6 +21,7 @@ import { Backlog, BacklogRoom } from './backlog.ts';
 import type { SessionOutlet } from './relayed.ts';
 import type { ServerRequests } from './server-requests.ts';
 import { SessionUpstreams } from './session-upstreams.ts';
+import { sealedCaller } from './upstream.ts';
 
 const SESSIONS_MAX = 50_000;
 /** For an ingress to keep a message for its client: an election of a leader may come in between. */
@@ -41,7 +42,7 @@ export interface Held {
   left: boolean;
 }
 
-export type OpenAsked = Asked<{ session: string; principal: string; route: string; adopt?: string | undefined }>;
+export type OpenAsked = Asked<{ session: string; principal: string; route: string; caller?: string | undefined; adopt?: string | undefined }>;
 
 export interface HeldSessionsOptions {
   readonly host: Host;
@@ -162,8 +163,8 @@ export class HeldSessions {
     const { requests } = this.#options;
     const { session, principal, route } = meta;
     const handles = backend.handles({ session, principal, route });
-    const { config, connect, judge } = backend;
-    return new SessionUpstreams({ backend: config, instance: bus.instance, session, initialize: payload, outlet, requests, handles, connect, judge });
+    const { config, judge } = backend;
+    return new SessionUpstreams({ backend: config, instance: bus.instance, session, initialize: payload, outlet, requests, handles, connect: backend.connectFor(sealedCaller(meta)), judge });
   }
 
   #backlog(session: string, principal: string): Backlog {

@@ -2,8 +2,13 @@
 import { EventEmitter } from 'node:events';
 import { createParser, type EventSourceMessage } from 'eventsource-parser';
 import { type Dispatcher, Pool } from 'undici';
+import type { McpHttpTarget } from '#protocol/config/generation.ts';
 import { Fault } from '#protocol/faults/fault.ts';
+import type { Caller } from '#host/caller-seal.ts';
 import { clock } from '#host/clock.ts';
+import type { Environment } from '#host/environment.ts';
+import { Credentials } from './credentials.ts';
+import { securedConnector } from './secured-connector.ts';
 import { MESSAGE_BYTES_MAX } from './upstream.ts';
 
 const CONNECTIONS_MAX = 256;
@@ -28,6 +33,8 @@ export interface HttpQuestion {
   /** Absent = only the deadline stops it, which costs less. */
   readonly stop?: Stop;
   readonly deadline: number;
+  /** Who asks, for credentials that speak for callers. */
+  readonly caller?: Promise<Caller> | undefined;
 }
 
 export interface EventHandlers {
@@ -47,32 +54,74 @@ export class Stop {
   }
 }
 
+/** What a call was sealed with on its way here. */
+export interface SealedCaller {
+  readonly sealed: string;
+  /** The route it came by, where that is known. */
+  readonly route?: string | undefined;
+}
+
+/** What credentials may need. */
+export interface EndpointSurroundings {
+  readonly open?: OpenCaller | undefined;
+  readonly env?: Environment;
+}
+
+export type OpenCaller = (caller: SealedCaller) => Promise<Caller>;
+
 export class HttpEndpoint {
   readonly url: URL;
   readonly #pool: Pool;
   readonly #path: string;
   readonly #target: string;
+  readonly #credentials: Credentials | undefined;
+  readonly #open: OpenCaller | undefined;
 
-  constructor(target: string, url: string) {
-    this.#target = target;
+  constructor({ name, url, tls, auth }: Pick<McpHttpTarget, 'name' | 'url' | 'tls' | 'auth'>, { open, env = {} }: EndpointSurroundings = {}) {
+    this.#target = name;
     this.url = new URL(url);
+    this.#open = open;
+    this.#credentials = auth === undefined ? undefined : new Credentials(auth, { target: name, url: this.url, env });
     this.#path = this.url.pathname + this.url.search;
     this.#pool = new Pool(this.url.origin, {
       connections: CONNECTIONS_MAX,
-      connect: { timeout: CONNECT_MS },
+      connect: tls === undefined ? { timeout: CONNECT_MS } : securedConnector(tls, { target: name, timeoutMs: CONNECT_MS }),
       keepAliveTimeout: KEEP_ALIVE_MS,
     });
   }
 
-  async send({ method, headers, body, stop, deadline }: HttpQuestion): Promise<HttpAnswer> {
+  async send({ method, headers, body, stop, deadline, caller }: HttpQuestion): Promise<HttpAnswer> {
     const left = deadline === Number.MAX_SAFE_INTEGER ? 0 : Math.max(1, deadline - clock() + TIMEOUT_SLACK_MS);
-    const options: Dispatcher.RequestOptions = { method, path: this.#path, headers, body: body ?? null, headersTimeout: left, bodyTimeout: left };
     try {
+      const authorized = this.#credentials === undefined ? this.#path : this.#authorized(this.#credentials, headers, caller);
+      const path = typeof authorized === 'string' ? authorized : await authorized;
+      const options: Dispatcher.RequestOptions = { method, path, headers, body: body ?? null, headersTimeout: left, bodyTimeout: left };
       if (stop !== undefined) options.signal = stop.signal;
       return await classify(await this.#pool.request(options));
     } catch (error) {
       throw this.fault(error);
     }
+  }
+
+  /** The path to ask for, once the headers carry what they must. */
+  #authorized(credentials: Credentials, headers: Record<string, string>, caller: Promise<Caller> | undefined): string | Promise<string> {
+    const outgoing = { path: this.#path, headers };
+    const adding = caller === undefined ? credentials.add(outgoing) : caller.then((known) => credentials.add(outgoing, known));
+    return adding === undefined ? outgoing.path : adding.then(() => outgoing.path);
+  }
+
+  /** It speaks for callers: on behalf of nobody, nothing can be asked. */
+  get ofCaller(): boolean {
+    return this.#credentials?.ofCaller === true;
+  }
+
+  /** Undefined where nobody has to be known. */
+  callerOf(caller: SealedCaller | undefined): Promise<Caller> | undefined {
+    if (caller === undefined || !this.ofCaller) return undefined;
+    const opened = this.#open?.(caller);
+    // It is waited for where it is needed.
+    opened?.catch(() => undefined);
+    return opened;
   }
 
   /** Reads events to the end of the stream; a handler's promise holds the stream back. */
@@ -97,8 +146,8 @@ export class HttpEndpoint {
     }
   }
 
-  close(): Promise<void> {
-    return this.#pool.destroy();
+  async close(): Promise<void> {
+    await Promise.all([this.#pool.destroy(), this.#credentials?.close()]);
   }
 
   fault(error: unknown): Fault {

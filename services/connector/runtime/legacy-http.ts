@@ -7,10 +7,12 @@
  *    request is sent again. The server said it does not know the session, so nothing was executed twice.
  * H4 The upstream's own stream is opened again for as long as the upstream offers one. It may be held by a connector that
  *    had the session before (409), and it is the first to find that the session is forgotten (404).
+ * H5 A server that is asked as its caller is asked with the token of the call; what belongs to no call, with the last one's.
  */
 import { Fault } from '#protocol/faults/fault.ts';
 import { encode } from '#protocol/mcp/message.ts';
 import { VERSION_HEADER } from '#protocol/mcp/modern.ts';
+import type { Caller } from '#host/caller-seal.ts';
 import { clock } from '#host/clock.ts';
 import { readGreeting } from './greeting.ts';
 import { HttpEndpoint, Stop, type HttpAnswer } from './http-endpoint.ts';
@@ -71,11 +73,14 @@ export class LegacyHttp implements SessionUpstream {
   #listening = false;
   /** It has given us a stream of its own. */
   #heard = false;
+  /** H5 */
+  #caller: Promise<Caller> | undefined;
 
   constructor(options: LegacyHttpOptions) {
     this.target = options.target;
     this.#options = options;
     this.#endpoint = options.endpoint;
+    this.#caller = this.#endpoint.callerOf(options.initialize.caller);
   }
 
   async open(): Promise<Record<string, unknown>> {
@@ -107,7 +112,7 @@ export class LegacyHttp implements SessionUpstream {
   }
 
   async tell(payload: Uint8Array): Promise<void> {
-    const answer = await this.#post(payload, {}, clock() + TELL_MS);
+    const answer = await this.#post(payload, {}, clock() + TELL_MS, this.#caller);
     if (answer.kind === 'stream') await answer.body.dump();
     if (answer.kind === 'refused') throw refused(this.target, answer.status);
   }
@@ -130,16 +135,17 @@ export class LegacyHttp implements SessionUpstream {
   async close(): Promise<void> {
     this.quiet();
     if (this.session === null) return;
-    await this.#endpoint.send({ method: 'DELETE', headers: this.#headers(), deadline: clock() + CLOSE_MS }).catch(() => undefined);
+    await this.#endpoint.send({ method: 'DELETE', headers: this.#headers(), deadline: clock() + CLOSE_MS, caller: this.#caller }).catch(() => undefined);
   }
 
   async #run(call: UpstreamCall, receiver: UpstreamReceiver, stop: Stop): Promise<void> {
     if (this.#opening !== undefined && call.method !== 'initialize') await this.#opening.catch(() => undefined);
     const held = this.session;
-    let answer = await this.#post(call.payload, call.headers, call.deadline);
+    const caller = this.#callerOf(call);
+    let answer = await this.#post(call.payload, call.headers, call.deadline, caller);
     if (answer.kind === 'refused' && answer.status === 404 && held !== null && call.method !== 'initialize') {
       await this.#revive(held);
-      answer = await this.#post(call.payload, call.headers, call.deadline);
+      answer = await this.#post(call.payload, call.headers, call.deadline, caller);
     }
     if (answer.kind === 'json') return receiver.end(answer.bytes, readResponse(answer.bytes, call.id, this.target), false);
     if (answer.kind === 'stream') return this.#stream(answer, call, receiver, stop);
@@ -190,9 +196,9 @@ export class LegacyHttp implements SessionUpstream {
     return done;
   }
 
-  async #post(payload: Uint8Array, more: Readonly<Record<string, string>>, deadline: number): Promise<HttpAnswer> {
+  async #post(payload: Uint8Array, more: Readonly<Record<string, string>>, deadline: number, caller: Promise<Caller> | undefined): Promise<HttpAnswer> {
     const headers = { ...this.#headers(), ...more, 'content-type': JSON_TYPE, accept: `${JSON_TYPE}, ${EVENTS_TYPE}` };
-    const answer = await this.#endpoint.send({ method: 'POST', headers, body: payload, deadline });
+    const answer = await this.#endpoint.send({ method: 'POST', headers, body: payload, deadline, caller });
     if (this.session === null && answer.kind !== 'refused') {
       const session = answer.headers[SESSION_HEADER];
       if (typeof session === 'string') this.session = session;
@@ -202,7 +208,7 @@ export class LegacyHttp implements SessionUpstream {
 
   #get(lastEventId: string | undefined, stop: Stop, deadline: number): Promise<HttpAnswer> {
     const headers = { ...this.#headers(), accept: EVENTS_TYPE, ...(lastEventId === undefined ? {} : { 'last-event-id': lastEventId }) };
-    return this.#endpoint.send({ method: 'GET', headers, stop, deadline });
+    return this.#endpoint.send({ method: 'GET', headers, stop, deadline, caller: this.#caller });
   }
 
   /** H4 */
@@ -251,6 +257,10 @@ export class LegacyHttp implements SessionUpstream {
       },
     });
     return undefined;
+  }
+
+  #callerOf(call: UpstreamCall): Promise<Caller> | undefined {
+    return (this.#caller = this.#endpoint.callerOf(call.caller) ?? this.#caller);
   }
 
   #headers(): Record<string, string> {

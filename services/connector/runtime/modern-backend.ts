@@ -14,13 +14,14 @@ import type { ConnectorEvents } from '../events.ts';
 import type { CallJudge } from './call-rules.ts';
 import { answerForClient } from './client-answer.ts';
 import { Handles } from './handles.ts';
+import type { SealedCaller } from './http-endpoint.ts';
 import { ACKNOWLEDGED, type Filter, ListNews, Listen, listenEnded } from './listen.ts';
 import { type Member, Multiplexer } from './multiplexer.ts';
 import type { Judging } from './session-rules.ts';
 import { lostFault } from './session-tools.ts';
 import type { Target } from './target.ts';
 import { tracedPayload } from './trace.ts';
-import { type Upstream, UpstreamCall, type UpstreamReceiver, requestWithin } from './upstream.ts';
+import { type Upstream, UpstreamCall, type UpstreamReceiver, requestWithin, sealedCaller } from './upstream.ts';
 
 export interface CallMeta extends Meta {
   readonly kind: 'request' | 'notification' | 'response';
@@ -30,6 +31,8 @@ export interface CallMeta extends Meta {
   readonly params?: string | undefined;
   /** JSON of CallFacts. */
   readonly facts?: string | undefined;
+  /** Sealed: who calls (caller.ts). */
+  readonly caller?: string | undefined;
   readonly principal: string;
   readonly route: string;
   /** An earlier attempt may have run. */
@@ -109,10 +112,10 @@ export class ModernBackend {
     const handles = this.#handles(asked.meta);
     const [only] = this.#targets.values();
     if (!this.#naming.shared && only) {
-      if ((await only.discover()) === undefined) throw onlyLegacy(call.request);
+      if ((await only.discover(call.caller)) === undefined) throw onlyLegacy(call.request);
       return this.#admitted({ upstream: only.modern, judge, call: handles.opened(call), asked: call }, asked, startedAt);
     }
-    const members = await this.#members();
+    const members = await this.#members(call.caller);
     if (members.size === 0) throw onlyLegacy(call.request);
     if (call.method === 'server/discover') return this.#answer(asked, startedAt, mergeDiscover([...members].map(([target, { discover }]) => ({ target, value: discover }))));
     if (isList(call.method)) {
@@ -152,9 +155,9 @@ export class ModernBackend {
   }
 
   /** The targets that speak this era; one that cannot be reached counts as absent or as a failure, as the backend says. */
-  async #members(): Promise<Map<string, Member & { readonly discover: Record<string, unknown> }>> {
+  async #members(caller: SealedCaller | undefined): Promise<Map<string, Member & { readonly discover: Record<string, unknown> }>> {
     const members = new Map<string, Member & { readonly discover: Record<string, unknown> }>();
-    const asked = [...this.#targets.values()].map(async (target) => ({ target, discover: await target.discover() }));
+    const asked = [...this.#targets.values()].map(async (target) => ({ target, discover: await target.discover(caller) }));
     for (const one of await Promise.allSettled(asked)) {
       if (one.status === 'rejected') {
         if (this.#backend.failureMode === 'failClosed') throw one.reason;
@@ -245,6 +248,7 @@ function readCall(asked: ModernAsked): UpstreamCall {
     name: meta.name,
     payload,
     deadline,
+    caller: sealedCaller(meta),
     headers: { ...mirrored, ...headers },
   });
 }

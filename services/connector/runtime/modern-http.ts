@@ -27,7 +27,7 @@ export class ModernHttp implements Upstream {
 
   async #run(call: UpstreamCall, receiver: UpstreamReceiver, stop: Stop): Promise<void> {
     const headers = { ...call.headers, ...modernHeaders(call.method, call.name), 'content-type': 'application/json', accept: 'application/json, text/event-stream' };
-    const answer = await this.#endpoint.send({ method: 'POST', headers, body: call.payload, stop, deadline: call.deadline });
+    const answer = await this.#endpoint.send({ method: 'POST', headers, body: call.payload, stop, deadline: call.deadline, caller: this.#endpoint.callerOf(call.caller) });
     if (answer.kind === 'json') return receiver.end(answer.bytes, readResponse(answer.bytes, call.id, this.target), false);
     if (answer.kind === 'stream') return this.#stream(answer, call, receiver);
     if (answer.kind === 'accepted') throw new Fault('upstream', `${this.target} accepted a request without answering it`, { target: this.target });

@@ -68,7 +68,7 @@ export class Multiplexer {
   async destination(members: ReadonlyMap<string, Member>, call: UpstreamCall): Promise<Destination> {
     const { request } = call;
     const named = this.#naming.prefixed ? undefined : namedIn(request);
-    const routed = named === undefined ? route(request, this.#naming) : await this.#routeUnprefixed(members, request, named);
+    const routed = named === undefined ? route(request, this.#naming) : await this.#routeUnprefixed(members, call, named);
     const member = routed && members.get(routed.target);
     if (member === undefined) throw unknown(call);
     if (routed === undefined || routed.request === request) return { member, call };
@@ -120,10 +120,10 @@ export class Multiplexer {
     return pages.flatMap((page) => page.items.filter((item) => owners.get(String(item['name'])) === page.target));
   }
 
-  async #routeUnprefixed(members: ReadonlyMap<string, Member>, request: Request, { name, list }: NonNullable<ReturnType<typeof namedIn>>): Promise<Routed | undefined> {
+  async #routeUnprefixed(members: ReadonlyMap<string, Member>, { request, caller }: UpstreamCall, { name, list }: NonNullable<ReturnType<typeof namedIn>>): Promise<Routed | undefined> {
     const { params: { _meta } = {} } = request;
     const listing: Request = { jsonrpc: '2.0', id: `parley-owners-${list}`, method: list, params: _meta === undefined ? {} : { _meta } };
-    const call = new UpstreamCall({ id: listing.id, method: list, payload: encode(listing), request: listing, deadline: clock() + LIST_MS });
+    const call = new UpstreamCall({ id: listing.id, method: list, payload: encode(listing), request: listing, caller, deadline: clock() + LIST_MS });
     const target = (await this.#ownersOf(members, list, call)).get(name);
     return typeof target === 'string' ? { target, name, request } : undefined;
   }

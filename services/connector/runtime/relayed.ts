@@ -5,7 +5,7 @@ import type { Id, Response } from '#protocol/mcp/message.ts';
 import type { Asked, Meta } from '#host/bus/bus.ts';
 import type { SpanHandle } from '#host/telemetry/spans.ts';
 import { tracedPayload } from './trace.ts';
-import { UpstreamCall } from './upstream.ts';
+import { UpstreamCall, sealedCaller } from './upstream.ts';
 
 export interface RelayMeta extends Meta {
   readonly kind?: 'request' | 'notification' | 'response' | undefined;
@@ -14,6 +14,8 @@ export interface RelayMeta extends Meta {
   readonly name?: string | undefined;
   /** JSON of CallFacts. */
   readonly facts?: string | undefined;
+  /** Sealed: who calls (caller.ts). */
+  readonly caller?: string | undefined;
   /** An earlier attempt may have run. */
   readonly again?: string | undefined;
   /** The client cannot come back to the answer. */
@@ -25,7 +27,7 @@ export type Relayed = Asked<RelayMeta> & { readonly span?: SpanHandle | undefine
 /** A request in the client's words. */
 export function callOf(relayed: Relayed): UpstreamCall {
   const { meta: { id = 'null', method = '', name }, deadline } = relayed;
-  return new UpstreamCall({ id: JSON.parse(id) as Id, method, name, deadline, ...tracedPayload(relayed) });
+  return new UpstreamCall({ id: JSON.parse(id) as Id, method, name, caller: sealedCaller(relayed.meta), deadline, ...tracedPayload(relayed) });
 }
 
 export interface SessionOutlet {

@@ -8,7 +8,7 @@ import { type Era, LATEST_LEGACY, LATEST_MODERN } from '#protocol/mcp/versions.t
 import type { ConnectorStatus } from '#protocol/subjects/connector.ts';
 import { clock } from '#host/clock.ts';
 import type { Environment } from '#host/environment.ts';
-import { HttpEndpoint } from './http-endpoint.ts';
+import { HttpEndpoint, type OpenCaller, type SealedCaller } from './http-endpoint.ts';
 import { LegacyHttp } from './legacy-http.ts';
 import { LegacyStdio, type StdioEvents } from './legacy-stdio.ts';
 import { ModernHttp } from './modern-http.ts';
@@ -39,6 +39,13 @@ export interface StdioSurroundings {
   readonly events: StdioEvents;
 }
 
+export interface Surroundings extends StdioSurroundings {
+  /** Who calls, for servers that are asked as their caller. */
+  readonly open?: OpenCaller | undefined;
+  /** What this process itself has, children or not: where credentials of clouds are looked for. */
+  readonly ownEnv: Environment;
+}
+
 export class Target {
   readonly config: McpTarget;
   readonly #stdio: StdioSurroundings;
@@ -51,10 +58,10 @@ export class Target {
   #verdict: Verdict | undefined;
   status: TargetStatus;
 
-  constructor(backend: string, config: McpTarget, stdio: StdioSurroundings) {
+  constructor(backend: string, config: McpTarget, { open, ownEnv, ...stdio }: Surroundings) {
     this.config = config;
     this.#stdio = stdio;
-    this.#endpoint = config.kind === 'mcp' ? new HttpEndpoint(config.name, config.url) : undefined;
+    this.#endpoint = config.kind === 'mcp' ? new HttpEndpoint(config, { open, env: ownEnv }) : undefined;
     this.#modern = config.kind === 'mcp' ? new ModernHttp(config.name, this.#endpoint as HttpEndpoint) : new ModernStdio(config, stdio.env, stdio.events);
     this.#starts = new Restarts(config.name);
     this.hints = new ToolHints((cursor) => ask(this.#modern, modernCall('tools/list', this.#probeDeadline(), cursor === undefined ? {} : { cursor })));
@@ -73,9 +80,9 @@ export class Target {
   }
 
   /** @throws Fault when the target cannot be reached: then nothing is known, and nothing remembered. */
-  discover(): Promise<Record<string, unknown> | undefined> {
+  discover(caller?: SealedCaller): Promise<Record<string, unknown> | undefined> {
     if (this.#verdict === undefined || clock() - this.#verdict.at > VERDICT_MS) {
-      const verdict = { at: clock(), discover: this.#probeModern() };
+      const verdict = { at: clock(), discover: this.#probeModern(caller) };
       verdict.discover.catch(() => (this.#verdict = this.#verdict === verdict ? undefined : this.#verdict));
       this.#verdict = verdict;
     }
@@ -84,6 +91,8 @@ export class Target {
 
   /** Looks the target over as a client of either era would, for the status table. */
   async inspect(): Promise<void> {
+    // It shows itself to callers alone.
+    if (this.#endpoint?.ofCaller) return void (this.status = { ...this.status, state: 'ready' });
     this.status = { ...this.status, state: 'starting' };
     try {
       const modern = await this.discover();
@@ -105,10 +114,10 @@ export class Target {
     await this.#endpoint?.close();
   }
 
-  async #probeModern(): Promise<Record<string, unknown> | undefined> {
+  async #probeModern(caller: SealedCaller | undefined): Promise<Record<string, unknown> | undefined> {
     const probe = this.config.kind === 'stdio' ? new ModernStdio(this.config, this.#stdio.env, this.#stdio.events) : this.#modern;
     try {
-      const response = await ask(probe, modernCall('server/discover', this.#probeDeadline()));
+      const response = await ask(probe, modernCall('server/discover', this.#probeDeadline(), {}, caller));
       if (response.result === undefined || wrongDiscoverResult(response.result) !== undefined) return undefined;
       return (response.result['supportedVersions'] as string[]).includes(LATEST_MODERN) ? response.result : undefined;
     } catch (error) {
@@ -150,10 +159,10 @@ const countTools = (response: Response): number | null => {
   return Array.isArray(tools) ? tools.length : null;
 };
 
-function modernCall(method: string, deadline: number, params: object = {}): UpstreamCall {
+function modernCall(method: string, deadline: number, params: object = {}, caller?: SealedCaller): UpstreamCall {
   const _meta = { [META_VERSION]: LATEST_MODERN, [META_CLIENT_INFO]: CLIENT_INFO, [META_CAPABILITIES]: {} };
   const request: Request = { jsonrpc: '2.0', id: `parley-${method}`, method, params: { ...params, _meta } };
-  return new UpstreamCall({ id: request.id, method, payload: encode(request), request, deadline });
+  return new UpstreamCall({ id: request.id, method, payload: encode(request), request, deadline, caller });
 }
 
 /**

@@ -4,6 +4,7 @@ import { FRAME_BYTES_MAX } from '#protocol/subjects/frames.ts';
 import { type Id, type Notification, type Request, type Response, parseJson } from '#protocol/mcp/message.ts';
 import type { OpenedUpstreams } from '#protocol/subjects/connector.ts';
 import { clock } from '#host/clock.ts';
+import type { SealedCaller } from './http-endpoint.ts';
 
 /** Bytes of one JSON-RPC message an upstream may send: what a frame can carry on. */
 export const MESSAGE_BYTES_MAX = FRAME_BYTES_MAX;
@@ -17,6 +18,8 @@ export class UpstreamCall {
   readonly deadline: number;
   /** HTTP headers beyond the protocol's own. */
   readonly headers: Readonly<Record<string, string>>;
+  /** On whose behalf, for servers that are asked as their caller. */
+  readonly caller: SealedCaller | undefined;
   #request: Request | undefined;
 
   constructor(call: {
@@ -26,6 +29,7 @@ export class UpstreamCall {
     payload: Uint8Array;
     deadline: number;
     headers?: Readonly<Record<string, string>>;
+    caller?: SealedCaller | undefined;
     request?: Request;
   }) {
     this.id = call.id;
@@ -34,6 +38,7 @@ export class UpstreamCall {
     this.payload = call.payload;
     this.deadline = call.deadline;
     this.headers = call.headers ?? {};
+    this.caller = call.caller;
     this.#request = call.request;
   }
 
@@ -43,6 +48,10 @@ export class UpstreamCall {
     return this.#request;
   }
 }
+
+/** As the metadata of a message has it. */
+export const sealedCaller = ({ caller, route }: { readonly caller?: string | undefined; readonly route?: string | undefined }): SealedCaller | undefined =>
+  caller === undefined ? undefined : { sealed: caller, route };
 
 /** What an upstream says in the course of one call. Exactly one of `end` and `fail` comes, last. */
 export interface UpstreamReceiver {

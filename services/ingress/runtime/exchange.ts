@@ -2,12 +2,14 @@
 import type { Answer, Deny, Facts, Verdict } from '#policies/policy.ts';
 import type { McpBackend } from '#protocol/config/generation.ts';
 import type { Bus } from '#host/bus/bus.ts';
+import type { CallerSeal } from '#host/caller-seal.ts';
 import { clock } from '#host/clock.ts';
 import type { SpanHandle, StartSpan } from '#host/telemetry/spans.ts';
 import { Fault, asFault } from '#protocol/faults/fault.ts';
 import type { Id } from '#protocol/mcp/message.ts';
 import type { Era } from '#protocol/mcp/versions.ts';
 import { ANONYMOUS } from '#protocol/records/principal.ts';
+import { mayBeShown, tokensAt } from '../core/caller-tokens.ts';
 import { bareStatus, refusalOf } from '../core/refusal.ts';
 import type { IngressEvents, SessionFacts, StreamRefusal } from '../events.ts';
 import type { EdgeRequest, EdgeResponse } from './edge.ts';
@@ -27,6 +29,7 @@ const TRACE_HEADER = 'traceparent';
 /** What every request of this process may use. */
 export interface IngressDeps {
   readonly bus: Bus;
+  readonly seal: CallerSeal;
   readonly events: IngressEvents;
   readonly keepAlive: KeepAlive;
   readonly sessions: SessionCalls;
@@ -56,6 +59,8 @@ export class Exchange {
   session: string | undefined;
   /** Of its backends that have policies of their own: what these say. */
   verdicts: ReadonlyMap<string, Verdict> | undefined;
+  /** Sealed: who calls, for backends that are asked as their caller. */
+  caller: string | undefined;
   readonly #startedAt: number;
   #span: SpanHandle | undefined;
   #over = false;
@@ -125,6 +130,15 @@ export class Exchange {
   /** What connectors are to know of a call for their rules; undefined when they have none. @throws Fault when it is too long. */
   callFacts(): string | undefined {
     return this.world.callFacts?.(this.request, this.facts);
+  }
+
+  /** Seals the tokens its backends are asked with, as far as the request has them. @throws Fault when they are too long. */
+  async sealCaller(): Promise<void> {
+    const { world, request, facts, deps } = this;
+    if (world.speaksFor === undefined || !mayBeShown(facts)) return;
+    const { places, backends } = world.speaksFor;
+    const tokens = tokensAt(places, request);
+    if (tokens !== undefined) this.caller = await deps.seal.seal(tokens, { route: world.route.key, backends, goodMs: CALL_MS });
   }
 
   refuse(fault: Fault, id?: Id, era: Era = 'legacy'): void {

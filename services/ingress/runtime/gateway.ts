@@ -86,7 +86,8 @@ export class Gateway {
       this.#deps.events.denied({ route: world.route.key, principal: exchange.principal }, { reason: why });
       return exchange.refuse(new Fault('denied', `Forbidden: this ${why} is not allowed here`));
     }
-    const face = world.guarded ? serveGuarded(exchange) : serveFace(exchange);
+    const serve = world.guarded ? serveGuarded : serveFace;
+    const face = world.speaksFor === undefined ? serve(exchange) : exchange.sealCaller().then(() => serve(exchange));
     face.catch((error: unknown) => exchange.refuseError(error));
   }
 

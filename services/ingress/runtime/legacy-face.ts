@@ -39,7 +39,7 @@ export function statelessPost(exchange: Exchange, { kind, message, payload }: Pa
   deps.events.allowed({ route: world.route.key, principal, method, name, traceparent });
   deps.bus.call(
     connectorOnce.to({ backend: backend.key }),
-    { payload, meta: { kind, method, name, id: idKey(id), principal, route: world.route.key, version, facts }, deadline: within(CALL_MS), traceparent },
+    { payload, meta: { kind, method, name, id: idKey(id), principal, route: world.route.key, version, facts, caller: exchange.caller }, deadline: within(CALL_MS), traceparent },
     answer,
   );
   response.onClose(() => answer.gone());
@@ -79,7 +79,7 @@ function open(exchange: Exchange, { message, payload }: ParsedMessage): void {
   if (backend === undefined) return;
   let [opens, opened] = [1, newSessionId()];
   const answer = new McpAnswer({ response, id, era: 'legacy', headers: () => ({ [SESSION_HEADER]: opened }), keepAlive: deps.keepAlive, open: deps.answers, done: exchange.done });
-  const meta = { principal, route: world.route.key, backend: backend.key };
+  const meta = { principal, route: world.route.key, backend: backend.key, caller: exchange.caller };
   const deadline = within(OPEN_MS);
   callWithRemedies<string>(
     {

@@ -36,7 +36,7 @@ export function modernPost(exchange: Exchange, { kind, message, payload }: Parse
   const open = lasting ? deps.endless : deps.answers;
   const answer = new McpAnswer({ response, id: asked.id, era: 'modern', keepAlive: deps.keepAlive, open, lasting, done: exchange.done });
   deps.events.allowed({ route: world.route.key, principal, method, name, traceparent });
-  const meta = { kind, method, name, principal, route: world.route.key, id: kind === 'request' ? idKey(asked.id) : undefined, params: paramHeaders(exchange), facts };
+  const meta = { kind, method, name, principal, route: world.route.key, id: kind === 'request' ? idKey(asked.id) : undefined, params: paramHeaders(exchange), facts, caller: exchange.caller };
   const deadline = lasting ? Number.MAX_SAFE_INTEGER : within(CALL_MS);
   const askedAt = clock();
   const call = callWithRemedies<number>(

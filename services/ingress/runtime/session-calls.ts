@@ -38,13 +38,14 @@ export interface SessionMessage {
   readonly id?: string | undefined;
   readonly name?: string | undefined;
   readonly facts?: string | undefined;
+  readonly caller?: string | undefined;
   readonly transient?: '1' | undefined;
   readonly deadline: number;
   readonly traceparent?: string | undefined;
 }
 
-export function sessionMessage({ backendKeys, principal, traceparent }: Exchange, session: string, verb: SessionMessage['verb']): SessionMessage {
-  return { session, principal, backend: backendKeys, verb, deadline: clock() + CALL_MS, traceparent };
+export function sessionMessage({ backendKeys, principal, traceparent, caller }: Exchange, session: string, verb: SessionMessage['verb']): SessionMessage {
+  return { session, principal, backend: backendKeys, verb, deadline: clock() + CALL_MS, traceparent, caller };
 }
 
 /** What is asked next. */
@@ -84,7 +85,7 @@ export class SessionCalls {
   }
 
   call(message: SessionMessage, receiver: Receiver): Call {
-    const { session, principal, backend, verb, payload = NOTHING, kind, method, id, name, transient, facts, deadline, traceparent } = message;
+    const { session, principal, backend, verb, payload = NOTHING, kind, method, id, name, transient, facts, caller, deadline, traceparent } = message;
     const key = principalKey(principal);
     const actor = sessionActor.to({ principal: key, session });
     const askedAt = clock();
@@ -93,7 +94,7 @@ export class SessionCalls {
         ask: ({ worker, lost, again: repeated, suspect: suspected }, attempt) => {
           const again = repeated ? String(Math.round(clock() - askedAt)) : undefined;
           const suspect = suspected ? ('1' as const) : undefined;
-          const meta = { verb, principal, backend, kind, method, id, name, transient, facts, lost, suspect, again };
+          const meta = { verb, principal, backend, kind, method, id, name, transient, facts, caller, lost, suspect, again };
           if (worker === undefined) return this.#bus.call(actor, { payload, meta, deadline, traceparent }, attempt);
           return this.#bus.call(sessionWorker.to({ instance: worker }), { payload, meta: { ...meta, session }, deadline, traceparent }, attempt);
         },

@@ -88,7 +88,7 @@ function open(exchange: Exchange, { message, payload }: ParsedMessage, { session
   const { world, deps, principal, traceparent } = exchange;
   const { id } = message as Request;
   const receiver = toStream(exchange, session, id);
-  const meta = { session, principal, route: world.route.key, backend: backend.key };
+  const meta = { session, principal, route: world.route.key, backend: backend.key, caller: exchange.caller };
   deps.bus.call(sessionOpen.to({}), { payload, meta, deadline: within(OPEN_MS), traceparent }, receiver);
 }
 

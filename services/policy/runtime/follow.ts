@@ -12,6 +12,7 @@ import type { Environment } from '#protocol/config/expand.ts';
 import type { Generation } from '#protocol/config/generation.ts';
 import { CONFIG_BUCKET } from '#protocol/records/config.ts';
 import type { PolicyEvents } from '../events.ts';
+import type { Running } from './caller-problems.ts';
 import { compileText, readText } from './load.ts';
 import { publishRecord } from './publish.ts';
 
@@ -24,6 +25,7 @@ const RECORD_OVERHEAD_BYTES = 4 * 1024;
 export interface FollowOptions {
   readonly file: string;
   readonly env: Environment;
+  readonly running: Running;
   readonly host: Pick<Host, 'nats' | 'now'>;
   readonly events: PolicyEvents;
 }
@@ -56,7 +58,7 @@ export async function followFile(options: FollowOptions): Promise<Following> {
 }
 
 /** A turn reads the file and deals with it if it is new; false = deal with it again soon. Never throws. */
-function newTurn({ file, env, host, events }: FollowOptions): () => Promise<boolean> {
+function newTurn({ file, env, running, host, events }: FollowOptions): () => Promise<boolean> {
   let judged: string | undefined;
   return async () => {
     const read = await readText(file);
@@ -67,7 +69,7 @@ function newTurn({ file, env, host, events }: FollowOptions): () => Promise<bool
       events.refused({ file, problems: [read.problem] });
       return true;
     }
-    const { document, generation, problems } = compileText(read.text, file, env);
+    const { document, generation, problems } = compileText(read.text, { file, env, running });
     if (generation === undefined) {
       events.refused({ file, problems });
       return true;

@@ -8,6 +8,7 @@ import type { Generation } from '#protocol/config/generation.ts';
 import { byLine, hasErrors, problem } from '#protocol/config/problem.ts';
 import type { Position, Problem } from '#protocol/config/problem.ts';
 import { DOCUMENT_BYTES_MAX, readDocument } from '#protocol/config/read.ts';
+import { type Running, callerProblems } from './caller-problems.ts';
 import { compileChains } from './chains.ts';
 
 export interface Loaded {
@@ -21,18 +22,25 @@ export interface Loaded {
   readonly locate: (path: string) => Position;
 }
 
+export interface Source {
+  readonly file: string;
+  readonly env: Environment;
+  readonly running?: Running | undefined;
+}
+
 /** Never throws: a file that cannot be read is a problem like any other. */
-export async function loadDocument(file: string, env: Environment): Promise<Loaded> {
+export async function loadDocument(file: string, env: Environment, running?: Running): Promise<Loaded> {
   const read = await readText(file);
-  return 'problem' in read ? { document: undefined, generation: undefined, problems: [read.problem], locate: () => ({ line: 1, column: 1 }) } : compileText(read.text, file, env);
+  const nowhere = () => ({ line: 1, column: 1 });
+  return 'problem' in read ? { document: undefined, generation: undefined, problems: [read.problem], locate: nowhere } : compileText(read.text, { file, env, running });
 }
 
 /** @see loadDocument, for a text that was read already */
-export function compileText(text: string, file: string, env: Environment): Loaded {
+export function compileText(text: string, { file, env, running }: Source): Loaded {
   const reading = readDocument(text, { file });
   if (reading.problems.length > 0) return { document: undefined, generation: undefined, problems: reading.problems.toSorted(byLine), locate: reading.locate };
   const { generation, problems } = compileDocument(reading.document, { env, policies: policySchemas });
-  if (generation !== undefined) problems.push(...compileChains(generation).problems.map((what) => problem('error', [], what)));
+  if (generation !== undefined) problems.push(...compileChains(generation).problems.map((what) => problem('error', [], what)), ...callerProblems(generation, running));
   const placed = problems.map((one): Problem => ({ ...one, file, ...reading.locate(one.path) }));
   return { document: reading.document, generation: hasErrors(problems) ? undefined : generation, problems: placed.toSorted(byLine), locate: reading.locate };
 }

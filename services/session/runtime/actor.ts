@@ -228,7 +228,7 @@ export class SessionActor {
           void this.#settle(this.#stored.note(() => this.record));
           break;
         case 'reopen':
-          await this.#reopen(asked?.deadline ?? Number.POSITIVE_INFINITY);
+          await this.#reopen(asked?.deadline ?? Number.POSITIVE_INFINITY, asked?.meta.caller);
           break;
         case 'close':
           await this.#close(effect.reason, asked);
@@ -248,18 +248,18 @@ export class SessionActor {
   }
 
   #relay(asked: Asked<ActorMeta>): void {
-    const { kind, method, id, name, facts, again, transient } = asked.meta;
+    const { kind, method, id, name, facts, caller, again, transient } = asked.meta;
     const verb = asked.meta.verb === 'deliver' ? 'relay' : 'listen';
     const span = this.#deps.startSpan(`session ${method ?? kind ?? verb}`, { kind: 'internal', traceparent: asked.traceparent });
     const onward = span.traceparent === asked.traceparent ? asked : { ...asked, traceparent: span.traceparent };
-    this.#deps.bus.forward(onward, connectorRelay.to({ instance: this.connector }), { verb, session: this.session, kind, method, id, name, facts, again, transient });
+    this.#deps.bus.forward(onward, connectorRelay.to({ instance: this.connector }), { verb, session: this.session, kind, method, id, name, facts, caller, again, transient });
     span.end();
   }
 
-  async #reopen(deadline: number): Promise<void> {
+  async #reopen(deadline: number, caller: string | undefined): Promise<void> {
     const before = this.connector;
     const until = Math.min(deadline, clock() + REOPEN_MS);
-    const { upstreams } = await openUpstreams(this.#deps.bus, reopening(this.session, this.record, until)).catch((error: unknown) => {
+    const { upstreams } = await openUpstreams(this.#deps.bus, { ...reopening(this.session, this.record, until), caller }).catch((error: unknown) => {
       this.#bereft = true;
       this.#send({ type: 'reopenFailed', at: this.#deps.now() });
       throw error;

@@ -24,6 +24,8 @@ export interface Opening {
   readonly backend: string;
   readonly initialize: Uint8Array;
   readonly deadline: number;
+  /** Sealed: who opens (caller.ts). Passed on, never kept. */
+  readonly caller?: string | undefined;
   /** What the lost connector had opened, and the client had set there. */
   readonly adopt?: SessionAdoption;
 }
@@ -50,11 +52,11 @@ export async function openUpstreams(bus: Bus, opening: Opening): Promise<Opened>
 }
 
 function openOnce(bus: Bus, opening: Opening): Promise<Opened> {
-  const { session, principal, route, backend, initialize, deadline } = opening;
+  const { session, principal, route, backend, initialize, deadline, caller } = opening;
   const adopt = opening.adopt === undefined ? undefined : JSON.stringify(opening.adopt);
   return new Promise((resolve, reject) => {
     let upstreams: OpenedUpstreams | undefined;
-    bus.call(connectorOpen.to({ backend }), { payload: initialize, meta: { session, principal, route, adopt }, deadline }, {
+    bus.call(connectorOpen.to({ backend }), { payload: initialize, meta: { session, principal, route, caller, adopt }, deadline }, {
       data: (payload) => {
         upstreams = openedUpstreams.parse(parseJson(payload));
       },

@@ -122,9 +122,9 @@ export class SessionWorker {
 
   async #openOne(asked: Opening): Promise<void> {
     const { bus, now } = this.#host;
-    const { session, principal, route, backend } = asked.meta;
+    const { session, principal, route, backend, caller } = asked.meta;
     const startedAt = performance.now();
-    const { upstreams, response } = await openUpstreams(bus, { session, principal, route, backend, initialize: asked.payload, deadline: asked.deadline });
+    const { upstreams, response } = await openUpstreams(bus, { session, principal, route, backend, initialize: asked.payload, deadline: asked.deadline, caller });
     const { doubts } = this.#live;
     const at = now();
     const record: OpenRecord = {

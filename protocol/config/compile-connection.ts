@@ -1,0 +1,98 @@
+/**
+ * How a target is reached, from all the places that may say so. Each key counts where it is written nearest to the target,
+ * whole:
+ *
+ *   the MCP backend  <  the route  <  the backend in the route  <  the host backend a target names  <  the target
+ */
+import { type BackendAuthDocument, backendAuth } from './backend-auth.ts';
+import { type BackendTlsDocument, backendTls } from './backend-tls.ts';
+import type { Compiling } from './compiling.ts';
+import type { McpHttpTarget } from './generation.ts';
+import type { Path } from './problem.ts';
+import { credentialPaths } from './secret-paths.ts';
+import type { TokenExchange, TokenExchangeDocument } from './token-exchange.ts';
+
+const CONNECTION_POLICIES = ['backendTLS', 'backendAuth'] as const;
+
+export const isConnectionPolicy = (id: string): boolean => CONNECTION_POLICIES.some((one) => one === id);
+
+interface Written<T> {
+  readonly document: T;
+  readonly path: Path;
+}
+
+/** What one place says, or several put together. */
+export interface Connection {
+  readonly tls?: Written<BackendTlsDocument>;
+  readonly auth?: Written<BackendAuthDocument>;
+}
+
+interface ConnectionDocument {
+  readonly backendTLS?: BackendTlsDocument | null | undefined;
+  readonly backendAuth?: BackendAuthDocument | null | undefined;
+}
+
+export const NO_CONNECTION: Connection = Object.freeze({});
+
+/** @param path of the policies. */
+export function connectionAt(policies: ConnectionDocument | null | undefined, path: Path): Connection {
+  const { backendTLS: tls, backendAuth: auth } = policies ?? {};
+  if (tls == null && auth == null) return NO_CONNECTION;
+  return {
+    ...(tls == null ? {} : { tls: { document: tls, path: [...path, 'backendTLS'] } }),
+    ...(auth == null ? {} : { auth: { document: auth, path: [...path, 'backendAuth'] } }),
+  };
+}
+
+/** The last word counts. */
+export const nearest = (...places: readonly Connection[]): Connection => places.reduce((all, one) => ({ ...all, ...one }), NO_CONNECTION);
+
+export const saysNothing = (connection: Connection): boolean => Object.keys(connection).length === 0;
+
+export type CompiledConnection = Pick<McpHttpTarget, 'tls' | 'auth'>;
+
+/** A child process is not connected to: what would not be done is refused. */
+export function refuseForProcess(connection: Connection, name: string, compiling: Compiling): void {
+  for (const { path } of Object.values(connection)) {
+    compiling.error(path, `the target "${name}" is a process, which has no connection to apply this to`, 'write it at the targets that are reached over HTTP');
+  }
+}
+
+/** The URL of a `host` or `backend` as it is written at a path; undefined after a complaint. */
+export type FindUrl = (place: { readonly host?: string | undefined; readonly backend?: string | undefined; readonly path?: string | null | undefined }, at: UrlPlace) => string | undefined;
+
+export interface UrlPlace {
+  readonly path: Path;
+  /** Without a scheme, the URL is https. */
+  readonly secured: boolean;
+  /** Where no path is written. */
+  readonly defaultPath: string;
+}
+
+interface Surroundings {
+  readonly compiling: Compiling;
+  readonly findUrl: FindUrl;
+}
+
+/** @param url of the target, made for what is said here. Undefined after a complaint. */
+export function compileConnection(url: string, { tls, auth }: Connection, { compiling, findUrl }: Surroundings): CompiledConnection | undefined {
+  if (tls !== undefined && url.startsWith('http:')) return void compiling.error(tls.path, 'the URL of a target says http, which is not secured', 'write https, or a host without a scheme');
+  if (auth !== undefined) warnOfSecrets(auth.path, compiling);
+  const exchange = auth?.document.oauthTokenExchange;
+  const endpoint = auth === undefined || exchange === undefined ? undefined : endpointOf(exchange, [...auth.path, 'oauthTokenExchange'], findUrl);
+  return {
+    ...(tls === undefined ? {} : { tls: backendTls(tls.document) }),
+    ...(auth === undefined ? {} : { auth: backendAuth(auth.document, endpoint) }),
+  };
+}
+
+function endpointOf(exchange: TokenExchangeDocument, path: Path, findUrl: FindUrl): Pick<TokenExchange, 'url' | 'tls'> | undefined {
+  const tls = exchange.policies?.backendTLS;
+  const url = findUrl(exchange, { path, secured: tls != null, defaultPath: '/' });
+  return url === undefined ? undefined : { url, tls: tls == null ? undefined : backendTls(tls) };
+}
+
+/** The document is published as it is written: to every process, and to whoever may read the configuration in NATS. */
+function warnOfSecrets(path: Path, compiling: Compiling): void {
+  for (const place of credentialPaths(compiling.written(path), path)) compiling.secret(place);
+}

@@ -1,0 +1,42 @@
+/** Where in an HTTP request a credential stands. */
+import { z } from 'zod';
+import { exactlyOne, nonEmpty, section } from './section.ts';
+
+const TOKEN = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,128}$/;
+
+/** Of the transport and of MCP: a credential there would break the request, or be broken by it. */
+const TAKEN: ReadonlySet<string> = new Set([
+  'accept', 'connection', 'content-length', 'content-type', 'expect', 'host', 'keep-alive', 'last-event-id', 'te', 'trailer', 'transfer-encoding', 'upgrade',
+  'mcp-method', 'mcp-name', 'mcp-protocol-version', 'mcp-session-id', 'traceparent',
+]);
+
+const headerName = z
+  .string()
+  .regex(TOKEN, 'expected the name of a header')
+  .refine((name) => !TAKEN.has(name.toLowerCase()), 'this header is taken by HTTP or MCP');
+const PRINTABLE = /^[\x20-\x7e]*$/;
+
+export const locationSchema = section('credentialLocation', {
+  header: z.strictObject({ name: headerName, prefix: z.string().max(64, 'a prefix has at most 64 characters').regex(PRINTABLE, 'a prefix is written in visible ASCII').nullish() }).optional(),
+  queryParameter: z.strictObject({ name: nonEmpty }).optional(),
+  cookie: z.strictObject({ name: z.string().regex(TOKEN, 'expected the name of a cookie') }).optional(),
+}).superRefine(exactlyOne(['header', 'queryParameter', 'cookie', 'expression'], ['header', 'queryParameter', 'cookie']));
+
+type LocationDocument = z.output<typeof locationSchema>;
+
+export type CredentialLocation =
+  | { readonly in: 'header'; /** In lower case. */ readonly name: string; readonly prefix: string }
+  | { readonly in: 'query' | 'cookie'; readonly name: string };
+
+/** `Authorization: Bearer …` */
+export const BEARER: CredentialLocation = { in: 'header', name: 'authorization', prefix: 'Bearer ' };
+
+export function credentialLocation(document: LocationDocument | null | undefined): CredentialLocation {
+  if (document?.header !== undefined) return { in: 'header', name: document.header.name.toLowerCase(), prefix: document.header.prefix ?? '' };
+  if (document?.queryParameter !== undefined) return { in: 'query', name: document.queryParameter.name };
+  if (document?.cookie !== undefined) return { in: 'cookie', name: document.cookie.name };
+  return BEARER;
+}
+
+/** One text for each place. */
+export const locationText = (location: CredentialLocation): string => JSON.stringify([location.in, location.name, location.in === 'header' ? location.prefix : '']);

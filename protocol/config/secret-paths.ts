@@ -1,0 +1,37 @@
+/** Where in a document credentials for servers are written: known by their place, before anything else of it is. */
+import type { Path } from './problem.ts';
+
+const POLICY = 'backendAuth';
+const KEYS: ReadonlySet<string | number | undefined> = new Set(['key', 'value', 'clientSecret', 'client_secret', 'signingKey', 'credential']);
+
+const isCredential = (path: Path): boolean => path.includes(POLICY) && !path.includes('backendTLS') && KEYS.has(path.at(-1));
+
+/** The places below `path` where `value` has one as text. */
+export function credentialPaths(value: unknown, path: Path): Path[] {
+  if (typeof value === 'string') return isCredential(path) ? [path] : [];
+  if (typeof value !== 'object' || value === null) return [];
+  if (Array.isArray(value)) return value.flatMap((inner, index) => credentialPaths(inner, [...path, index]));
+  return Object.entries(value).flatMap(([key, inner]) => credentialPaths(inner, [...path, key]));
+}
+
+/** In the place of a text that is not for a process. */
+const WITHHELD = 'withheld';
+/** Of the same shape as one, and nobody's. */
+const NO_SESSION_KEY = '0'.repeat(64);
+
+/**
+ * What processes of these services do not get to know of a document: what stands at a path for them, or undefined for what it
+ * says. Credentials are for connectors, and for the policy service, which judges documents; the session key is for ingress, too.
+ */
+export function withheldFrom(services: readonly string[]): (path: Path) => string | undefined {
+  const knows = (...some: readonly string[]): boolean => services.some((service) => some.includes(service));
+  const [credentials, sessionKey] = [knows('connector', 'policy'), knows('connector', 'policy', 'ingress')];
+  return (path) => {
+    if (!credentials && isCredential(path)) return WITHHELD;
+    return !sessionKey && isSessionKey(path) ? NO_SESSION_KEY : undefined;
+  };
+}
+
+export const SESSION_KEY: Path = ['config', 'session', 'key'];
+
+const isSessionKey = (path: Path): boolean => path.length === SESSION_KEY.length && SESSION_KEY.every((step, index) => path[index] === step);

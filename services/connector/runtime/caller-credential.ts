@@ -1,0 +1,29 @@
+/** The token of the caller, passed on to the server (`passthrough`). */
+import type { Passthrough } from '#protocol/config/backend-auth.ts';
+import { BEARER, type CredentialLocation, locationText } from '#protocol/config/credential-location.ts';
+import { Fault } from '#protocol/faults/fault.ts';
+import type { Caller } from '#host/caller-seal.ts';
+import type { Credential } from './credentials.ts';
+import { type Outgoing, place } from './outgoing.ts';
+
+export class CallerCredential implements Credential {
+  readonly ofCaller = true;
+  readonly #target: string;
+  readonly #config: Passthrough;
+
+  constructor(target: string, config: Passthrough) {
+    this.#target = target;
+    this.#config = config;
+  }
+
+  add(outgoing: Outgoing, caller: Caller | undefined): void {
+    place(callerToken(caller, BEARER, this.#target), this.#config.location, outgoing);
+  }
+}
+
+/** @throws Fault `upstream`: nothing is asked without it. */
+export function callerToken(caller: Caller | undefined, location: CredentialLocation, target: string): string {
+  const token = caller?.tokens.get(locationText(location));
+  if (token === undefined) throw new Fault('upstream', `${target} is asked with a token of the caller, and none came with the call`, { target, reason: 'no-token' });
+  return token.reveal();
+}

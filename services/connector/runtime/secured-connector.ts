@@ -1,0 +1,102 @@
+/**
+ * Connections as `backendTLS` asks for them.
+ *
+ * T1 Files are looked at when a connection is made: a new certificate counts from the next connection on.
+ * T2 What cannot be read or used ends the connection, and names target, key and file. Nothing is connected to without it.
+ * T3 Names that are pinned (`subjectAltNames`) take the place of the host name: one of them must be in the certificate.
+ */
+import { X509Certificate } from 'node:crypto';
+import { type PeerCertificate, type SecureContext, checkServerIdentity, createSecureContext } from 'node:tls';
+import { buildConnector } from 'undici';
+import type { BackendTls } from '#protocol/config/backend-tls.ts';
+import { NamedFile } from './named-file.ts';
+
+type Connector = buildConnector.connector;
+
+/** As OpenSSL calls them. */
+const CURVES = { X25519: 'X25519', 'P-256': 'prime256v1', 'P-384': 'secp384r1', X25519_MLKEM768: 'X25519MLKEM768' } as const;
+
+interface Connecting {
+  readonly target: string;
+  readonly timeoutMs: number;
+}
+
+interface Files {
+  readonly root: NamedFile | undefined;
+  readonly cert: NamedFile | undefined;
+  readonly key: NamedFile | undefined;
+}
+
+export function securedConnector(tls: BackendTls, { target, timeoutMs }: Connecting): Connector {
+  const files = {
+    root: named(tls.root, target, 'root'),
+    cert: named(tls.cert, target, 'cert'),
+    key: named(tls.key, target, 'key'),
+  };
+  const fixed = optionsOf(tls, timeoutMs);
+  let made: { readonly of: string; readonly connect: Connector } | undefined;
+  return (options, callback) => {
+    try {
+      const texts = [files.root?.text(), files.cert?.text(), files.key?.text()];
+      const of = JSON.stringify(texts);
+      if (made?.of !== of) made = { of, connect: buildConnector({ ...fixed, secureContext: contextOf(tls, files) }) };
+    } catch (error) {
+      return callback(error as Error, null);
+    }
+    made.connect(options, callback);
+  };
+}
+
+const named = (path: string | undefined, target: string, key: string): NamedFile | undefined =>
+  path === undefined ? undefined : new NamedFile(path, { target, key: `backendTLS.${key}` });
+
+function optionsOf({ hostname, verify, alpn, subjectAltNames }: BackendTls, timeout: number): buildConnector.BuildOptions {
+  return {
+    timeout,
+    rejectUnauthorized: verify !== 'nothing',
+    ...(alpn === undefined ? {} : { allowH2: alpn.includes('h2'), preferH2: alpn[0] === 'h2' }),
+    ...(hostname === undefined ? {} : { servername: hostname }),
+    ...(verify === 'chain' ? { checkServerIdentity: () => undefined } : {}),
+    ...(subjectAltNames === undefined ? {} : { checkServerIdentity: (_host: string, certificate: PeerCertificate) => refusePinned(subjectAltNames, certificate) }),
+  };
+}
+
+/** @throws Fault (T2) */
+function contextOf({ keyExchangeGroups }: BackendTls, { root, cert, key }: Files): SecureContext {
+  if (root !== undefined) readable(root);
+  if (cert !== undefined) readable(cert);
+  const groups = keyExchangeGroups === undefined ? {} : { ecdhCurve: keyExchangeGroups.map((group) => CURVES[group]).join(':') };
+  try {
+    return createSecureContext({ ca: root?.text(), cert: cert?.text(), key: key?.text(), ...groups });
+  } catch {
+    // The words of OpenSSL may quote what they read.
+    throw (key ?? cert ?? root)?.unusable('holds no private key of the certificate that can be used') ?? new RangeError('the key exchange groups cannot be used');
+  }
+}
+
+/** OpenSSL takes text without any certificate for a bundle of none. @throws Fault */
+function readable(file: NamedFile): void {
+  const text = file.text();
+  try {
+    if (new X509Certificate(text).raw.length > 0) return;
+  } catch {
+    // Said below.
+  }
+  throw file.unusable('holds no certificate that can be read');
+}
+
+function refusePinned(names: readonly string[], certificate: PeerCertificate): Error | undefined {
+  if (names.some((name) => carries(certificate, name))) return undefined;
+  return Object.assign(new Error('the certificate has none of the names it must have'), { code: 'ERR_TLS_CERT_ALTNAME_INVALID' });
+}
+
+function carries(certificate: PeerCertificate, name: string): boolean {
+  if (!name.includes('://')) return checkServerIdentity(name, certificate) === undefined;
+  return urisOf(certificate.subjectaltname ?? '').includes(name);
+}
+
+/** Entry by entry, as node writes them: it quotes, as JSON, a value that could be taken for several. */
+export const urisOf = (names: string): readonly string[] =>
+  [...names.matchAll(/(?:^|, )([\w ]+):("(?:[^"\\]|\\.)*"|[^,]*)/gy)].flatMap(([, kind, value = '']) =>
+    kind === 'URI' ? [value.startsWith('"') ? (JSON.parse(value) as string) : value] : [],
+  );

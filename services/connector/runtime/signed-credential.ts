@@ -1,0 +1,63 @@
+/** A token we sign ourselves (`jwtSign`), and how private keys of the configuration become signatures. */
+import { type KeyObject, createPrivateKey } from 'node:crypto';
+import { SignJWT } from 'jose';
+import type { SignedToken, Signer } from '#protocol/config/signed-token.ts';
+import { Fault } from '#protocol/faults/fault.ts';
+import type { Credential } from './credentials.ts';
+import { HeldToken } from './held-token.ts';
+import type { FileOwner } from './named-file.ts';
+import { type Outgoing, place } from './outgoing.ts';
+import { secretReader } from './secret-reader.ts';
+
+export class SignedCredential implements Credential {
+  readonly #config: SignedToken;
+  readonly #token: HeldToken;
+
+  constructor(target: string, config: SignedToken) {
+    const { signer, claims, ttlMs } = config;
+    const sign = signerOf(signer, { target, key: 'backendAuth.jwtSign.signingKey' });
+    this.#config = config;
+    this.#token = new HeldToken(async () => ({ token: await sign(claims, ttlMs), goodMs: ttlMs }));
+  }
+
+  add(outgoing: Outgoing): void | Promise<void> {
+    const { location } = this.#config;
+    const token = this.#token.get();
+    if (typeof token === 'string') return place(token, location, outgoing);
+    return token.then((late) => place(late, location, outgoing));
+  }
+}
+
+/** Claims and how long they are good, to a token. */
+export type Sign = (claims: Readonly<Record<string, unknown>>, ttlMs: number) => Promise<string>;
+
+/** @throws Fault `upstream`, when asked to sign, for a key that cannot be used. */
+export function signerOf({ key, algorithm, kid }: Signer, owner: FileOwner): Sign {
+  const read = secretReader(key, owner);
+  let made: { readonly of: string; readonly key: KeyObject } | undefined;
+  return async (claims, ttlMs) => {
+    const text = read();
+    if (made?.of !== text) made = { of: text, key: privateKey(text, owner) };
+    const now = Math.floor(Date.now() / 1000);
+    try {
+      return await new SignJWT({ ...claims })
+        .setProtectedHeader({ alg: algorithm, typ: 'JWT', ...(kid === undefined ? {} : { kid }) })
+        .setIssuedAt(now)
+        .setExpirationTime(now + Math.floor(ttlMs / 1000))
+        .sign(made.key);
+    } catch {
+      throw unusable(owner, `no private key for ${algorithm}`);
+    }
+  };
+}
+
+function privateKey(text: string, owner: FileOwner): KeyObject {
+  try {
+    return createPrivateKey(text);
+  } catch {
+    throw unusable(owner, 'no private key that can be used (PEM)');
+  }
+}
+
+/** The words of OpenSSL may quote what they read. */
+const unusable = ({ target, key }: FileOwner, what: string): Fault => new Fault('upstream', `${target}: ${key}: this is ${what}`, { target, reason: 'credential' });

@@ -1,0 +1,74 @@
+import { stringify } from 'yaml';
+import { describe, expect, test } from 'vitest';
+import type { Running } from './caller-problems.ts';
+import { compileText } from './load.ts';
+
+const KEY = '5e'.repeat(32);
+const env = { SESSION_KEY: KEY };
+
+const load = (backendAuth: object, running: Running | undefined, config?: object) =>
+  compileText(stringify({ ...(config === undefined ? {} : { config }), mcp: { targets: [{ name: 'files', mcp: { host: 'h' }, policies: { backendAuth } }] } }), { file: 'f', env, running });
+
+const ALONE = { alone: true };
+const ONE_OF_MANY = { alone: false };
+const EXCHANGE = { oauthTokenExchange: { host: 'as.test' } };
+
+describe('a gateway whose servers are asked with tokens of callers', () => {
+  test.each([[{ passthrough: {} }], [EXCHANGE]])('%j is refused without a session key, unless one process is all of it', (auth) => {
+    const { generation, problems } = load(auth, ONE_OF_MANY);
+    expect(generation).toBeUndefined();
+    expect(problems).toMatchObject([{ severity: 'error', path: 'config.session.key', message: 'the target "files" is asked with a token of the caller: between processes it is sealed with config.session.key, which is missing' }]);
+    expect(load(auth, ALONE)).toMatchObject({ problems: [], generation: { settings: {} } });
+  });
+
+  test('is warned where nobody knows how it will run', () => {
+    const { generation, problems } = load({ passthrough: {} }, undefined);
+    expect(generation).toBeDefined();
+    expect(problems).toMatchObject([{ severity: 'warning', path: 'config.session.key' }]);
+  });
+
+  test('is good with a session key of the environment, and warned of one that stands in the file', () => {
+    expect(load({ passthrough: {} }, ONE_OF_MANY, { session: { key: '$SESSION_KEY' } }).problems).toEqual([]);
+    const { generation, problems } = load({ passthrough: {} }, ONE_OF_MANY, { session: { key: KEY } });
+    expect(generation?.settings.sessionKey?.reveal()).toBe(KEY);
+    expect(problems).toMatchObject([{ severity: 'warning', path: 'config.session.key' }]);
+    expect(JSON.stringify([problems, generation])).not.toContain(KEY);
+  });
+
+  test.each(['short', `${KEY}00`, 'x'.repeat(64)])('is refused with the session key %j', (key) => {
+    expect(load({ passthrough: {} }, ONE_OF_MANY, { session: { key } }).problems).toMatchObject([{ severity: 'error', path: 'config.session.key', message: 'expected 64 hex digits, as of "openssl rand -hex 32"' }]);
+  });
+});
+
+test('a gateway whose servers are asked with its own keys needs no session key', () => {
+  expect(load({ key: { file: '/k' } }, ONE_OF_MANY).problems).toEqual([]);
+});
+
+describe('a gateway that passes on the tokens of callers', () => {
+  const verifying = { issuer: 'https://issuer.test', jwks: JSON.stringify({ keys: [{ kty: 'OKP', crv: 'Ed25519', kid: 'k', x: 'A'.repeat(43) }] }) };
+  const oauth = { ...verifying, audiences: ['us'], resourceMetadata: {} };
+  const passing = (policies: object, backendAuth: object = { passthrough: {} }) =>
+    compileText(stringify({ mcp: { policies, targets: [{ name: 'files', mcp: { host: 'h' }, policies: { backendAuth } }] } }), { file: 'f', env, running: ALONE });
+  const cookie = { cookie: { name: 'token' } };
+  const header = (name: string, prefix: string) => ({ header: { name, prefix } });
+
+  test.each([
+    ['jwtAuth.location', { jwtAuth: { ...verifying, location: cookie } }],
+    ['jwtAuth.location', { jwtAuth: { ...verifying, location: header('x-token', 'Bearer ') } }],
+    ['jwtAuth.location', { jwtAuth: { ...verifying, location: header('authorization', 'Token ') } }],
+    ['mcpAuthentication.authorizationLocation', { mcpAuthentication: { ...oauth, authorizationLocation: header('x-token', '') } }],
+  ])('is refused where %s is another place than the Authorization header: %j', (key, policies) => {
+    expect(passing(policies).problems).toMatchObject([{ severity: 'error', message: `route mcp: ${key} verifies a token that is not in "Authorization: Bearer", and the target "files" has backendAuth.passthrough, which passes on the one that is` }]);
+    expect(passing(policies, { oauthTokenExchange: { host: 'as.test', subjectToken: { source: cookie } } }).problems).toEqual([]);
+  });
+
+  test.each([[{}], [{ jwtAuth: verifying }], [{ jwtAuth: { ...verifying, location: header('Authorization', 'bearer ') } }], [{ mcpAuthentication: oauth }]])('is good with %j', (policies) => {
+    expect(passing(policies).problems).toEqual([]);
+  });
+
+  test('is refused where its listener verifies a token of another place', () => {
+    const route = { name: 'tools', gateways: ['web'], backends: [{ mcp: { targets: [{ name: 'files', mcp: { host: 'h' }, policies: { backendAuth: { passthrough: {} } } }] } }] };
+    const document = { gateways: { web: { port: 3000, jwtAuth: { ...verifying, location: cookie } } }, routes: [route] };
+    expect(compileText(stringify(document), { file: 'f', env, running: ALONE }).problems).toMatchObject([{ severity: 'error', message: expect.stringContaining('route tools: jwtAuth.location') as string }]);
+  });
+});

@@ -1,0 +1,123 @@
+/**
+ * A gateway of four processes with every kind of credential, used well and badly by clients of both eras, while everything
+ * it writes and says is kept: no secret is in it.
+ */
+import { generateKeyPairSync } from 'node:crypto';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { connect, type NatsConnection } from '@nats-io/transport-node';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { stringify } from 'yaml';
+import { startMisbehaving, type MisbehavingHttp } from '../fixtures/misbehaving/http.ts';
+import { startTokenEndpoint, type IssuingEndpoint } from '../fixtures/token-endpoint.ts';
+import { startCommand, type Command } from '../world/command.ts';
+import { startNats, type NatsWorld } from '../world/nats.ts';
+import { eventually } from '../world/parley.ts';
+import { freePort } from '../world/port.ts';
+import { callOf, initializeOf, note, send, sendModern, textOf } from '../world/wire.ts';
+
+const PEM = generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey.export({ type: 'pkcs8', format: 'pem' }).toString();
+const ACCOUNT_KEY = generateKeyPairSync('rsa', { modulusLength: 2048 }).privateKey.export({ type: 'pkcs8', format: 'pem' }).toString();
+const MARK = 'kept-to-itself';
+const SESSION_KEY = '5e'.repeat(32);
+
+/** For services that speak to servers or judge how they do. */
+const SECRETS = { A_KEY: `${MARK}-a`, B_KEY: `${MARK}-b`, C_KEY: `${MARK}-c`, CLIENT_SECRET: `${MARK}-client`, SIGNING_KEY: PEM };
+/** Text that would be a leak: whole, and as the wire of the bus would encode it. */
+const FORBIDDEN = [MARK, SESSION_KEY, ...[PEM, ACCOUNT_KEY].map((pem) => pem.split('\n')[1] as string)];
+
+let nats: NatsWorld;
+let folder: string;
+let connection: NatsConnection;
+let server: MisbehavingHttp;
+let endpoint: IssuingEndpoint;
+let url: string;
+const running: Command[] = [];
+/** Everything that was said on NATS. */
+const heard: string[] = [];
+/** Everything clients were answered. */
+const answered: string[] = [];
+
+const target = (backendAuth: object): object => ({ name: 'files', mcp: { host: server.url }, policies: { backendAuth } });
+const ROUTES = (): Record<string, object> => ({
+  key: { key: '$A_KEY' },
+  places: { credentials: [{ location: { queryParameter: { name: 'k' } }, key: '$B_KEY' }, { location: { cookie: { name: 'k' } }, key: '$C_KEY' }] },
+  file: { key: { file: join(folder, 'key.txt') } },
+  signed: { jwtSign: { signingKey: '$SIGNING_KEY', alg: 'ES256' } },
+  passthrough: { passthrough: {} },
+  exchange: { oauthTokenExchange: { host: endpoint.url, path: '/good', clientAuth: { clientId: 'c', clientSecret: '$CLIENT_SECRET' } } },
+  refused: { oauthTokenExchange: { host: endpoint.url, path: '/bad', clientAuth: { clientId: 'c', clientSecret: '$CLIENT_SECRET', method: 'clientSecretPost' } } },
+  google: { gcp: { credential: { file: join(folder, 'account.json') } } },
+  unusable: { jwtSign: { signingKey: '$A_KEY' } },
+});
+const FAIL: ReadonlySet<string> = new Set(['refused', 'unusable']);
+
+beforeAll(async () => {
+  [nats, folder, server, endpoint] = await Promise.all([
+    startNats(),
+    mkdtemp(join(tmpdir(), 'parley-planted-')),
+    startMisbehaving({}),
+    startTokenEndpoint(({ path, form }) => {
+      if (path === '/bad') return { status: 400, body: { error: 'invalid_grant', error_description: form.toString() } };
+      return { body: { access_token: `${MARK}-issued`, expires_in: 3600 } };
+    }),
+  ]);
+  connection = await connect({ servers: nats.url });
+  connection.subscribe('>', {
+    callback: (_, { subject, headers, data }) => void heard.push(`${subject} ${decodeURIComponent(String(headers ?? '').replaceAll(/%(?![0-9a-f]{2})/gi, '%25'))} ${Buffer.from(data).toString('utf8')}`),
+  });
+  await connection.flush();
+  await writeFile(join(folder, 'key.txt'), `${MARK}-file`);
+  await writeFile(join(folder, 'account.json'), JSON.stringify({ type: 'service_account', client_email: 'a@b', private_key: ACCOUNT_KEY, token_uri: `${endpoint.url}/google` }));
+  const port = await freePort();
+  const routes = Object.entries(ROUTES()).map(([name, auth]) => ({ name, matches: [{ path: { exact: `/${name}` } }], backends: [{ mcp: { targets: [target(auth)] } }] }));
+  const file = join(folder, 'config.yaml');
+  await writeFile(file, stringify({ config: { session: { key: '$SESSION_KEY' } }, binds: [{ port, listeners: [{ routes }] }] }));
+  url = `http://127.0.0.1:${port}`;
+  const all = { NATS_URL: nats.url, PARLEY_LOG_LEVEL: 'trace' };
+  // Who needs no secret has none, and starts all the same.
+  running.push(startCommand(['run', 'policy', '-f', file], { ...all, ...SECRETS, SESSION_KEY }));
+  running.push(startCommand(['run', 'session'], all));
+  running.push(startCommand(['run', 'connector'], { ...all, ...SECRETS, SESSION_KEY }));
+  running.push(startCommand(['run', 'ingress'], { ...all, SESSION_KEY }));
+  await Promise.all(running.map((command) => command.line(/^ready after/)));
+});
+afterAll(async () => {
+  await Promise.all(running.map((command) => command.stop()));
+  await connection?.close();
+  await Promise.all([nats?.stop(), server?.close(), endpoint?.close(), rm(folder, { recursive: true, force: true })]);
+});
+
+const headers = { authorization: `Bearer ${MARK}-caller` };
+
+/** A call in each era; what the tool says, or undefined. */
+async function use(name: string): Promise<(string | undefined)[]> {
+  const at = `${url}/${name}`;
+  const modern = await sendModern(at, 'tools/call', { name: 'echo', headers, params: { arguments: { message: 'm' } } });
+  const opened = await send(at, { headers, body: initializeOf() });
+  const own = { ...headers, 'mcp-session-id': String(opened.headers['mcp-session-id']), 'mcp-protocol-version': '2025-11-25' };
+  await send(at, { headers: own, body: note('notifications/initialized') });
+  const legacy = await send(at, { headers: own, body: callOf('echo', { message: 'm' }) });
+  const ended = await send(at, { method: 'DELETE', headers: own });
+  answered.push(...[modern, opened, legacy, ended].map(({ text, headers: got }) => `${text} ${JSON.stringify(got)}`));
+  return [textOf(modern.json), textOf(legacy.json)];
+}
+
+test('no secret is in what is logged, audited, stored, said on the bus or answered', async () => {
+  for (const name of Object.keys(ROUTES())) expect([name, await use(name)]).toEqual([name, FAIL.has(name) ? [undefined, undefined] : ['m', 'm']]);
+  const shown = JSON.stringify(server.seen.map(({ headers: got, path }) => [got, path]));
+  for (const secret of ['a', 'b', 'c', 'file', 'caller', 'issued']) expect(shown).toContain(`${MARK}-${secret}`);
+  await eventually('audit events of all kinds', () => (heard.some((text) => text.includes('call_failed')) && heard.some((text) => text.includes('call_completed')) ? true : undefined));
+
+  // A wrong file is refused, with its words in the log; the good one stays.
+  await writeFile(join(folder, 'config.yaml'), stringify({ mcp: { targets: [target({ key: '$A_KEY', passthrough: {} })] } }));
+  await running[0]?.line(/only one of key, passthrough may be given/);
+
+  await connection.flush();
+  const logged = (await Promise.all(running.map((command) => command.stop()))).flatMap(({ stdout, stderr }) => `${stdout}\n${stderr}`.split('\n'));
+  expect([heard.some((text) => text.startsWith('$KV.')), heard.some((text) => text.includes('parley.connector.call.')), logged.length > 40, answered.length > 30]).toEqual([true, true, true, true]);
+  for (const [where, texts] of Object.entries({ heard, logged, answered })) {
+    expect([where, texts.filter((text) => FORBIDDEN.some((secret) => text.includes(secret))).map((text) => text.slice(0, 500))]).toEqual([where, []]);
+  }
+});
