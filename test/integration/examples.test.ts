@@ -57,7 +57,7 @@ describe.each(files.filter((file) => !connections.includes(file)))('docs/example
 
   test('answers as its first line says', async () => {
     const claims = [...first.matchAll(CLAIM)];
-    expect(claims.length).toBeGreaterThanOrEqual(1);
+    expect(claims.length).toBeGreaterThanOrEqual(2);
     for (const [claim, status, name, value] of claims) {
       const { status: told } = await send(url, { headers: name === undefined ? {} : { [name]: value }, body: initializeOf() });
       expect(`${claim}: ${told}`).toBe(`${claim}: ${status}`);
