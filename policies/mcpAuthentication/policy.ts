@@ -11,7 +11,7 @@ import { BEARER, SEVERAL, credentialReader, locationSchema } from '../credential
 import { definePolicy, learned, pass } from '../policy.ts';
 import type { CompiledPolicy, Deny, PolicyDeps, Verdict } from '../policy.ts';
 import { audiences, issuer, jwks, jwtValidationOptions } from '../tokens/config.ts';
-import { factsOf, trustedIssuer, whyNot } from '../tokens/judge.ts';
+import { factsOf, trustedIssuer, whyNot, withoutToken } from '../tokens/judge.ts';
 import { METADATA_PATH, authorizationServerOf, baseOf } from '../tokens/oauth.ts';
 import type { OauthConfig } from '../tokens/oauth.ts';
 import { TokenVerifier } from '../tokens/verifier.ts';
@@ -71,7 +71,7 @@ function compileMcpAuthentication(config: Config, deps: PolicyDeps): CompiledPol
   const documents = authorizationServerOf(oauth, deps.authorizationServer(config.issuer));
   return {
     answersMetadata: true,
-    apply(call) {
+    apply(call, known) {
       if (call.path.startsWith(METADATA_PATH)) {
         const answer = documents(call);
         if (answer !== undefined) return answer;
@@ -80,8 +80,8 @@ function compileMcpAuthentication(config: Config, deps: PolicyDeps): CompiledPol
       const token = tokenIn(call);
       if (token === undefined || token === SEVERAL) return no(token === undefined ? 'missing' : 'malformed');
       const verdictOf = (judged: Judged): Verdict => {
-        if ('bad' in judged) return no(judged.bad);
-        const facts = factsOf(judged.good);
+        if ('bad' in judged) return mode === 'permissive' ? withoutToken(token, known) : no(judged.bad);
+        const facts = factsOf(judged.good, token, known);
         return facts.principal === undefined && mode !== 'permissive' ? no('claims') : learned(facts);
       };
       const judged = verifier.verify(token);
