@@ -4,6 +4,11 @@ export interface ExpressionDeps {
   readonly random: () => number;
 }
 
+const PER_RANDOM = 2 ** 32;
+
+/** Sampling and ids are all that rules can use it for. */
+export const RANDOM: ExpressionDeps = { random: () => (crypto.getRandomValues(new Uint32Array(1))[0] ?? 0) / PER_RANDOM };
+
 let current: ExpressionDeps | undefined;
 
 export function withDeps<T>(deps: ExpressionDeps, run: () => T): T {

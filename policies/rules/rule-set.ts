@@ -12,6 +12,7 @@
  * L2 Sets are composed by putting their rules together: every deny and every require applies, any allow allows.
  */
 import { z } from 'zod';
+import { RANDOM as deps } from '../cel/evaluation.ts';
 import { compileExpression } from '../cel/expression.ts';
 import type { Expression } from '../cel/expression.ts';
 import type { CapturePath } from '../cel/captures.ts';
@@ -47,11 +48,6 @@ export interface RuleScope {
   /** Why a variable, or a part of one, may not be asked for here. Undefined: it may. */
   readonly refuse: (path: CapturePath) => string | undefined;
 }
-
-const PER_RANDOM = 2 ** 32;
-
-/** Sampling and ids are all that rules can use it for. */
-const deps = { random: (): number => (crypto.getRandomValues(new Uint32Array(1))[0] ?? 0) / PER_RANDOM };
 
 const expressionText = z.string();
 

@@ -1,7 +1,7 @@
 /** `backendAuth`: as whom we speak to a server. One kind of credential, and `credentials` beside it or alone. */
 import { z } from 'zod';
 import { type AzureToken, azureSchema, azureToken } from './azure-token.ts';
-import { type CredentialLocation, credentialLocation, locationSchema } from './credential-location.ts';
+import { BEARER, type CallerSource, type CredentialLocation, credentialLocation, locationSchema } from './credential-location.ts';
 import { type GoogleToken, gcpSchema, googleToken } from './google-token.ts';
 import { type SecretSource, secretFile, secretSource, secretText } from './secret-source.ts';
 import { Secret } from './secret.ts';
@@ -71,11 +71,11 @@ export function backendAuth({ key, passthrough, jwtSign, oauthTokenExchange, gcp
   return jwtSign === undefined ? { keys } : { keys, token: signedToken(jwtSign) };
 }
 
-/** Where in a client's request the tokens stand that this needs; none where it speaks for nobody. */
-export function callerTokens({ token }: BackendAuth): readonly CredentialLocation[] {
+/** What this needs of a client's request; nothing where it speaks for nobody. */
+export function callerSources({ token }: BackendAuth): readonly CallerSource[] {
   switch (token?.kind) {
     case 'passthrough':
-      return [credentialLocation(undefined)];
+      return [BEARER];
     case 'oauthTokenExchange':
       return [token.subject.source];
     case 'jwtSign':

@@ -85,6 +85,13 @@ describe('the token of a caller', () => {
     expect([...(endpoint.seen[0]?.form ?? [])]).toEqual([['grant_type', 'urn:ietf:params:oauth:grant-type:jwt-bearer'], ['assertion', 'ann']]);
   });
 
+  test('may be read by an expression', async () => {
+    const { url } = await world({ subjectToken: { source: { expression: 'request.headers["x-user"].split(" ")[1]' } } }, issue);
+    const ask = (name: string) => sendModern(url, 'tools/call', { name: 'echo', headers: { [name]: 'token ann' }, params: { arguments: { message: 'm' } } });
+    expect(textOf((await ask('x-user')).json)).toBe('m');
+    expect((await ask('x-other')).json?.error?.message).toBe('files is asked with a token of the caller, and none came with the call');
+  });
+
   test('is exchanged once for all who ask at the same time, and each caller gets their own', async () => {
     const { url, server, endpoint } = await world({}, issue);
     const callers = ['ann', 'bob', 'ann', 'bob', 'ann'];
