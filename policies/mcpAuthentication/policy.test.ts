@@ -197,6 +197,12 @@ describe('the mirror of the authorization server', () => {
     expect(contentOf(await get(`${SERVER_PATH}/mcp`, { provider }))).toMatchObject(expected);
   });
 
+  test('offers no registration where the server has none', async () => {
+    const { registration_endpoint: _, ...document } = METADATA;
+    const policy = compile({ provider: { keycloak: {} } }, { authorizationServer: () => ({ ...server, metadata: async () => document }) });
+    expect(contentOf(await policy.apply(callWith({ method: 'GET', path: SERVER_PATH }), NO_FACTS))).not.toHaveProperty('registration_endpoint');
+  });
+
   test('is not there while the server cannot be reached', async () => {
     const policy = compile({}, { authorizationServer: depsWith().authorizationServer });
     expect(seen(await policy.apply(callWith({ method: 'GET', path: SERVER_PATH }), NO_FACTS))[0]).toBe(502);
@@ -218,7 +224,6 @@ describe('the mirror of the authorization server', () => {
 describe('its configuration', () => {
   test.each([
     ['no audience and no resource', { audiences: [] }],
-    ['no keys and no provider to derive them from', { jwks: undefined }],
     ['authentik without the client that all use', { provider: { authentik: {} } }],
     ['entra', { provider: { entra: {} } }],
     ['two providers', { provider: { okta: {}, auth0: {} } }],
@@ -233,16 +238,21 @@ describe('its configuration', () => {
   });
 
   test.each([
-    ['keycloak', 'https://issuer.example/protocol/openid-connect/certs'],
-    ['okta', 'https://issuer.example/v1/keys'],
-    ['auth0', 'https://issuer.example/.well-known/jwks.json'],
-  ])('derives the keys of %s', (name, expected) => {
+    ['keycloak', 'https://id.example/realms/a', 'https://id.example/realms/a/protocol/openid-connect/certs'],
+    ['okta', 'https://a.okta.example/oauth2/default', 'https://a.okta.example/oauth2/default/v1/keys'],
+    ['okta', 'https://a.okta.example', 'https://a.okta.example/oauth2/v1/keys'],
+    ['auth0', 'https://a.auth0.example/', 'https://a.auth0.example/.well-known/jwks.json'],
+    ['descope', 'https://api.descope.example/v1/apps/agentic/P2a/M3b', 'https://api.descope.example/P2a/.well-known/jwks.json'],
+    ['descope', 'https://api.descope.example/P2a', 'https://api.descope.example/P2a/.well-known/jwks.json'],
+    ['authentik', 'https://id.example/application/o/mcp/', 'https://id.example/application/o/mcp/jwks/'],
+    [undefined, 'https://id.example', 'https://id.example/.well-known/jwks.json'],
+  ])('derives the keys of %s at %s', (name, issuer, expected) => {
     const asked: string[] = [];
     const keys: PolicyDeps['keys'] = (url) => {
       asked.push(url);
       return { current: () => undefined, refresh: () => undefined };
     };
-    compile({ jwks: undefined, provider: { [name]: {} } }, { keys });
+    compile({ issuer, jwks: undefined, clientId: 'shared', provider: name && { [name]: {} } }, { keys });
     expect(asked).toEqual([expected]);
   });
 

@@ -16,18 +16,26 @@ import { audiences, issuer, jwks, jwtValidationOptions } from '../tokens/config.
 import { factsOf, trustedIssuer } from '../tokens/judge.ts';
 import { METADATA_PATH, authorizationServerOf } from '../tokens/oauth.ts';
 import type { OauthConfig } from '../tokens/oauth.ts';
+import { PLAIN, PROVIDERS, PROVIDER_NAMES } from '../tokens/providers.ts';
+import type { Provider, ProviderName } from '../tokens/providers.ts';
 import { ScopesNeeded, isScope, requiredScopes, scopesOf } from '../tokens/scopes.ts';
 import { TokenVerifier } from '../tokens/verifier.ts';
 import type { Judged, TokenProblem } from '../tokens/verifier.ts';
 
 const CLIENT_ID_CHARS_MAX = 2048;
-const PROVIDERS = ['auth0', 'keycloak', 'okta', 'descope', 'authentik'] as const;
 const settings = z.record(z.string(), z.unknown()).nullish();
 const refused = (what: string) => z.custom<undefined>((value) => value === undefined || value === null, `Parley knows this and does not do it yet: ${what}`).optional();
 
 const provider = z
   .strictObject({ auth0: settings, keycloak: settings, okta: settings, descope: settings, authentik: settings, entra: refused('authorization and tokens through the gateway') })
-  .refine((value) => Object.keys(value).length === 1, `expected exactly one of ${PROVIDERS.join(', ')}`);
+  .refine((value) => Object.keys(value).length === 1, `expected exactly one of ${PROVIDER_NAMES.join(', ')}`);
+
+type WrittenProvider = z.output<typeof provider> | null | undefined;
+const nameOf = (written: WrittenProvider): ProviderName | undefined => PROVIDER_NAMES.find((name) => written != null && name in written);
+const providerOf = (written: WrittenProvider): Provider | undefined => {
+  const name = nameOf(written);
+  return name && PROVIDERS[name];
+};
 
 const metadata = z.looseObject({ resource: z.url({ protocol: /^https?$/, error: 'expected the URL that clients use for this endpoint' }).optional() });
 
@@ -53,12 +61,11 @@ const schema = z
     requiredScopes: requiredScopes.optional(),
   })
   .superRefine((value, context) => {
-    const { audiences: given, resourceMetadata, provider: idp, jwks: keys, clientId, mode, requiredScopes: scopes } = value;
+    const { audiences: given, resourceMetadata, provider: idp, clientId, mode, requiredScopes: scopes } = value;
     if (given.length === 0 && resourceMetadata.resource === undefined) {
       context.addIssue({ code: 'custom', path: ['audiences'], message: 'expected at least one audience, or resourceMetadata.resource, which is then the one' });
     }
-    if (keys == null && idp == null) context.addIssue({ code: 'custom', path: ['jwks'], message: 'jwks is required, unless there is a provider to derive it from' });
-    if (idp != null && 'authentik' in idp && clientId == null) context.addIssue({ code: 'custom', path: ['clientId'], message: 'authentik registers no clients: give the clientId that all of them use' });
+    if (providerOf(idp)?.needsClientId === true && clientId == null) context.addIssue({ code: 'custom', path: ['clientId'], message: `${nameOf(idp)} registers no clients: give the clientId that all of them use` });
     if (scopes !== undefined && mode === 'permissive') context.addIssue({ code: 'custom', path: ['requiredScopes'], message: 'nothing is refused in the mode permissive: use strict, or optional' });
   });
 
@@ -71,7 +78,7 @@ function compileMcpAuthentication(config: Config, deps: PolicyDeps): CompiledPol
   const tokenIn = credentialReader(config.authorizationLocation ?? BEARER);
   const oauth = oauthConfig(config);
   const resource = resourceMetadata.resource ?? '';
-  const trusted = trustedIssuer({ ...config, audiences: config.audiences.length > 0 ? config.audiences : [resource], jwks: config.jwks ?? { url: keysOf(oauth) } }, deps);
+  const trusted = trustedIssuer({ ...config, audiences: config.audiences.length > 0 ? config.audiences : [resource], jwks: config.jwks ?? { url: (oauth.provider ?? PLAIN).keys(config.issuer) } }, deps);
   const verifier = new TokenVerifier([trusted], deps.now);
   const documents = authorizationServerOf(oauth, deps.authorizationServer(config.issuer));
   const needed = new ScopesNeeded(config.requiredScopes);
@@ -131,15 +138,5 @@ function scopesSupported({ metadata: { scopes_supported: written } }: OauthConfi
 
 function oauthConfig({ issuer: of, audiences: allowed, provider: idp, resourceMetadata, clientId }: Config): OauthConfig {
   const written = Object.entries(resourceMetadata).map(([key, value]) => [key.replaceAll(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`), value] as const);
-  return { issuer: of, audience: allowed[0], provider: PROVIDERS.find((name) => idp != null && name in idp), metadata: Object.fromEntries(written), clientId: clientId ?? undefined };
+  return { issuer: of, audience: allowed[0], provider: providerOf(idp), metadata: Object.fromEntries(written), clientId: clientId ?? undefined };
 }
-
-const KEYS_PATHS: Readonly<Record<(typeof PROVIDERS)[number], string>> = {
-  auth0: '/.well-known/jwks.json',
-  keycloak: '/protocol/openid-connect/certs',
-  okta: '/v1/keys',
-  descope: '/.well-known/jwks.json',
-  authentik: '/jwks/',
-};
-
-const keysOf = ({ issuer: of, provider: idp = 'auth0' }: OauthConfig): string => `${of.replace(/\/+$/, '')}${KEYS_PATHS[idp]}`;
