@@ -9,7 +9,7 @@ import { isList } from '../core/lists.ts';
 import { mergeDiscover } from '../core/merge.ts';
 import { Naming } from '../core/naming.ts';
 import { rewriteFromTarget } from '../core/rewrite.ts';
-import { keyOfItems } from '../core/subjects-of.ts';
+import { keyOfItems } from '../core/list-subjects.ts';
 import { onlyLegacy } from '../core/version-fault.ts';
 import type { ConnectorEvents } from '../events.ts';
 import type { CallJudge } from './call-rules.ts';
