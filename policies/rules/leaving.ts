@@ -1,6 +1,6 @@
 /** What of a request may be told to other processes and servers by an expression: not what lets its caller in. */
 import type { CapturePath } from '../cel/captures.ts';
-import { SECRET_HEADERS } from '../cel/secrets.ts';
+import { isSecretHeader } from '../cel/secrets.ts';
 
 const REQUEST_FIELDS: readonly string[] = ['method', 'host', 'path', 'scheme', 'version'];
 
@@ -23,7 +23,7 @@ function ofRequest(field: string | undefined, name: string | undefined): string 
   if (field === 'body') return 'request.body does not reach these rules: a call\'s arguments are mcp.tool.arguments';
   if (field === 'headers') {
     if (name === undefined) return 'name the header that is meant, as in request.headers["x-tenant"]: all of them, credentials included, do not leave ingress';
-    return SECRET_HEADERS.has(name) ? `the header ${name} carries credentials and does not leave ingress: use jwt, apiKey or basicAuth` : undefined;
+    return isSecretHeader(name) ? `the header ${name} carries credentials and does not leave ingress: use jwt, apiKey or basicAuth` : undefined;
   }
   return REQUEST_FIELDS.includes(field) ? undefined : `request.${field} does not reach these rules (a query may carry credentials): use ${REQUEST_FIELDS.join(', ')} or headers["x"]`;
 }

@@ -59,13 +59,13 @@ const writtenRule = z.union(
 type WrittenRule = z.output<typeof writtenRule>;
 
 /** `rules: [...]`. What does not compile, or asks for what its scope does not have, is a problem at the rule. */
-export const ruleSetSchema = ({ variables, refuse }: RuleScope) =>
+export const ruleSetSchema = (scope: RuleScope) =>
   z.strictObject({
     rules: z
       .array(
         writtenRule.superRefine((rule, context) => {
           const { kind, source } = read(rule);
-          const message = problemOf(source, variables, refuse);
+          const message = expressionProblem(source, scope);
           if (message !== undefined) context.addIssue({ code: 'custom', message, path: typeof rule === 'string' ? [] : [kind] });
         }),
       )
@@ -117,7 +117,8 @@ function read(rule: WrittenRule): { readonly kind: RuleKind; readonly source: st
   return 'require' in rule ? { kind: 'require', source: rule.require } : { kind: 'allow', source: rule.allow };
 }
 
-function problemOf(source: string, variables: readonly VariableName[], refuse: RuleScope['refuse']): string | undefined {
+/** What is wrong with an expression in a place; undefined = nothing. */
+export function expressionProblem(source: string, { variables, refuse }: RuleScope): string | undefined {
   const result = compileExpression(source, { deps, variables });
   if (!result.ok) return `line ${result.problem.line}, column ${result.problem.column} of the expression: ${result.problem.message}`;
   for (const path of result.expression.captures.paths) {

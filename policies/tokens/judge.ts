@@ -28,7 +28,7 @@ export function factsOf({ claims, principal }: Verified, token: string, { refuse
 }
 
 /** The call goes on, and its token, which is no good, does not. */
-export const withoutToken = (token: string, { refusedTokens = [] }: Facts): Rewrite => learned({ refusedTokens: [...refusedTokens, new Secret(token)] });
+export const goesOnWithout = (token: string, { refusedTokens = [] }: Facts): Rewrite => learned({ refusedTokens: [...refusedTokens, new Secret(token)] });
 
 export interface Refusal {
   /** 401, or 503 when a good token would be refused too. */

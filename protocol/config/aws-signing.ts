@@ -1,6 +1,6 @@
 /** `aws`: requests are signed (Signature Version 4) with keys that are written, found where the connector runs, or had from STS for a role. */
 import { z } from 'zod';
-import type { ExpressionSource } from './credential-location.ts';
+import type { ValueSource } from './credential-location.ts';
 import { secretText } from './secret-source.ts';
 import { Secret } from './secret.ts';
 import { exactlyOne, nonEmpty } from './section.ts';
@@ -52,7 +52,7 @@ export interface AwsKeys {
 }
 
 /** A text of the configuration, or one that each call has its own of. */
-export type RoleText = string | ExpressionSource;
+export type RoleText = string | ValueSource;
 
 export interface AwsRole {
   readonly arn: string;
@@ -71,7 +71,7 @@ export interface AwsSigning {
   readonly role: AwsRole | undefined;
 }
 
-const valueOf = (source: string): ExpressionSource => ({ in: 'value', expression: source });
+const valueOf = (source: string): ValueSource => ({ in: 'value', expression: source });
 
 export function awsSigning({ accessKeyId, secretAccessKey, sessionToken, region, serviceName, assumeRole }: z.output<typeof awsSchema>): AwsSigning {
   const given = accessKeyId == null || secretAccessKey == null ? undefined : { id: accessKeyId, secret: secretAccessKey, session: sessionToken ?? undefined };
@@ -85,5 +85,5 @@ const roleOf = ({ roleArn, sessionName, tags }: z.output<typeof role>): AwsRole 
 });
 
 /** What it has to know of each call. */
-export const sourcesOfRole = ({ sessionName, tags }: AwsRole): readonly ExpressionSource[] =>
-  [sessionName, ...tags.map(({ value }) => value)].filter((text): text is ExpressionSource => typeof text === 'object');
+export const sourcesOfRole = ({ sessionName, tags }: AwsRole): readonly ValueSource[] =>
+  [sessionName, ...tags.map(({ value }) => value)].filter((text): text is ValueSource => typeof text === 'object');

@@ -36,10 +36,16 @@ export type CredentialLocation =
   | { readonly in: 'query' | 'cookie'; readonly name: string };
 
 /** What a connector is told of a request: a token of its caller, or a `value` that an expression makes, which is none. */
-export type CallerSource = CredentialLocation | ExpressionSource;
+export type CallerSource = CredentialLocation | ComputedToken | ValueSource;
 
-export interface ExpressionSource {
-  readonly in: 'expression' | 'value';
+/** A token that an expression finds. */
+interface ComputedToken {
+  readonly in: 'expression';
+  readonly expression: string;
+}
+
+export interface ValueSource {
+  readonly in: 'value';
   readonly expression: string;
 }
 

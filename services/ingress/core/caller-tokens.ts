@@ -1,9 +1,9 @@
 /** What servers that are asked as their caller are to know of a request: its tokens, as far as they are for servers at all, and what expressions make of it. */
-import { type CredentialLocation as Place, SEVERAL, credentialReader } from '#policies/credential.ts';
+import { type CredentialLocation as Place, credentialReader } from '#policies/credential.ts';
 import type { Facts, PolicyCall, PolicyDeps } from '#policies/policy.ts';
 import { compileRequestExpression } from '#policies/rules/request-expression.ts';
 import { requestVariables } from '#policies/rules/request-variables.ts';
-import { type CallerSource, type CredentialLocation, sourceText } from '#protocol/config/credential-location.ts';
+import { type CallerSource, sourceText } from '#protocol/config/credential-location.ts';
 
 /**
  * A token that was verified, or that nobody here asked for, is the caller's to show. A credential that was for this gateway
@@ -31,30 +31,30 @@ export function callerReader(sources: readonly CallerSource[], deps: Pick<Policy
 }
 
 function readerOf(source: CallerSource, deps: Pick<PolicyDeps, 'surroundings'>): ReadOne {
-  if (!('expression' in source)) return placeReader(source);
-  const evaluate = compileRequestExpression(source.expression, source.in === 'value' ? 'value' : 'token');
-  const value: ReadOne = (call, facts) => evaluate(requestVariables(call, facts, deps));
-  if (source.in === 'value') return value;
-  // Which token it would read is known to itself alone.
-  return (call, facts) => (mayBeShown(facts) && (facts.refusedTokens ?? []).length === 0 ? value(call, facts) || undefined : undefined);
-}
-
-function placeReader(location: CredentialLocation): ReadOne {
-  const read = credentialReader(placeOf(location));
+  if (source.in === 'value') {
+    const evaluate = compileRequestExpression(source.expression);
+    return (call, facts) => evaluate(requestVariables(call, facts, deps));
+  }
+  const read = credentialReader(placeOf(source), deps);
+  const computed = source.in === 'expression';
   return (call, facts) => {
-    const token = mayBeShown(facts) ? read(call) : undefined;
-    if (token === undefined || token === SEVERAL) return undefined;
-    return facts.refusedTokens?.some((refused) => token.includes(refused.reveal())) === true ? undefined : token;
+    const token = mayBeShown(facts) ? read(call, facts) : undefined;
+    if (typeof token !== 'string') return undefined;
+    const { refusedTokens = [] } = facts;
+    // What an expression makes of one that is no good need not look like it.
+    return refusedTokens.some((refused) => computed || token.includes(refused.reveal())) ? undefined : token;
   };
 }
 
-function placeOf(location: CredentialLocation): Place {
-  switch (location.in) {
+function placeOf(source: Exclude<CallerSource, { in: 'value' }>): Place {
+  switch (source.in) {
     case 'header':
-      return { header: { name: location.name, prefix: location.prefix } };
+      return { header: { name: source.name, prefix: source.prefix } };
     case 'query':
-      return { queryParameter: { name: location.name } };
+      return { queryParameter: { name: source.name } };
     case 'cookie':
-      return { cookie: { name: location.name } };
+      return { cookie: { name: source.name } };
+    case 'expression':
+      return { expression: source.expression };
   }
 }

@@ -1,9 +1,12 @@
 /** What stands in the way of asking servers with the token of whoever calls: seen when a document is loaded, before anybody calls. */
 import { locationSchema } from '#policies/credential.ts';
-import { requestExpressionProblem } from '#policies/rules/request-expression.ts';
+import { VALUE_SCOPE } from '#policies/rules/request-expression.ts';
+import { REQUEST_SCOPE } from '#policies/rules/request-scope.ts';
+import { expressionProblem } from '#policies/rules/rule-set.ts';
 import { callerSources } from '#protocol/config/backend-auth.ts';
 import { BEARER } from '#protocol/config/credential-location.ts';
 import type { Generation, McpHttpTarget, PolicyDocuments } from '#protocol/config/generation.ts';
+import { type Language, speaking } from '#protocol/config/language.ts';
 import { type ProblemWithoutPosition, problem } from '#protocol/config/problem.ts';
 import type { RequestExpression } from '#protocol/config/request-expressions.ts';
 
@@ -59,8 +62,10 @@ const targetsOf = ({ backends }: Pick<Generation, 'backends'>, key: string): Mcp
   (backends.get(key)?.targets ?? []).flatMap((target) => (target.kind === 'mcp' ? [target] : []));
 
 /** What servers are told of a request is read by expressions, whose language the document's own schema does not know. */
-export const expressionProblems = (expressions: readonly RequestExpression[] = []): ProblemWithoutPosition[] =>
-  expressions.flatMap(({ path, source, use }) => {
-    const message = requestExpressionProblem(source, use);
-    return message === undefined ? [] : [problem('error', path, message)];
-  });
+export const expressionProblems = (expressions: readonly RequestExpression[] = [], language?: Language): ProblemWithoutPosition[] =>
+  speaking(language, () =>
+    expressions.flatMap(({ path, source, use }) => {
+      const message = expressionProblem(source, use === 'token' ? REQUEST_SCOPE : VALUE_SCOPE);
+      return message === undefined ? [] : [problem('error', path, message)];
+    }),
+  );

@@ -40,7 +40,7 @@ export function compileText(text: string, { file, env, running }: Source): Loade
   const reading = readDocument(text, { file });
   if (reading.problems.length > 0) return { document: undefined, generation: undefined, problems: reading.problems.toSorted(byLine), locate: reading.locate };
   const { generation, problems, expressions } = compileDocument(reading.document, { env, policies: policySchemas });
-  if (generation !== undefined) problems.push(...compileChains(generation).problems.map((what) => problem('error', [], what)), ...callerProblems(generation, running), ...expressionProblems(expressions));
+  if (generation !== undefined) problems.push(...compileChains(generation).problems.map((what) => problem('error', [], what)), ...callerProblems(generation, running), ...expressionProblems(expressions, generation.language));
   const placed = problems.map((one): Problem => ({ ...one, file, ...reading.locate(one.path) }));
   return { document: reading.document, generation: hasErrors(problems) ? undefined : generation, problems: placed.toSorted(byLine), locate: reading.locate };
 }
