@@ -90,6 +90,14 @@ describe('a token that is exchanged', () => {
     [{ clientAuth: { clientId: 'c', method: 'privateKeyJwt', signingKey: 'k' } }, 'clientAuth.assertionAudience: required, and missing: privateKeyJwt needs assertionAudience'],
     [{ clientAuth: { clientId: 'c', clientSecret: 's', alg: 'RS256' } }, 'clientAuth.alg: this belongs to method: privateKeyJwt'],
     [{ grantType: 'jwtBearer', requestedTokenType: 'urn:x' }, 'requestedTokenType: only a tokenExchange can ask for a type'],
+    [{ grantType: 'jwtBearer', actorToken: { source: { header: { name: 'x' } } } }, 'actorToken: only a tokenExchange has an actor'],
+    [{ actorToken: {} }, 'actorToken.source: required, and missing: expected a map'],
+    [{ actorToken: { source: { header: { name: 'x' } }, enforceMayAct: true } }, 'actorToken.enforceMayAct: only a JWT says whose it is: tokenType: urn:ietf:params:oauth:token-type:jwt'],
+    [{ additionalParams: { Scope: '"x"' } }, 'additionalParams.Scope: this parameter has a key of its own, or is set with the others'],
+    [{ additionalParams: { 'a b': '"x"' } }, 'additionalParams["a b"]: expected the name of a parameter'],
+    [{ additionalParams: Object.fromEntries(Array.from({ length: 33 }, (_, n) => [`p${n}`, '"x"'])) }, 'additionalParams: at most 32 parameters'],
+    [{ clientAuth: { clientId: 'c', clientSecret: 's', certificate: 'x' } }, 'clientAuth.certificate: this belongs to method: privateKeyJwt'],
+    [{ clientAuth: { clientId: 'c', method: 'privateKeyJwt', signingKey: 'k', assertionAudience: 'a', certificate: 'x' } }, 'clientAuth.certificateHeader: required, and missing: where the certificate goes'],
     [{ cache: { maxEntries: 100_001 } }, 'cache.maxEntries: at most 100000 entries'],
     [{ audiences: Array.from({ length: 33 }, () => 'a') }, 'audiences: at most 32 entries'],
   ])('%j is refused', (more, message) => expect(errors(exchanged(more))).toEqual([`backendAuth.oauthTokenExchange.${message}`]));
@@ -146,7 +154,7 @@ test.each([
 
 describe('what is written in vain', () => {
   test.each<[unknown, string]>([
-    [{}, 'backendAuth: one of key, passthrough, jwtSign, oauthTokenExchange, gcp, aws, azure, credentials is required'],
+    [{}, 'backendAuth: one of key, passthrough, jwtSign, oauthTokenExchange, crossAppAccess, gcp, aws, azure, credentials is required'],
     [{ key: { value: 'x', location: { expression: 'y' } } }, 'backendAuth.key.location.expression: Parley knows this key but does not serve it yet; refusing rather than serving without it'],
     [{ key: { valu: 'x' } }, 'backendAuth.key: expected a text, a file, or a value with its location, found a map'],
     [{ credentials: [{ location: { header: { name: 'Content-Length' } }, key: 'x' }] }, 'backendAuth.credentials[0].location.header.name: this header is taken by HTTP or MCP'],

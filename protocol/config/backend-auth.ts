@@ -2,13 +2,15 @@
 import { z } from 'zod';
 import { type AwsSigning, awsSchema, awsSigning, sourcesOfRole } from './aws-signing.ts';
 import { type AzureToken, azureSchema, azureToken } from './azure-token.ts';
+import { crossAppAccess, crossAppAccessSchema } from './cross-app-access.ts';
 import { BEARER, type CallerSource, type CredentialLocation, credentialLocation, locationSchema } from './credential-location.ts';
 import { type GoogleToken, gcpSchema, googleToken } from './google-token.ts';
 import { type SecretSource, secretFile, secretSource, secretText } from './secret-source.ts';
 import { Secret } from './secret.ts';
 import { section } from './section.ts';
 import { type SignedToken, jwtSignSchema, signedToken } from './signed-token.ts';
-import { type TokenExchange, tokenExchange, tokenExchangeSchema } from './token-exchange.ts';
+import type { ReachEndpoint } from './token-endpoint.ts';
+import { type TokenExchange, sourcesOfExchange, tokenExchange, tokenExchangeSchema } from './token-exchange.ts';
 
 const CREDENTIALS_MAX = 16;
 
@@ -32,13 +34,14 @@ export interface Passthrough {
   readonly location: CredentialLocation;
 }
 
-const KINDS = ['key', 'passthrough', 'jwtSign', 'oauthTokenExchange', 'gcp', 'aws', 'azure'] as const;
+const KINDS = ['key', 'passthrough', 'jwtSign', 'oauthTokenExchange', 'crossAppAccess', 'gcp', 'aws', 'azure'] as const;
 
 export const backendAuthSchema = section('backendAuth', {
   key: keySchema.optional(),
   passthrough: z.strictObject({ location: locationSchema.nullish() }).optional(),
   jwtSign: jwtSignSchema.optional(),
   oauthTokenExchange: tokenExchangeSchema.optional(),
+  crossAppAccess: crossAppAccessSchema.optional(),
   gcp: gcpSchema.optional(),
   aws: awsSchema.optional(),
   azure: azureSchema.optional(),
@@ -64,16 +67,26 @@ export interface BackendAuth {
   readonly token?: Token | undefined;
 }
 
-/** @param endpoint where tokens are exchanged, when they are. */
-export function backendAuth({ key, passthrough, jwtSign, oauthTokenExchange, gcp, aws, azure, credentials = [] }: BackendAuthDocument, endpoint?: Pick<TokenExchange, 'url' | 'tls'>): BackendAuth {
+/** @param reach how token endpoints are found. */
+export function backendAuth(document: BackendAuthDocument, reach: ReachEndpoint): BackendAuth {
+  const { key, credentials = [] } = document;
   const more = credentials.map(({ location, key: value }): Key => ({ value, location: credentialLocation(location) }));
   const keys = key === undefined ? more : [key, ...more];
-  if (passthrough !== undefined) return { keys, token: { kind: 'passthrough', location: credentialLocation(passthrough.location) } };
-  if (oauthTokenExchange !== undefined && endpoint !== undefined) return { keys, token: tokenExchange(oauthTokenExchange, endpoint) };
-  if (azure !== undefined) return { keys, token: azureToken(azure) };
-  if (aws !== undefined) return { keys, token: awsSigning(aws) };
-  if (gcp !== undefined) return { keys, token: googleToken(gcp) };
-  return jwtSign === undefined ? { keys } : { keys, token: signedToken(jwtSign) };
+  const token = tokenOf(document, reach);
+  return token === undefined ? { keys } : { keys, token };
+}
+
+function tokenOf({ passthrough, jwtSign, oauthTokenExchange, crossAppAccess: access, gcp, aws, azure }: BackendAuthDocument, reach: ReachEndpoint): Token | undefined {
+  if (passthrough !== undefined) return { kind: 'passthrough', location: credentialLocation(passthrough.location) };
+  if (oauthTokenExchange !== undefined) {
+    const reached = reach(oauthTokenExchange, ['oauthTokenExchange']);
+    return reached === undefined ? undefined : tokenExchange(oauthTokenExchange, reached);
+  }
+  if (access !== undefined) return crossAppAccess(access, reach);
+  if (azure !== undefined) return azureToken(azure);
+  if (aws !== undefined) return awsSigning(aws);
+  if (gcp !== undefined) return googleToken(gcp);
+  return jwtSign === undefined ? undefined : signedToken(jwtSign);
 }
 
 /** What this needs of a client's request; nothing where it speaks for nobody. */
@@ -82,7 +95,7 @@ export function callerSources({ token }: BackendAuth): readonly CallerSource[] {
     case 'passthrough':
       return [BEARER];
     case 'oauthTokenExchange':
-      return [token.subject.source];
+      return sourcesOfExchange(token);
     case 'aws':
       return token.role === undefined ? [] : sourcesOfRole(token.role);
     case 'jwtSign':

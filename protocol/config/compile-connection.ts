@@ -10,7 +10,7 @@ import type { Compiling } from './compiling.ts';
 import type { McpHttpTarget } from './generation.ts';
 import type { Path } from './problem.ts';
 import { credentialPaths } from './secret-paths.ts';
-import type { TokenExchange, TokenExchangeDocument } from './token-exchange.ts';
+import type { EndpointDocument, ReachedEndpoint } from './token-endpoint.ts';
 
 const CONNECTION_POLICIES = ['backendTLS', 'backendAuth'] as const;
 
@@ -81,17 +81,15 @@ export function compileConnection(url: string, { tls, auth }: Connection, { comp
     warnOfSecrets(auth.path, compiling);
     compiling.expressions(auth.path);
   }
-  const exchange = auth?.document.oauthTokenExchange;
-  const endpoint = auth === undefined || exchange === undefined ? undefined : endpointOf(exchange, [...auth.path, 'oauthTokenExchange'], findUrl);
   return {
     ...(tls === undefined ? {} : { tls: backendTls(tls.document) }),
-    ...(auth === undefined ? {} : { auth: backendAuth(auth.document, endpoint) }),
+    ...(auth === undefined ? {} : { auth: backendAuth(auth.document, (endpoint, key) => reached(endpoint, [...auth.path, ...key], findUrl)) }),
   };
 }
 
-function endpointOf(exchange: TokenExchangeDocument, path: Path, findUrl: FindUrl): Pick<TokenExchange, 'url' | 'tls'> | undefined {
-  const tls = exchange.policies?.backendTLS;
-  const url = findUrl(exchange, { path, secured: tls != null, defaultPath: '/' });
+function reached(endpoint: EndpointDocument, path: Path, findUrl: FindUrl): ReachedEndpoint | undefined {
+  const tls = endpoint.policies?.backendTLS;
+  const url = findUrl(endpoint, { path, secured: tls != null, defaultPath: '/' });
   return url === undefined ? undefined : { url, tls: tls == null ? undefined : backendTls(tls) };
 }
 

@@ -9,6 +9,9 @@ const PLAIN: ReadonlySet<string | number> = new Set(['backendTLS', 'assumeRole',
 
 const isCredential = (path: Path): boolean => path.includes(POLICY) && KEYS.has(path.at(-1)) && !path.some((step) => PLAIN.has(step));
 
+/** Of a client, with its key: nobody else's business, and no secret. */
+const isCertificate = (path: Path): boolean => path.includes(POLICY) && path.at(-1) === 'certificate';
+
 /** The places below `path` where `value` has one as text. */
 export function credentialPaths(value: unknown, path: Path): Path[] {
   if (typeof value === 'string') return isCredential(path) ? [path] : [];
@@ -30,7 +33,7 @@ export function withheldFrom(services: readonly string[]): (path: Path) => strin
   const knows = (...some: readonly string[]): boolean => services.some((service) => some.includes(service));
   const [credentials, sessionKey] = [knows('connector', 'policy'), knows('connector', 'policy', 'ingress')];
   return (path) => {
-    if (!credentials && isCredential(path)) return WITHHELD;
+    if (!credentials && (isCredential(path) || isCertificate(path))) return WITHHELD;
     return !sessionKey && isSessionKey(path) ? NO_SESSION_KEY : undefined;
   };
 }

@@ -34,6 +34,8 @@ export interface Signer {
   readonly key: SecretSource;
   readonly algorithm: SigningAlgorithm;
   readonly kid: string | undefined;
+  /** PEM, the leaf first; and the header of the signature in which it is shown. */
+  readonly certificate?: { readonly chain: SecretSource; readonly header: 'x5c' | 'x5t#S256' };
 }
 
 export interface SignedToken {

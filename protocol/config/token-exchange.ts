@@ -1,111 +1,88 @@
 /** `oauthTokenExchange`: the token of the caller for one of the server's, from a token endpoint (RFC 8693, RFC 7523). */
 import { z } from 'zod';
-import { type BackendTls, backendTlsSchema } from './backend-tls.ts';
-import { type CallerSource, type CredentialLocation, credentialLocation, locationSchema, sourceSchema, tokenSource } from './credential-location.ts';
-import { parseDuration } from './duration.ts';
-import { type SecretSource, secretSource } from './secret-source.ts';
-import { count, duration, exactlyOne, nonEmpty, section, text } from './section.ts';
-import { type Signer, signingAlgorithm } from './signed-token.ts';
+import { clientAuth, clientAuthSchema } from './client-auth.ts';
+import { type CallerSource, type CredentialLocation, type ValueSource, credentialLocation, locationSchema, sourceSchema, tokenSource } from './credential-location.ts';
+import { flag, nonEmpty, section } from './section.ts';
+import { type ReachedEndpoint, TOKEN_TYPE, type TokenCache, type TokenStep, cacheSchema, endpointShape, names, oneEndpoint, tokenCache, wantedOf } from './token-endpoint.ts';
 
-const LIST_MAX = 32;
-const CACHE_ENTRIES = 8_192;
-const CACHE_ENTRIES_MAX = 100_000;
-const CACHE_TTL_MS = 300_000;
-const ACCESS_TOKEN = 'urn:ietf:params:oauth:token-type:access_token';
+const PARAMS_MAX = 32;
+const PARAM_NAME = /^[\x21-\x7e]{1,64}$/;
 
-const names = z.array(nonEmpty).max(LIST_MAX, `at most ${LIST_MAX} entries`).nullish();
+/** What the protocol itself says. */
+const RESERVED: ReadonlySet<string> = new Set([
+  'grant_type', 'subject_token', 'subject_token_type', 'actor_token', 'actor_token_type', 'assertion', 'audience', 'resource', 'scope',
+  'requested_token_type', 'client_id', 'client_secret', 'client_assertion', 'client_assertion_type',
+]);
 
-const clientAuth = section('clientAuth', {
-  method: z.enum(['clientSecretBasic', 'clientSecretPost', 'privateKeyJwt']).nullish(),
-  clientId: nonEmpty,
-  clientSecret: secretSource.nullish(),
-  signingKey: secretSource.nullish(),
-  alg: signingAlgorithm.nullish(),
-  kid: nonEmpty.nullish(),
-  assertionAudience: nonEmpty.nullish(),
-}).superRefine(({ method, ...given }, context) => {
-  const signed = ['signingKey', 'alg', 'kid', 'assertionAudience'] as const;
-  const complain = (path: string, message: string): void => context.addIssue({ code: 'custom', path: [path], message });
-  if (method === 'privateKeyJwt') {
-    for (const key of ['signingKey', 'assertionAudience'] as const) if (given[key] == null) complain(key, `required, and missing: privateKeyJwt needs ${key}`);
-    if (given.clientSecret != null) complain('clientSecret', 'privateKeyJwt has no secret');
-    return;
-  }
-  for (const key of signed) if (given[key] != null) complain(key, 'this belongs to method: privateKeyJwt');
-  if (given.clientSecret == null && method !== 'clientSecretPost') complain('clientSecret', 'required, and missing: the secret of the client');
-});
+const actorToken = z
+  .strictObject({ source: sourceSchema, tokenType: nonEmpty.nullish(), enforceMayAct: flag.nullish() })
+  .refine(({ tokenType, enforceMayAct }) => enforceMayAct !== true || tokenType === TOKEN_TYPE.jwt, { path: ['enforceMayAct'], message: `only a JWT says whose it is: tokenType: ${TOKEN_TYPE.jwt}` });
+
+const additionalParams = z
+  .record(z.string(), nonEmpty)
+  .refine((params) => Object.keys(params).length <= PARAMS_MAX, `at most ${PARAMS_MAX} parameters`)
+  .superRefine((params, context) => {
+    for (const name of Object.keys(params)) if (!PARAM_NAME.test(name)) context.addIssue({ code: 'custom', path: [name], message: 'expected the name of a parameter' });
+    for (const name of Object.keys(params)) if (RESERVED.has(name.toLowerCase())) context.addIssue({ code: 'custom', path: [name], message: 'this parameter has a key of its own, or is set with the others' });
+  });
 
 export const tokenExchangeSchema = section('oauthTokenExchange', {
-  host: nonEmpty.optional(),
-  backend: nonEmpty.optional(),
-  path: text.nullish(),
-  policies: section('tokenEndpointPolicies', { backendTLS: backendTlsSchema.nullish() }).nullish(),
+  ...endpointShape,
   grantType: z.enum(['tokenExchange', 'jwtBearer']).nullish(),
   subjectToken: z.strictObject({ source: sourceSchema.nullish(), tokenType: nonEmpty.nullish() }).nullish(),
+  actorToken: actorToken.nullish(),
   audiences: names,
   scopes: names,
   resources: names,
   requestedTokenType: nonEmpty.nullish(),
-  clientAuth: clientAuth.nullish(),
+  clientAuth: clientAuthSchema.nullish(),
+  additionalParams: additionalParams.nullish(),
   authorizationLocation: locationSchema.nullish(),
-  cache: z
-    .strictObject({ maxEntries: count.max(CACHE_ENTRIES_MAX, `at most ${CACHE_ENTRIES_MAX} entries`).nullish(), defaultTtl: duration.nullish() })
-    .nullish(),
+  cache: cacheSchema,
 })
-  .superRefine(exactlyOne(['host', 'backend', 'service'], ['host', 'backend']))
-  .refine(({ grantType, requestedTokenType }) => grantType !== 'jwtBearer' || requestedTokenType == null, { path: ['requestedTokenType'], message: 'only a tokenExchange can ask for a type' });
+  .superRefine(oneEndpoint)
+  .superRefine(({ grantType, requestedTokenType, actorToken: actor }, context) => {
+    if (grantType !== 'jwtBearer') return;
+    if (requestedTokenType != null) context.addIssue({ code: 'custom', path: ['requestedTokenType'], message: 'only a tokenExchange can ask for a type' });
+    if (actor != null) context.addIssue({ code: 'custom', path: ['actorToken'], message: 'only a tokenExchange has an actor' });
+  });
 
-export type TokenExchangeDocument = z.output<typeof tokenExchangeSchema>;
-
-export type ClientAuth =
-  | { readonly method: 'clientSecretBasic'; readonly clientId: string; readonly secret: SecretSource }
-  | { readonly method: 'clientSecretPost'; readonly clientId: string; readonly secret: SecretSource | undefined }
-  | { readonly method: 'privateKeyJwt'; readonly clientId: string; readonly signer: Signer; readonly audience: string };
-
-export interface TokenExchange {
-  readonly kind: 'oauthTokenExchange';
-  /** Of the token endpoint. */
-  readonly url: string;
-  readonly tls: BackendTls | undefined;
-  readonly grant: 'tokenExchange' | 'jwtBearer';
-  readonly subject: { readonly source: CallerSource; readonly type: string };
-  /** What is asked for, as parameters of the request; some are there several times. */
-  readonly wanted: readonly (readonly [name: string, value: string])[];
-  readonly client: ClientAuth | undefined;
-  readonly location: CredentialLocation;
-  readonly cache: { readonly entriesMax: number; readonly defaultTtlMs: number };
+export interface ExchangedToken {
+  readonly source: CallerSource;
+  readonly type: string;
 }
 
-export function tokenExchange(document: TokenExchangeDocument, reached: Pick<TokenExchange, 'url' | 'tls'>): TokenExchange {
-  const { grantType, subjectToken, audiences, scopes, resources, requestedTokenType, clientAuth: client, authorizationLocation, cache } = document;
-  const grant = grantType ?? 'tokenExchange';
+export interface TokenExchange extends TokenStep {
+  readonly kind: 'oauthTokenExchange';
+  /** Of the configuration, for messages. */
+  readonly key: 'backendAuth.oauthTokenExchange' | 'backendAuth.crossAppAccess';
+  readonly grant: 'tokenExchange' | 'jwtBearer';
+  readonly subject: ExchangedToken;
+  readonly actor: (ExchangedToken & { readonly enforceMayAct: boolean }) | undefined;
+  readonly params: readonly { readonly name: string; readonly value: ValueSource }[];
+  /** What was had is an assertion for another endpoint, which gives the token. */
+  readonly onward: TokenStep | undefined;
+  readonly location: CredentialLocation;
+  readonly cache: TokenCache;
+}
+
+export function tokenExchange(document: z.output<typeof tokenExchangeSchema>, reached: ReachedEndpoint): TokenExchange {
+  const { grantType, subjectToken, actorToken: actor, requestedTokenType, clientAuth: client, authorizationLocation, cache } = document;
   return {
     kind: 'oauthTokenExchange',
+    key: 'backendAuth.oauthTokenExchange',
     ...reached,
-    grant,
-    subject: { source: tokenSource(subjectToken?.source), type: subjectToken?.tokenType ?? ACCESS_TOKEN },
-    wanted: [
-      ...(audiences ?? []).map((audience) => ['audience', audience] as const),
-      ...(resources ?? []).map((resource) => ['resource', resource] as const),
-      ...((scopes ?? []).length === 0 ? [] : [['scope', (scopes ?? []).join(' ')] as const]),
-      ...(requestedTokenType == null ? [] : [['requested_token_type', requestedTokenType] as const]),
-    ],
-    client: client == null ? undefined : clientOf(client),
+    grant: grantType ?? 'tokenExchange',
+    subject: { source: tokenSource(subjectToken?.source), type: subjectToken?.tokenType ?? TOKEN_TYPE.access },
+    actor: actor == null ? undefined : { source: tokenSource(actor.source), type: actor.tokenType ?? TOKEN_TYPE.access, enforceMayAct: actor.enforceMayAct === true },
+    wanted: wantedOf({ ...document, type: requestedTokenType }),
+    params: Object.entries(document.additionalParams ?? {}).map(([name, expression]) => ({ name, value: { in: 'value', expression } })),
+    client: client == null ? undefined : clientAuth(client),
+    onward: undefined,
     location: credentialLocation(authorizationLocation),
-    cache: { entriesMax: cache?.maxEntries ?? CACHE_ENTRIES, defaultTtlMs: (cache?.defaultTtl == null ? undefined : parseDuration(cache.defaultTtl)) ?? CACHE_TTL_MS },
+    cache: tokenCache(cache),
   };
 }
 
-/** The schema has seen to it that what a method needs is there. */
-function clientOf({ method, clientId, clientSecret, signingKey, alg, kid, assertionAudience }: z.output<typeof clientAuth>): ClientAuth {
-  switch (method) {
-    case 'privateKeyJwt': {
-      const signer = { key: signingKey as SecretSource, algorithm: alg ?? 'RS256', kid: kid ?? undefined } as const;
-      return { method, clientId, signer, audience: assertionAudience ?? '' };
-    }
-    case 'clientSecretPost':
-      return { method, clientId, secret: clientSecret ?? undefined };
-    default:
-      return { method: 'clientSecretBasic', clientId, secret: clientSecret as SecretSource };
-  }
-}
+/** What it has to know of each call. */
+export const sourcesOfExchange = ({ subject, actor, params }: TokenExchange): readonly CallerSource[] => [subject.source, ...(actor === undefined ? [] : [actor.source]), ...params.map(({ value }) => value)];

@@ -44,7 +44,7 @@ const FULL = {
   ],
   gateways: { default: { port: 3002, cors: {} }, web: { port: 3003, listeners: [{ name: 'one', hostname: 'b.test', protocol: 'HTTPS', tls: { mode: 'static', cert: 'a.pem', key: 'a.key', root: null, cipherSuites: ['TLS_AES_256_GCM_SHA384'], minTLSVersion: 'TLS_V1_3' }, cors: {} }] } },
   routes: [{ name: 'attached', gateways: ['default', 'web/one'], backends: [{ mcp: { targets: [stdio], prefixMode: 'always' } }] }],
-  backends: [{ name: 'shared', mcp: { targets: [{ name: 'b', mcp: { host: 'h', port: 80, path: '/p' }, policies: { http: { requestTimeout: '30s' }, backendTLS: { root: '/ca.pem' }, backendAuth: { credentials: [{ location: { cookie: { name: 'c' } }, key: 'k' }] } } }, { name: 'd', mcp: { host: 'h' }, policies: { backendAuth: { oauthTokenExchange: { host: 'h', policies: { backendTLS: {} }, clientAuth: { clientId: 'c', clientSecret: 's' } } } } }, { name: 'e', mcp: { host: 'h' }, policies: { backendAuth: { azure: { implicit: {} } } } }], statefulMode: 'stateless' } }],
+  backends: [{ name: 'shared', mcp: { targets: [{ name: 'b', mcp: { host: 'h', port: 80, path: '/p' }, policies: { http: { requestTimeout: '30s' }, backendTLS: { root: '/ca.pem' }, backendAuth: { credentials: [{ location: { cookie: { name: 'c' } }, key: 'k' }] } } }, { name: 'd', mcp: { host: 'h' }, policies: { backendAuth: { oauthTokenExchange: { host: 'h', policies: { backendTLS: {} }, clientAuth: { clientId: 'c', clientSecret: 's' } } } } }, { name: 'e', mcp: { host: 'h' }, policies: { backendAuth: { azure: { implicit: {} } } } }, { name: 'f', mcp: { host: 'h' }, policies: { backendAuth: { crossAppAccess: { identityProvider: { host: 'h', clientAuth: { clientId: 'c', clientSecret: 's' } }, resourceAuthorizationServer: { host: 'h', clientAuth: { clientId: 'c', clientSecret: 's' } }, audience: 'a' } } } }], statefulMode: 'stateless' } }],
   mcp: {
     gateways: 'default',
     targets: [{ name: 'c', stdio: { cmd: 'x', args: ['y'], env: { A: 'b' }, clear_env: true } }],
@@ -160,7 +160,8 @@ describe('what the reference has and Parley does not do yet', () => {
     routeBackend: ['routes', 0, 'backends', 0], backend: ['backends', 0], backendPolicies: ['backends', 0, 'policies'], mcpBackend: ['mcp'], target: ['mcp', 'targets', 0],
     targetPolicies: ['backends', 0, 'mcp', 'targets', 0, 'policies'], targetHttp: ['backends', 0, 'mcp', 'targets', 0, 'policies', 'http'],
     backendTLS: ['backends', 0, 'mcp', 'targets', 0, 'policies', 'backendTLS'], backendAuth: ['backends', 0, 'mcp', 'targets', 0, 'policies', 'backendAuth'],
-    jwtSign: [], azure: AZURE, oauthTokenExchange: EXCHANGE, tokenEndpointPolicies: [...EXCHANGE, 'policies'], clientAuth: [...EXCHANGE, 'clientAuth'],
+    jwtSign: [], azure: AZURE, oauthTokenExchange: EXCHANGE, tokenEndpointPolicies: [...EXCHANGE, 'policies'],
+    crossAppAccessEndpoint: ['backends', 0, 'mcp', 'targets', 3, 'policies', 'backendAuth', 'crossAppAccess', 'identityProvider'],
     credentialLocation: ['backends', 0, 'mcp', 'targets', 0, 'policies', 'backendAuth', 'credentials', 0, 'location'],
   };
   const cases = Object.entries(UNSUPPORTED_KEYS).flatMap(([name, keys]) => keys.map((key): [string, Path, string] => [name, PLACES[name as keyof typeof PLACES], key]));

@@ -10,9 +10,9 @@
 import { createHash, createHmac, type Hash, type Hmac } from 'node:crypto';
 import type { SignatureV4 } from '@smithy/signature-v4';
 import { type AwsKeys, type AwsRole, type AwsSigning, type RoleText, SESSION_NAME, TAG_VALUE, sourcesOfRole } from '#protocol/config/aws-signing.ts';
-import { sourceText } from '#protocol/config/credential-location.ts';
 import type { Caller } from '#host/caller-seal.ts';
 import { RoleKeys, ambientKeys, ambientRegion, awsFault, plainKeys } from './aws-sources.ts';
+import { callerValue } from './caller-credential.ts';
 import type { Credential, CredentialSurroundings } from './credentials.ts';
 import { Held, HeldByKey } from './held.ts';
 import type { Outgoing } from './outgoing.ts';
@@ -80,9 +80,9 @@ export class AwsCredential implements Credential {
   #session({ sessionName, tags }: AwsRole, caller: Caller | undefined): { sessionName: string; tags: { key: string; value: string }[] } {
     const text = (written: RoleText, key: string, good: RegExp): string => {
       if (typeof written === 'string') return written;
-      const value = caller?.tokens.get(sourceText(written))?.reveal();
-      if (value !== undefined && value !== '' && good.test(value)) return value;
-      throw awsFault(this.#surroundings, `.assumeRole.${key}`, value === undefined ? 'its expression makes no text of this call' : 'its expression makes a text that STS does not take');
+      const value = callerValue(caller, written, { target: this.#surroundings.target, key: `backendAuth.aws.assumeRole.${key}` });
+      if (value !== '' && good.test(value)) return value;
+      throw awsFault(this.#surroundings, `.assumeRole.${key}`, 'its expression makes a text that STS does not take');
     };
     return {
       sessionName: text(sessionName ?? this.#name, 'sessionName', SESSION_NAME),

@@ -1,9 +1,10 @@
 /** The token of the caller, passed on to the server (`passthrough`). */
 import type { Passthrough } from '#protocol/config/backend-auth.ts';
-import { BEARER, type CallerSource, sourceText } from '#protocol/config/credential-location.ts';
+import { BEARER, type CallerSource, type ValueSource, sourceText } from '#protocol/config/credential-location.ts';
 import { Fault } from '#protocol/faults/fault.ts';
 import type { Caller } from '#host/caller-seal.ts';
 import type { Credential } from './credentials.ts';
+import type { FileOwner } from './named-file.ts';
 import { type Outgoing, place } from './outgoing.ts';
 
 export class CallerCredential implements Credential {
@@ -26,4 +27,11 @@ export function callerToken(caller: Caller | undefined, source: CallerSource, ta
   const token = caller?.tokens.get(sourceText(source));
   if (token === undefined) throw new Fault('upstream', `${target} is asked with a token of the caller, and none came with the call`, { target, reason: 'no-token' });
   return token.reveal();
+}
+
+/** What an expression made of the call. @throws Fault `upstream` where it made nothing. */
+export function callerValue(caller: Caller | undefined, source: ValueSource, { target, key }: FileOwner): string {
+  const value = caller?.tokens.get(sourceText(source));
+  if (value === undefined) throw new Fault('upstream', `${target}: ${key}: its expression makes no text of this call`, { target, reason: 'no-value' });
+  return value.reveal();
 }

@@ -1,6 +1,7 @@
 /** Asks a token endpoint for a token (RFC 6749 §5). What it says goes nowhere, but for the code of an error. */
 import { z } from 'zod';
 import type { BackendTls } from '#protocol/config/backend-tls.ts';
+import type { Fault } from '#protocol/faults/fault.ts';
 import type { Learn } from '#host/telemetry/secrets.ts';
 import { LimitedHttp } from './limited-http.ts';
 
@@ -11,6 +12,7 @@ const answerShape = z.object({
   access_token: z.string().min(1).optional(),
   id_token: z.string().min(1).optional(),
   issued_token_type: z.string().optional(),
+  token_type: z.string().optional(),
   expires_in: z.coerce.number().nonnegative().optional(),
   expires_on: z.coerce.number().nonnegative().optional(),
 });
@@ -20,6 +22,7 @@ export interface TokenAnswer {
   readonly idToken: string | undefined;
   /** RFC 8693 §2.2.1, where it is said. */
   readonly issuedType: string | undefined;
+  readonly tokenType: string | undefined;
   readonly expiresInMs: number | undefined;
 }
 
@@ -51,11 +54,11 @@ export class TokenEndpoint {
   async ask(question: TokenQuestion): Promise<TokenAnswer> {
     const read = answerShape.safeParse(parsed(await this.text(question)));
     if (!read.success) throw this.#http.fault(question.url, 'gave no token');
-    const { access_token: accessToken, id_token: idToken, issued_token_type: issuedType, expires_in: seconds, expires_on: end } = read.data;
+    const { access_token: accessToken, id_token: idToken, issued_token_type: issuedType, token_type: tokenType, expires_in: seconds, expires_on: end } = read.data;
     for (const token of [accessToken, idToken]) if (token !== undefined) this.#learn(token, 'passing');
     // Azure's metadata servers say when a token ends; some do not say how long that is.
     const left = end === undefined ? undefined : Math.max(0, end * 1000 - Date.now());
-    return { accessToken, idToken, issuedType, expiresInMs: seconds === undefined ? left : seconds * 1000 };
+    return { accessToken, idToken, issuedType, tokenType, expiresInMs: seconds === undefined ? left : seconds * 1000 };
   }
 
   /** The body of its answer. */
@@ -64,6 +67,11 @@ export class TokenEndpoint {
     const { status, text } = await this.#http.send({ method, url, headers: { accept: 'application/json', ...posted, ...headers }, body: form?.toString() });
     if (status === 200) return text;
     throw this.#http.fault(url, `answered HTTP ${status}${errorCode(text)}`);
+  }
+
+  /** Of what it gave. */
+  fault(url: string, what: string): Fault {
+    return this.#http.fault(url, what);
   }
 
   close(): Promise<void> {
