@@ -105,12 +105,78 @@ test.each([
   expect(metadata.seen).toHaveLength(1);
 });
 
+describe('an account of somebody else’s (workload identity federation)', () => {
+  const AUDIENCE = '//iam.googleapis.com/projects/1/locations/global/workloadIdentityPools/p/providers/q';
+  const external = (endpoint: IssuingEndpoint, source: object, more: object = {}): string =>
+    JSON.stringify({ type: 'external_account', audience: AUDIENCE, subject_token_type: 'urn:ietf:params:oauth:token-type:jwt', token_url: `${endpoint.url}/sts`, credential_source: source, ...more });
+  const subject = (): Promise<string> => new SignJWT({ sub: 'pod' }).setProtectedHeader({ alg: 'RS256' }).setAudience(AUDIENCE).sign(privateKey);
+
+  /** Verifies the token of the pod, and who asks for one of an account. */
+  async function federation(more: (request: TokenRequest) => TokenReply | undefined = () => undefined): Promise<IssuingEndpoint> {
+    return google(async (request) => {
+      const answer = more(request);
+      if (answer !== undefined) return answer;
+      const { path, form, headers, body } = request;
+      if (path === '/sts') {
+        await jwtVerify(form.get('subject_token') ?? '', publicKey, { audience: AUDIENCE });
+        expect(Object.fromEntries(form)).toMatchObject({ grant_type: 'urn:ietf:params:oauth:grant-type:token-exchange', audience: AUDIENCE, scope: 'https://www.googleapis.com/auth/cloud-platform' });
+        return { body: { access_token: 'federated', expires_in: 3600 } };
+      }
+      if (headers.authorization !== 'Bearer federated') return { status: 401, body: {} };
+      expect(headers['content-type']).toBe('application/json');
+      if (path === '/v1/sa:generateAccessToken') return { body: { accessToken: 'of-account', expireTime: new Date(Date.now() + 3_600_000).toISOString() } };
+      expect([path, JSON.parse(body)]).toEqual(['/v1/sa:generateIdToken', { audience: 'https://a.test', includeEmail: true, delegates: [] }]);
+      return { body: { token: 'id-of-account' } };
+    });
+  }
+
+  test('gets a token for that of a file, as it is now', async () => {
+    const endpoint = await federation();
+    const file = join(folder, 'subject');
+    await writeFile(file, `${await subject()}\n`);
+    await both((await world({ credential: '$ACCOUNT' }, 'federated', { ACCOUNT: external(endpoint, { file }) })).url);
+    expect(endpoint.seen).toHaveLength(1);
+  });
+
+  test('gets one for that of a URL, and with it one of a service account', async () => {
+    const token = await subject();
+    const endpoint = await federation(({ path, headers }) => (path === '/metadata' ? { body: headers['x-flavor'] === 'ours' ? { a: token } : {} } : undefined));
+    const source = { url: `${endpoint.url}/metadata`, headers: { 'x-flavor': 'ours' }, format: { type: 'json', subject_token_field_name: 'a' } };
+    const account = external(endpoint, source, { service_account_impersonation_url: `${endpoint.url}/v1/sa:generateAccessToken` });
+    await both((await world({ credential: '$ACCOUNT' }, 'of-account', { ACCOUNT: account })).url);
+    expect(endpoint.seen.map(({ path }) => path)).toEqual(['/metadata', '/sts', '/v1/sa:generateAccessToken']);
+    await both((await world({ type: 'idToken', audience: 'https://a.test', credential: '$ACCOUNT' }, 'id-of-account', { ACCOUNT: account })).url);
+  });
+
+  test('that has no token where it should, or is refused, ends the call in words', async () => {
+    const endpoint = await federation(({ path }) => (path === '/metadata' ? { body: { planted: 'planted' } } : path === '/sts' ? { status: 400, body: { error: 'invalid_grant', error_description: 'planted' } } : undefined));
+    const json = { type: 'json', subject_token_field_name: 'a' };
+    const ask = async (source: object) => (await sendModern((await world({ credential: '$ACCOUNT' }, '-', { ACCOUNT: external(endpoint, source) })).url, 'tools/call', { name: 'echo' })).json?.error?.message;
+    expect(await ask({ url: `${endpoint.url}/metadata`, format: json })).toBe('files: backendAuth.gcp.credential: credential_source holds no token where it should');
+    expect(await ask({ file: join(folder, 'nowhere') })).toBe(`files: backendAuth.gcp.credential: credential_source: the file ${join(folder, 'nowhere')} cannot be read: there is no such file`);
+    expect(await ask({ url: `${endpoint.url}/metadata` })).toBe(`files: backendAuth.gcp: the token endpoint at ${endpoint.url} answered HTTP 400 (invalid_grant)`);
+  });
+});
+
+test('an account gets a token of another that it may speak for', async () => {
+  const endpoint = await google(({ path, headers, form, body }) => {
+    if (path === '/user') return { body: { access_token: `of-${form.get('refresh_token')}`, expires_in: 3600 } };
+    expect([path, headers.authorization, JSON.parse(body)]).toEqual(['/v1/sa:generateAccessToken', 'Bearer of-r', { scope: ['https://www.googleapis.com/auth/cloud-platform'], lifetime: '3600s', delegates: ['d'] }]);
+    return { body: { accessToken: 'of-other', expireTime: new Date(Date.now() + 3_600_000).toISOString() } };
+  });
+  const source_credentials = { type: 'authorized_user', client_id: 'c', client_secret: 's', refresh_token: 'r', token_uri: `${endpoint.url}/user` };
+  const credential = JSON.stringify({ type: 'impersonated_service_account', service_account_impersonation_url: `${endpoint.url}/v1/sa:generateAccessToken`, delegates: ['d'], source_credentials });
+  await both((await world({ credential: '$ACCOUNT' }, 'of-other', { ACCOUNT: credential })).url);
+  expect(endpoint.seen.map(({ path }) => path)).toEqual(['/user', '/v1/sa:generateAccessToken']);
+});
+
 test.each([
   ['no JSON', 'planted'],
-  ['an account of another kind', JSON.stringify({ type: 'external_account', planted: 'planted' })],
+  ['an account of another kind', JSON.stringify({ type: 'gdch_service_account', planted: 'planted' })],
+  ['an account that is had by running a program', JSON.stringify({ type: 'external_account', audience: 'a', subject_token_type: 't', credential_source: { executable: { command: 'planted' } } })],
 ])('%s is an error in words, and the server is not asked', async (_, credential) => {
   const { url, server } = await world({ credential: '$ACCOUNT' }, '-', { ACCOUNT: credential });
   const { json } = await sendModern(url, 'tools/call', { name: 'echo' });
-  expect(json?.error?.message).toBe('files: backendAuth.gcp.credential: expected the JSON of a service_account or an authorized_user');
+  expect(json?.error?.message).toBe('files: backendAuth.gcp.credential: expected the JSON of a service_account, an authorized_user, an external_account with a file or a URL, or an impersonated_service_account');
   expect(server.seen).toEqual([]);
 });

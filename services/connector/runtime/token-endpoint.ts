@@ -30,7 +30,9 @@ export interface TokenQuestion {
   readonly method?: 'GET' | 'POST';
   readonly url: string;
   readonly headers?: Readonly<Record<string, string>>;
+  /** One of these at most. */
   readonly form?: URLSearchParams;
+  readonly json?: object;
 }
 
 /** Whose tokens these are: for messages, and who is told of them. */
@@ -62,9 +64,11 @@ export class TokenEndpoint {
   }
 
   /** The body of its answer. */
-  async text({ method = 'POST', url, headers = {}, form }: TokenQuestion): Promise<string> {
-    const posted = form === undefined ? {} : { 'content-type': 'application/x-www-form-urlencoded' };
-    const { status, text } = await this.#http.send({ method, url, headers: { accept: 'application/json', ...posted, ...headers }, body: form?.toString() });
+  async text({ method = 'POST', url, headers = {}, form, json }: TokenQuestion): Promise<string> {
+    const type = form !== undefined ? 'application/x-www-form-urlencoded' : json === undefined ? undefined : 'application/json';
+    const posted = type === undefined ? {} : { 'content-type': type };
+    const body = json === undefined ? form?.toString() : JSON.stringify(json);
+    const { status, text } = await this.#http.send({ method, url, headers: { accept: 'application/json', ...posted, ...headers }, body });
     if (status === 200) return text;
     throw this.#http.fault(url, `answered HTTP ${status}${errorCode(text)}`);
   }
