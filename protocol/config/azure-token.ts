@@ -2,7 +2,7 @@
 import { z } from 'zod';
 import { Secret } from './secret.ts';
 import { SECRET_CHARS_MAX } from './secret-source.ts';
-import { exactlyOne, nonEmpty, section } from './section.ts';
+import { exactlyOne, nonEmpty } from './section.ts';
 
 const nothing = z.strictObject({});
 const identity = z.strictObject({ clientId: nonEmpty.optional(), objectId: nonEmpty.optional(), resourceId: nonEmpty.optional() }).superRefine(exactlyOne(['clientId', 'objectId', 'resourceId']));
@@ -15,9 +15,9 @@ const explicit = z
   })
   .superRefine(exactlyOne(['clientSecret', 'managedIdentity', 'workloadIdentity']));
 
-export const azureSchema = section('azure', { explicitConfig: explicit.optional(), implicit: nothing.optional() }).superRefine(
-  exactlyOne(['explicitConfig', 'implicit', 'developerImplicit'], ['explicitConfig', 'implicit']),
-);
+export const azureSchema = z
+  .strictObject({ explicitConfig: explicit.optional(), implicit: nothing.optional(), developerImplicit: nothing.optional() })
+  .superRefine(exactlyOne(['explicitConfig', 'implicit', 'developerImplicit']));
 
 export interface AzureToken {
   readonly kind: 'azure';
@@ -28,6 +28,8 @@ export type AzureSource =
   | { readonly of: 'application'; readonly tenant: string; readonly client: string; readonly secret: Secret }
   | { readonly of: 'machine'; readonly identity: AzureIdentity | undefined }
   | { readonly of: 'workload' }
+  /** Whoever is logged in with Azure's command line. */
+  | { readonly of: 'developer' }
   /** The first of them that the environment of the connector speaks of. */
   | { readonly of: 'environment' };
 
@@ -36,7 +38,8 @@ export interface AzureIdentity {
   readonly id: string;
 }
 
-export function azureToken({ explicitConfig }: z.output<typeof azureSchema>): AzureToken {
+export function azureToken({ explicitConfig, developerImplicit }: z.output<typeof azureSchema>): AzureToken {
+  if (developerImplicit !== undefined) return { kind: 'azure', source: { of: 'developer' } };
   const { clientSecret, managedIdentity } = explicitConfig ?? {};
   if (explicitConfig === undefined) return { kind: 'azure', source: { of: 'environment' } };
   if (clientSecret !== undefined) return { kind: 'azure', source: { of: 'application', tenant: clientSecret.tenant_id, client: clientSecret.client_id, secret: clientSecret.client_secret } };

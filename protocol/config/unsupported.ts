@@ -45,7 +45,6 @@ export const UNSUPPORTED_KEYS = {
   crossAppAccessEndpoint: ['service'],
   tokenEndpointPolicies: ['requestHeaderModifier', 'transformations', 'backendAuth', 'http', 'tcp', 'backendTunnel'],
   jwtSign: [],
-  azure: ['developerImplicit'],
   credentialLocation: ['expression'],
 } as const satisfies Record<string, readonly string[]>;
 

@@ -153,14 +153,13 @@ describe('a document', () => {
 
 describe('what the reference has and Parley does not do yet', () => {
   const EXCHANGE: Path = ['backends', 0, 'mcp', 'targets', 1, 'policies', 'backendAuth', 'oauthTokenExchange'];
-  const AZURE: Path = ['backends', 0, 'mcp', 'targets', 2, 'policies', 'backendAuth', 'azure'];
   const PLACES: Record<keyof typeof UNSUPPORTED_KEYS, Path> = {
     root: [], frontendPolicies: ['frontendPolicies'], bind: ['binds', 0], listener: ['binds', 0, 'listeners', 0], gateway: ['gateways', 'default'], gatewayListener: ['gateways', 'web', 'listeners', 0], tls: ['gateways', 'web', 'listeners', 0, 'tls'],
     gatewayPolicies: ['binds', 0, 'listeners', 0, 'policies'], route: ['routes', 0], routePolicies: ['mcp', 'policies'], match: ['binds', 0, 'listeners', 0, 'routes', 0, 'matches', 0],
     routeBackend: ['routes', 0, 'backends', 0], backend: ['backends', 0], backendPolicies: ['backends', 0, 'policies'], mcpBackend: ['mcp'], target: ['mcp', 'targets', 0],
     targetPolicies: ['backends', 0, 'mcp', 'targets', 0, 'policies'], targetHttp: ['backends', 0, 'mcp', 'targets', 0, 'policies', 'http'],
     backendTLS: ['backends', 0, 'mcp', 'targets', 0, 'policies', 'backendTLS'], backendAuth: ['backends', 0, 'mcp', 'targets', 0, 'policies', 'backendAuth'],
-    jwtSign: [], azure: AZURE, oauthTokenExchange: EXCHANGE, tokenEndpointPolicies: [...EXCHANGE, 'policies'],
+    jwtSign: [], oauthTokenExchange: EXCHANGE, tokenEndpointPolicies: [...EXCHANGE, 'policies'],
     crossAppAccessEndpoint: ['backends', 0, 'mcp', 'targets', 3, 'policies', 'backendAuth', 'crossAppAccess', 'identityProvider'],
     credentialLocation: ['backends', 0, 'mcp', 'targets', 0, 'policies', 'backendAuth', 'credentials', 0, 'location'],
   };

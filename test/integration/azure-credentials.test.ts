@@ -1,5 +1,5 @@
 /** Credentials of Microsoft Entra, at a token endpoint and metadata servers that verify what they get. */
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
@@ -82,4 +82,29 @@ describe('a token of Azure is had', () => {
 test('what a workload needs and has not ends the call in words', async () => {
   const url = await world({ explicitConfig: { workloadIdentity: {} } }, { AZURE_TENANT_ID: 't' });
   expect((await sendModern(url, 'tools/call', { name: 'echo' })).json?.error?.message).toBe('files: backendAuth.azure: the environment variable AZURE_CLIENT_ID is not set where the connector runs');
+});
+
+describe('a developer', () => {
+  /** A program called az, which does this. */
+  async function az(script: string): Promise<Record<string, string>> {
+    await writeFile(join(folder, 'az'), `#!/bin/sh\n${script}\n`, { mode: 0o755 });
+    return { PATH: `${folder}:${process.env['PATH'] ?? ''}` };
+  }
+  const wordsOf = async (env: Record<string, string>): Promise<string | undefined> => (await sendModern(await world({ developerImplicit: {} }, env), 'tools/call', { name: 'echo' })).json?.error?.message;
+
+  test('is who is logged in with az, asked once', async () => {
+    const calls = join(folder, 'calls');
+    const url = await world({ developerImplicit: {} }, await az(`echo "$@" >> ${calls}; echo '{"accessToken":"at","expires_on":${Math.floor(Date.now() / 1000) + 3600}}'`));
+    expect(await (await openLegacy(url)).call('echo', { message: 'legacy' })).toBe('legacy');
+    expect(await callModern(url, 'echo', { message: 'modern' })).toBe('modern');
+    expect(await readFile(calls, 'utf8')).toBe('account get-access-token --output json --resource https://cognitiveservices.azure.com\n');
+  });
+
+  test('who is not logged in, or has no az, is told so in words', async () => {
+    const words = 'files: backendAuth.azure.developerImplicit: the program az gave no token: az login';
+    expect(await wordsOf(await az('echo planted >&2; exit 1'))).toBe(words);
+    expect(await wordsOf(await az('echo planted'))).toBe(words);
+    expect(await wordsOf(await az('head -c 70000 /dev/zero'))).toBe(words);
+    expect(await wordsOf({ PATH: '/nowhere' })).toBe('files: backendAuth.azure.developerImplicit: there is no program az (Azure CLI) where the connector runs');
+  });
 });

@@ -1,12 +1,13 @@
 /**
- * A token of Microsoft Entra (`azure`): for an application and its secret, for a workload of Kubernetes and its token, or for
- * the machine, from its metadata server. The variables are those of Azure's own libraries.
+ * A token of Microsoft Entra (`azure`): for an application and its secret, for a workload of Kubernetes and its token, for
+ * the machine, from its metadata server, or for a developer. The variables are those of Azure's own libraries.
  */
 import type { AzureIdentity, AzureSource, AzureToken } from '#protocol/config/azure-token.ts';
 import { BEARER } from '#protocol/config/credential-location.ts';
 import { Secret } from '#protocol/config/secret.ts';
 import { Fault } from '#protocol/faults/fault.ts';
 import type { Environment } from '#host/environment.ts';
+import { tokenOfAzureCli } from './azure-cli.ts';
 import type { Credential, CredentialSurroundings } from './credentials.ts';
 import { Held, type Issued } from './held.ts';
 import { NamedFile } from './named-file.ts';
@@ -39,7 +40,7 @@ export class AzureCredential implements Credential {
     this.#endpoint = new TokenEndpoint({ ...surroundings, key: 'backendAuth.azure' });
     this.#resource = surroundings.url.hostname.endsWith(FOUNDRY_HOSTS) ? FOUNDRY : SERVICES;
     const found = source.of === 'environment' ? foundIn(surroundings.env) : source;
-    this.#token = new Held(() => this.#issue(this.#question(found)));
+    this.#token = new Held(() => (found.of === 'developer' ? tokenOfAzureCli(this.#resource, surroundings) : this.#issue(this.#question(found))));
   }
 
   add(outgoing: Outgoing): void | Promise<void> {
@@ -58,7 +59,7 @@ export class AzureCredential implements Credential {
     return { value: accessToken, goodMs: expiresInMs ?? GOOD_MS };
   }
 
-  #question(source: Found): TokenQuestion {
+  #question(source: Exclude<Found, { of: 'developer' }>): TokenQuestion {
     switch (source.of) {
       case 'application':
         return this.#grant(source.tenant, { client_id: source.client, client_secret: source.secret.reveal() });
