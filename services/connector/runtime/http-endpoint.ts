@@ -8,7 +8,7 @@ import type { Caller } from '#host/caller-seal.ts';
 import { clock } from '#host/clock.ts';
 import type { Environment } from '#host/environment.ts';
 import { Credentials } from './credentials.ts';
-import { securedConnector } from './secured-connector.ts';
+import { securedConnector } from '#host/secured-connector.ts';
 import { MESSAGE_BYTES_MAX } from './upstream.ts';
 
 const CONNECTIONS_MAX = 256;

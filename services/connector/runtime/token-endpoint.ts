@@ -3,7 +3,7 @@ import { Agent, request } from 'undici';
 import { z } from 'zod';
 import type { BackendTls } from '#protocol/config/backend-tls.ts';
 import { Fault } from '#protocol/faults/fault.ts';
-import { securedConnector } from './secured-connector.ts';
+import { securedConnector } from '#host/secured-connector.ts';
 
 const ANSWER_MS = 5_000;
 const ANSWER_BYTES_MAX = 256 * 1024;
