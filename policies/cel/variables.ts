@@ -15,6 +15,7 @@ const secret = (value: unknown): CelValue | undefined => (typeof value === 'stri
 
 const VARIABLE_TABLE = {
   request: { about: 'method, uri, host, scheme, path, pathAndQuery, version, headers, body', views: { headers: viewOfHeaders } },
+  response: { about: 'what a server that was asked answered: code, headers, body', views: { headers: viewOfHeaders } },
   source: { about: 'who connected: address, port, and what a client certificate says', views: { connectHeaders: viewOfHeaders } },
   destination: { about: 'what they connected to: address, port, hostname' },
   jwt: { about: 'the claims of the verified token; rawToken, a secret', views: { rawToken: secret } },
@@ -38,7 +39,6 @@ export const isVariableName = (name: string): name is VariableName => Object.has
 
 /** Variables of the configuration format that Parley has nothing to fill with. */
 export const NOT_YET: Readonly<Record<string, string>> = {
-  response: 'expressions are evaluated before there is a response',
   llm: 'Parley does not serve models yet',
   llmRequest: 'Parley does not serve models yet',
   extproc: 'Parley has no external processing yet',

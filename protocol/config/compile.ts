@@ -8,6 +8,8 @@
  * C3 Any error means no generation: there is no half-accepted configuration.
  */
 import type { z } from 'zod';
+import type { BackendDocument } from './backends.ts';
+import { isCallout, withHosts } from './callouts.ts';
 import { compileBackends } from './compile-backends.ts';
 import { compileBinds } from './compile-binds.ts';
 import { isConnectionPolicy } from './compile-connection.ts';
@@ -47,7 +49,7 @@ export function compileDocument(document: unknown, options: CompileOptions): Com
   problems.push(...validation.problems);
   if (validation.document === undefined || hasErrors(problems)) return { problems };
 
-  const compiling = newCompiling({ written: document, expanded }, options.policies ?? {}, problems);
+  const compiling = newCompiling({ written: document, expanded }, { schemas: options.policies ?? {}, backends: validation.document.backends ?? [] }, problems);
   const backends = compileBackends(validation.document, compiling);
   const binds = compileBinds(validation.document, backends, compiling);
   if (validation.document.config?.session != null) compiling.secret(SESSION_KEY);
@@ -67,7 +69,12 @@ export function compileDocument(document: unknown, options: CompileOptions): Com
   };
 }
 
-function newCompiling({ written, expanded }: Written, schemas: PolicySchemas, problems: ProblemWithoutPosition[]): Compiling {
+interface Known {
+  readonly schemas: PolicySchemas;
+  readonly backends: readonly BackendDocument[];
+}
+
+function newCompiling({ written, expanded }: Written, { schemas, backends }: Known, problems: ProblemWithoutPosition[]): Compiling {
   /** A backend that several routes reach in their own ways is compiled for each; what is wrong with it is said once. */
   const told = new Set<string>();
   const tell = (one: ProblemWithoutPosition): void => {
@@ -75,7 +82,7 @@ function newCompiling({ written, expanded }: Written, schemas: PolicySchemas, pr
     if (!told.has(text)) problems.push(one);
     told.add(text);
   };
-  return {
+  const compiling: Compiling = {
     error: (path, message, hint) => tell(problem('error', path, message, hint)),
     warn: (path, message) => tell(problem('warning', path, message)),
     quote: (path) => String(valueAt(written, path) ?? ''),
@@ -93,9 +100,10 @@ function newCompiling({ written, expanded }: Written, schemas: PolicySchemas, pr
           problems.push(...issueProblems(result.error.issues, schema, valueAt(written, [...path, id]), []).map((one) => inside([...path, id], one)));
         }
       }
-      return Object.fromEntries(given);
+      return Object.fromEntries(given.map(([id, config]) => [id, isCallout(id) ? withHosts(config, [...path, id], backends, compiling) : config]));
     },
   };
+  return compiling;
 }
 
 /** A policy's schema speaks of paths from its own root; here they get the place of the policy in front. */

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { BEARER, type CredentialLocation, locationText } from '#protocol/config/credential-location.ts';
-import { mayBeShown, tokensAt } from './caller-tokens.ts';
+import { mayBeShown, tokensAt, tokensToShow } from './caller-tokens.ts';
 
 const QUERY: CredentialLocation = { in: 'query', name: 't' };
 const COOKIE: CredentialLocation = { in: 'cookie', name: 't' };
@@ -39,4 +39,18 @@ describe('a server may be shown', () => {
     ['no token that may be a key of this gateway', { principal: 'p', jwt: {}, apiKey: {} }, false],
     ['nothing of a caller who was proven in some other way', { principal: 'p' }, false],
   ])('%s', (_, facts, may) => expect(mayBeShown(facts)).toBe(may));
+});
+
+describe('a header that a policy wrote', () => {
+  const call = { headers: { authorization: 'Bearer made', cookie: 't=came' }, query: '', written: new Set(['authorization']) };
+  const key = { principal: 'k', apiKey: {} };
+
+  test('is for servers, where what the caller showed is not', () => {
+    expect(tokensToShow([BEARER, COOKIE], call, key)).toEqual({ [locationText(BEARER)]: 'made' });
+    expect(tokensToShow([BEARER, COOKIE], { ...call, written: new Set() }, key)).toBeUndefined();
+  });
+
+  test('changes nothing for a caller whose token may be shown', () => {
+    expect(tokensToShow([BEARER, COOKIE], call, {})).toEqual({ [locationText(BEARER)]: 'made', [locationText(COOKIE)]: 'came' });
+  });
 });

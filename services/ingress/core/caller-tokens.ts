@@ -9,6 +9,11 @@ import { type CredentialLocation, locationText } from '#protocol/config/credenti
 export const mayBeShown = ({ principal, jwt, apiKey, basicAuth }: Facts): boolean =>
   apiKey === undefined && basicAuth === undefined && (jwt !== undefined || principal === undefined);
 
+/** What a policy wrote into a header is meant for servers, whatever the caller had to show here. */
+export function tokensToShow(places: readonly CredentialLocation[], call: Pick<PolicyCall, 'headers' | 'query'> & { readonly written: ReadonlySet<string> }, facts: Facts): Record<string, string> | undefined {
+  return tokensAt(mayBeShown(facts) ? places : places.filter((place) => place.in === 'header' && call.written.has(place.name)), call);
+}
+
 /** By place, as far as they are there; undefined when none is. */
 export function tokensAt(places: readonly CredentialLocation[], call: Pick<PolicyCall, 'headers' | 'query'>): Record<string, string> | undefined {
   let found: Record<string, string> | undefined;
