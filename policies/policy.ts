@@ -31,6 +31,8 @@ export interface PolicyCall {
   readonly source: Source;
   /** Where they connected to. */
   readonly destination?: Pick<Source, 'address' | 'port'>;
+  /** Milliseconds since the epoch. */
+  readonly startedAtMs?: number;
   /** For a policy that answers the request itself: it can be read once. @throws Fault `invalid` when it is larger than `max` bytes. */
   body?(max: number): Promise<Uint8Array>;
   /** Its first bytes, while all of it stays to be read. @throws Fault `invalid` when the client breaks off. */

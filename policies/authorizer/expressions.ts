@@ -1,33 +1,27 @@
 /** Expressions that make values out of a call: paths, headers, keys, metadata. */
 import { z } from 'zod';
 import type { CapturePath } from '../cel/captures.ts';
+import { RANDOM as deps } from '../cel/evaluation.ts';
 import { type Expression, type Outcome, compileExpression } from '../cel/expression.ts';
 import { PlainDuration } from '../cel/plain.ts';
-import type { VariableName } from '../cel/variables.ts';
+import { REQUEST_SCOPE } from '../rules/request-scope.ts';
+import { type RuleScope, expressionProblem } from '../rules/rule-set.ts';
 
-const REQUEST: readonly VariableName[] = ['request', 'source', 'jwt', 'apiKey', 'basicAuth', 'extauthz', 'env', 'proxy'];
-const WITH_RESPONSE: readonly VariableName[] = [...REQUEST, 'response'];
+/** The body is read for those that name it, and what a server answers is known to those that read its answer. */
+const REQUEST: RuleScope = { ...REQUEST_SCOPE, refuse: (path) => (isBody(path) ? undefined : REQUEST_SCOPE.refuse(path)) };
+const WITH_RESPONSE: RuleScope = { ...REQUEST, variables: [...REQUEST.variables, 'response'] };
 
-const PER_RANDOM = 2 ** 32;
-const deps = { random: (): number => (crypto.getRandomValues(new Uint32Array(1))[0] ?? 0) / PER_RANDOM };
+const isBody = ([variable, field]: CapturePath): boolean => variable === 'request' && field === 'body';
 
 /** What does not compile is a problem where it is written. */
-const expressionOver = (variables: readonly VariableName[]) =>
+const expressionIn = (scope: RuleScope) =>
   z.string().superRefine((source, context) => {
-    const message = problemOf(source, variables);
+    const message = expressionProblem(source, scope);
     if (message !== undefined) context.addIssue({ code: 'custom', message });
   });
 
-export const requestExpression = expressionOver(REQUEST);
-export const responseExpression = expressionOver(WITH_RESPONSE);
-
-function problemOf(source: string, variables: readonly VariableName[]): string | undefined {
-  const result = compileExpression(source, { deps, variables });
-  if (!result.ok) return `line ${result.problem.line}, column ${result.problem.column} of the expression: ${result.problem.message}`;
-  return result.expression.captures.paths.some(isWholeRequest) ? 'name the field of request that is meant' : undefined;
-}
-
-const isWholeRequest = ([variable, field]: CapturePath): boolean => variable === 'request' && field === undefined;
+export const requestExpression = expressionIn(REQUEST);
+export const responseExpression = expressionIn(WITH_RESPONSE);
 
 /** Of a source that its schema let through. */
 export function compiled(source: string): Expression {

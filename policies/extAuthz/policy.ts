@@ -101,7 +101,7 @@ class Check implements CompiledPolicy {
       this.#deps.authorizers.counted(this.#url, 'cached');
       return verdictOf(known);
     }
-    const told = { call, facts, variables, body: undefined, nowMs: this.#deps.now() };
+    const told = { call, facts, variables, body: undefined, nowMs: call.startedAtMs ?? this.#deps.now() };
     const sent = this.#sent;
     if (sent === undefined) return this.#decide(told, { key, read });
     return prefixOf(call, sent.max, (body) => {

@@ -63,6 +63,10 @@ export class EditedRequest implements EdgeRequest {
     return this.#came.destination;
   }
 
+  get startedAtMs(): number {
+    return this.#came.startedAtMs;
+  }
+
   get admission(): Admission {
     return this.#came.admission;
   }

@@ -8,9 +8,9 @@ import { NOTHING_WRITTEN, type RequestEdit } from '#policies/request-edits.ts';
 import type { Admission } from '../core/admission.ts';
 import type { EdgeHandler, EdgeRequest, EdgeResponse, EdgeStream } from './edge.ts';
 import { EditedRequest } from './edited-request.ts';
-import { withEveryCredential } from './every-credential.ts';
 import { HeldBody, readBody } from './request-body.ts';
-import { plainAddress, sourceOf } from './source.ts';
+import { withEveryCredential } from './request-headers.ts';
+import { destinationOf, sourceOf } from './source.ts';
 
 /** A request's headers must be in by then; bodies have the same time. */
 const REQUEST_MS = 60_000;
@@ -127,6 +127,7 @@ class NodeRequest implements EdgeRequest {
   readonly method: string;
   readonly path: string;
   readonly query: string;
+  readonly startedAtMs = Date.now();
   readonly #request: IncomingMessage;
   #headers: Readonly<Record<string, string | readonly string[] | undefined>> | undefined;
   /** Once somebody looked into the body. */
@@ -154,8 +155,7 @@ class NodeRequest implements EdgeRequest {
   }
 
   get destination(): Pick<Source, 'address' | 'port'> {
-    const { localAddress = '', localPort = 0 } = this.#request.socket;
-    return { address: plainAddress(localAddress), port: localPort };
+    return destinationOf(this.#request.socket);
   }
 
   get admission(): Admission {

@@ -1,4 +1,4 @@
-/** Headers of a request, with what node keeps to itself. */
+/** The headers of a request as node gives them, and what it leaves out of them. */
 import type { IncomingMessage } from 'node:http';
 
 const CREDENTIALS: readonly string[] = ['authorization', 'proxy-authorization'];
