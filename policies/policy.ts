@@ -8,6 +8,7 @@
  * P3 Messages of a schema do not quote the value they complain about: it may have come from the environment.
  */
 import type { z } from 'zod';
+import type { Secret } from '#protocol/config/secret.ts';
 import type { Request } from '#protocol/mcp/message.ts';
 import type { Authorizers } from './authorizer/authorizer.ts';
 import type { RequestEdit } from './request-edits.ts';
@@ -37,6 +38,8 @@ export interface PolicyCall {
   body?(max: number): Promise<Uint8Array>;
   /** Its first bytes, while all of it stays to be read. @throws Fault `invalid` when the client breaks off. */
   prefix?(max: number): Promise<BodyPrefix>;
+  /** Headers whose value a policy wrote, wholly. */
+  readonly written?: ReadonlySet<string>;
   /** The same request, changed. */
   with(edits: readonly RequestEdit[]): PolicyCall;
 }
@@ -85,6 +88,8 @@ export interface Facts {
   readonly basicAuth?: { readonly username: string };
   /** What an external authorizer said beside its yes. */
   readonly extauthz?: Readonly<Record<string, unknown>>;
+  /** Tokens that are no good, where the call goes on all the same (`permissive`): no server is shown one. Rules do not know of them. */
+  readonly refusedTokens?: readonly Secret[];
 }
 
 export const NO_FACTS: Facts = Object.freeze({});

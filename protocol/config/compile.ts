@@ -24,6 +24,7 @@ import { generationId } from './keys.ts';
 import { type Language, languageOf, speaking } from './language.ts';
 import { hasErrors, pathText, problem, valueAt } from './problem.ts';
 import type { Path, ProblemWithoutPosition } from './problem.ts';
+import { type RequestExpression, requestExpressions } from './request-expressions.ts';
 import { SESSION_KEY } from './secret-paths.ts';
 import { type Written, validateDocument } from './validate.ts';
 
@@ -42,6 +43,8 @@ export interface CompileOptions {
 export interface Compilation {
   readonly generation?: Generation;
   readonly problems: ProblemWithoutPosition[];
+  /** Nothing here knows their language. */
+  readonly expressions?: readonly RequestExpression[];
 }
 
 export function compileDocument(document: unknown, options: CompileOptions): Compilation {
@@ -51,9 +54,10 @@ export function compileDocument(document: unknown, options: CompileOptions): Com
   if (validation.document === undefined || hasErrors(problems)) return { problems };
 
   const valid = validation.document;
-  const compiling = newCompiling({ written: document, expanded }, { schemas: options.policies ?? {}, backends: valid.backends ?? [] }, problems);
+  const expressions = new Map<string, RequestExpression>();
+  const compiling = newCompiling({ written: document, expanded }, { schemas: options.policies ?? {}, backends: valid.backends ?? [] }, { problems, expressions, document: expandedDocument });
   const language = languageOf(valid);
-  return speaking(language, () => compileValid({ document, valid, language, compiling, problems }));
+  return speaking(language, () => compileValid({ document, valid, language, compiling, problems, expressions }));
 }
 
 interface Valid {
@@ -62,9 +66,10 @@ interface Valid {
   readonly language: Language | undefined;
   readonly compiling: Compiling;
   readonly problems: ProblemWithoutPosition[];
+  readonly expressions: ReadonlyMap<string, RequestExpression>;
 }
 
-function compileValid({ document, valid, language, compiling, problems }: Valid): Compilation {
+function compileValid({ document, valid, language, compiling, problems, expressions }: Valid): Compilation {
   const backends = compileBackends(valid, compiling);
   const binds = compileBinds(valid, backends, compiling);
   if (valid.config?.session != null) compiling.secret(SESSION_KEY);
@@ -84,6 +89,7 @@ function compileValid({ document, valid, language, compiling, problems }: Valid)
       warnings: problems.map((one) => (one.path === '' ? one.message : `${one.path}: ${one.message}`)),
     },
     problems,
+    expressions: [...expressions.values()],
   };
 }
 
@@ -92,7 +98,15 @@ interface Known {
   readonly backends: readonly BackendDocument[];
 }
 
-function newCompiling({ written, expanded }: Written, { schemas, backends }: Known, problems: ProblemWithoutPosition[]): Compiling {
+/** What is found out on the way. */
+interface Found {
+  readonly problems: ProblemWithoutPosition[];
+  readonly expressions: Map<string, RequestExpression>;
+  /** With the values of variables. */
+  readonly document: unknown;
+}
+
+function newCompiling({ written, expanded }: Written, { schemas, backends }: Known, { problems, expressions, document }: Found): Compiling {
   /** A backend that several routes reach in their own ways is compiled for each; what is wrong with it is said once. */
   const told = new Set<string>();
   const tell = (one: ProblemWithoutPosition): void => {
@@ -108,6 +122,9 @@ function newCompiling({ written, expanded }: Written, { schemas, backends }: Kno
     secret(path) {
       if (expanded.has(pathText(path))) return;
       tell(problem('warning', path, 'a secret stands in the document itself, for everybody who may read the configuration: write $NAME for a variable, or file: with a path'));
+    },
+    expressions(path) {
+      for (const one of requestExpressions(valueAt(document, path), path)) expressions.set(pathText(one.path), one);
     },
     policies(value, path) {
       const given = Object.entries(value ?? {}).filter(([id, config]) => config !== undefined && config !== null && !isConnectionPolicy(id));
