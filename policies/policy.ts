@@ -27,6 +27,10 @@ export interface PolicyCall {
   /** As in `HTTP/1.1`. */
   readonly version: string;
   readonly source: Source;
+  /** Where they connected to. */
+  readonly destination?: Pick<Source, 'address' | 'port'>;
+  /** Milliseconds since the epoch. */
+  readonly startedAtMs?: number;
   /** For a policy that answers the request itself: it can be read once. @throws Fault `invalid` when it is larger than `max` bytes. */
   body?(max: number): Promise<Uint8Array>;
 }

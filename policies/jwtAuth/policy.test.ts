@@ -109,6 +109,16 @@ describe('keys', () => {
     expect((await policy.apply(callWith({ headers: { authorization: `Bearer ${await key.sign(CLAIMS)}` } }), NO_FACTS)).kind).toBe('rewrite');
   });
 
+  test('is read where an expression finds it', async () => {
+    const config = { ...provider(), mode: 'strict', location: { expression: 'request.headers["x-tokens"].split(" ")[1]' } };
+    const judged = async (headers: Record<string, string>) => compile(config).apply(callWith({ headers }), NO_FACTS);
+    expect(await judged({ 'x-tokens': `other ${await key.sign(CLAIMS)}` })).toMatchObject({ kind: 'rewrite', facts: { principal: `jwt:${ISSUER}#ada` } });
+    expect(seen(await judged({}))).toEqual(MISSING);
+    expect(seen(await judged({ 'x-tokens': 'other' }))).toEqual(MISSING);
+    expect(seen(await judged({ 'x-tokens': 'other nonsense' }))).toEqual(bad('malformed'));
+    expect(seen(await compile({ ...config, location: { expression: 'json(request.headers["x-tokens"])' } }).apply(callWith({ headers: { 'x-tokens': '{' } }), NO_FACTS))).toEqual(bad('malformed'));
+  });
+
   test('of several issuers are kept apart', async () => {
     const second = await makeKey('RS256', 'second');
     const config = { providers: [provider(), { issuer: 'https://second.example', jwks: keySet(second) }] };
@@ -130,7 +140,7 @@ describe('its configuration', () => {
     ['no provider in the list', { providers: [] }],
     ['one provider past the limit', { providers: Array.from({ length: 65 }, (_, index) => ({ issuer: `${ISSUER}/${index}`, jwks: { file: 'a' } })) }],
     ['a claim that cannot be required', { issuer: ISSUER, jwks: { file: 'a' }, jwtValidationOptions: { requiredClaims: ['jti'] } }],
-    ['an expression', { issuer: ISSUER, jwks: { file: 'a' }, location: { expression: 'x' } }],
+    ['what is no expression', { issuer: ISSUER, jwks: { file: 'a' }, location: { expression: 'x' } }],
     ['an unknown mode', { issuer: ISSUER, jwks: { file: 'a' }, mode: 'strikt' }],
     ['an unknown key', { issuer: ISSUER, jwks: { file: 'a' }, audience: 'gw' }],
   ])('refuses %s', (_, config) => {

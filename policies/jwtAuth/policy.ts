@@ -5,7 +5,7 @@
  * token. The reason goes to audit and metrics, and in a few words to the caller; no part of the token goes anywhere.
  */
 import { z } from 'zod';
-import { BEARER, SEVERAL, credentialReader, locationSchema } from '../credential.ts';
+import { BEARER, credentialReader, locationSchema } from '../credential.ts';
 import { definePolicy, learned, pass } from '../policy.ts';
 import type { CompiledPolicy, Deny, PolicyDeps, Verdict } from '../policy.ts';
 import { audiences, issuer, jwks, jwtValidationOptions } from '../tokens/config.ts';
@@ -43,7 +43,7 @@ export const jwtAuth = definePolicy({ id: 'jwtAuth', schema, compile: compileJwt
 
 function compileJwtAuth(config: JwtAuthConfig, deps: PolicyDeps): CompiledPolicy {
   const { mode = 'optional', providers, location: where } = config;
-  const tokenIn = credentialReader(where ?? BEARER);
+  const tokenIn = credentialReader(where ?? BEARER, deps);
   // The schema has seen to it that they are there.
   const verifier = new TokenVerifier((providers ?? [config as z.output<typeof provider>]).map((one) => trustedIssuer(one, deps)), deps.now);
   const onMissing: Verdict = mode === 'strict' ? refused('missing') : pass;
@@ -54,10 +54,10 @@ function compileJwtAuth(config: JwtAuthConfig, deps: PolicyDeps): CompiledPolicy
     return facts.principal === undefined && mode !== 'permissive' ? onBad('claims') : learned(facts);
   };
   return {
-    apply(call) {
-      const token = tokenIn(call);
+    apply(call, known) {
+      const token = tokenIn(call, known);
       if (token === undefined) return onMissing;
-      if (token === SEVERAL) return onBad('malformed');
+      if (typeof token !== 'string') return onBad('malformed');
       const judged = verifier.verify(token);
       return judged instanceof Promise ? judged.then(verdictOf) : verdictOf(judged);
     },

@@ -5,7 +5,7 @@
  * What rules ask of the request travels to the connector, so credentials cannot be asked for.
  */
 import type { CapturePath } from '../cel/captures.ts';
-import { SECRET_HEADERS } from '../cel/secrets.ts';
+import { isSecretHeader } from '../cel/secrets.ts';
 import { defineRulePolicy } from '../policy.ts';
 import { ruleSetSchema } from '../rules/rule-set.ts';
 
@@ -38,7 +38,7 @@ function refuseRequest(field: string | undefined, name: string | undefined): str
   if (field === 'body') return 'request.body does not reach these rules: a call\'s arguments are mcp.tool.arguments';
   if (field === 'headers') {
     if (name === undefined) return 'name the header that is meant, as in request.headers["x-tenant"]: all of them, credentials included, do not leave ingress';
-    return SECRET_HEADERS.has(name) ? `the header ${name} carries credentials and does not leave ingress: use jwt, apiKey or basicAuth` : undefined;
+    return isSecretHeader(name) ? `the header ${name} carries credentials and does not leave ingress: use jwt, apiKey or basicAuth` : undefined;
   }
   return REQUEST_FIELDS.includes(field) ? undefined : `request.${field} does not reach these rules (a query may carry credentials): use ${REQUEST_FIELDS.join(', ')} or headers["x"]`;
 }

@@ -19,6 +19,7 @@ import type { Environment } from './expand.ts';
 import type { Generation, Settings } from './generation.ts';
 import { issueProblems } from './issues.ts';
 import { generationId } from './keys.ts';
+import { type Language, languageOf, speaking } from './language.ts';
 import { hasErrors, pathText, problem, valueAt } from './problem.ts';
 import type { Path, ProblemWithoutPosition } from './problem.ts';
 import { SESSION_KEY } from './secret-paths.ts';
@@ -47,11 +48,27 @@ export function compileDocument(document: unknown, options: CompileOptions): Com
   problems.push(...validation.problems);
   if (validation.document === undefined || hasErrors(problems)) return { problems };
 
+  const valid = validation.document;
   const compiling = newCompiling({ written: document, expanded }, options.policies ?? {}, problems);
-  const backends = compileBackends(validation.document, compiling);
-  const binds = compileBinds(validation.document, backends, compiling);
-  if (validation.document.config?.session != null) compiling.secret(SESSION_KEY);
-  const frontendPolicies = compiling.policies(validation.document.frontendPolicies, ['frontendPolicies']);
+  const language = languageOf(valid);
+  return speaking(language, () => compileValid({ document, valid, language, compiling, problems }));
+}
+
+interface Valid {
+  readonly document: unknown;
+  readonly valid: GatewayDocument;
+  readonly language: Language | undefined;
+  readonly compiling: Compiling;
+  readonly problems: ProblemWithoutPosition[];
+}
+
+function compileValid({ document, valid, language, compiling, problems }: Valid): Compilation {
+  const backends = compileBackends(valid, compiling);
+  const binds = compileBinds(valid, backends, compiling);
+  if (valid.config?.session != null) compiling.secret(SESSION_KEY);
+  // Its schema is with those of the policies, which call what is defined there.
+  compiling.policies({ customFunctions: valid.config?.customFunctions }, ['config']);
+  const frontendPolicies = compiling.policies(valid.frontendPolicies, ['frontendPolicies']);
   if (binds.length === 0) compiling.warn([], 'nothing is served: no gateways, binds or mcp section');
   if (hasErrors(problems)) return { problems };
   return {
@@ -60,7 +77,8 @@ export function compileDocument(document: unknown, options: CompileOptions): Com
       binds,
       backends: backends.byKey,
       ...(Object.keys(frontendPolicies).length === 0 ? {} : { frontendPolicies }),
-      settings: settingsOf(validation.document),
+      ...(language === undefined ? {} : { language }),
+      settings: settingsOf(valid),
       warnings: problems.map((one) => (one.path === '' ? one.message : `${one.path}: ${one.message}`)),
     },
     problems,

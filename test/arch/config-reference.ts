@@ -204,6 +204,8 @@ const MEANINGS: Readonly<Record<string, string>> = {
   'listeners.policies.jwtAuth': 'before a route is chosen: [policies/jwtAuth](../policies/jwtAuth/README.md)',
   'config.mcp.sessionTtl': 'how long a legacy session may be idle (default 30m)',
   'config.session.key': '64 hex digits that ingress and connectors share: tokens of callers are sealed with it on their way. Best `$SESSION_KEY`',
+  'config.customFunctions': 'functions that every expression may call, as a block of `name(a, b) { expression }` and `this.name(a, rest...) { expression }`: [expressions](../policies/cel/README.md#functions-of-the-configuration)',
+  'config.sensitiveHeaders': 'headers that carry credentials, beside those everybody knows and those that policies read one from: shown to nobody, and kept at ingress',
   'config.statsAddr': 'where `/metrics` and `/healthz/ready` are (default 127.0.0.1:15020); `PARLEY_STATS_ADDR` wins',
   'config.logging.level': 'of the log; `PARLEY_LOG_LEVEL` wins',
 };

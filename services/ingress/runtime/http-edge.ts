@@ -7,7 +7,8 @@ import type { Source } from '#policies/policy.ts';
 import { Fault } from '#protocol/faults/fault.ts';
 import type { Admission } from '../core/admission.ts';
 import type { EdgeHandler, EdgeRequest, EdgeResponse, EdgeStream } from './edge.ts';
-import { sourceOf } from './source.ts';
+import { withEveryCredential } from './request-headers.ts';
+import { destinationOf, sourceOf } from './source.ts';
 
 /** A request's headers must be in by then; bodies have the same time. */
 const REQUEST_MS = 60_000;
@@ -124,6 +125,7 @@ class NodeRequest implements EdgeRequest {
   readonly method: string;
   readonly path: string;
   readonly query: string;
+  readonly startedAtMs = Date.now();
   readonly #request: IncomingMessage;
   #headers: Readonly<Record<string, string | readonly string[] | undefined>> | undefined;
 
@@ -146,6 +148,10 @@ class NodeRequest implements EdgeRequest {
 
   get source(): Source {
     return sourceOf(this.#request.socket);
+  }
+
+  get destination(): Pick<Source, 'address' | 'port'> {
+    return destinationOf(this.#request.socket);
   }
 
   get admission(): Admission {
@@ -183,19 +189,6 @@ class NodeRequest implements EdgeRequest {
       request.once('error', (cause) => reject(new Fault('invalid', 'the body broke off', { status: '400' }, { cause })));
     });
   }
-}
-
-const CREDENTIALS: readonly string[] = ['authorization', 'proxy-authorization'];
-
-/** Of two Authorization headers node keeps the first and says nothing; a proxy before us may have meant the other. Here they are a list. */
-function withEveryCredential({ headers, rawHeaders }: IncomingMessage): Readonly<Record<string, string | readonly string[] | undefined>> {
-  let more: Record<string, string[]> | undefined;
-  for (const name of CREDENTIALS) {
-    if (headers[name] === undefined) continue;
-    const values = rawHeaders.filter((_, at) => at % 2 === 1 && rawHeaders[at - 1]?.toLowerCase() === name);
-    if (values.length > 1) more = { ...more, [name]: values };
-  }
-  return more === undefined ? headers : { ...headers, ...more };
 }
 
 const tooLarge = (max: number): Fault => new Fault('invalid', `the body is larger than ${max} bytes`, { status: '413' });

@@ -7,6 +7,7 @@ import { requestVariables } from '#policies/rules/request-variables.ts';
 import type { Bind, Generation, Listener, McpBackend, Route } from '#protocol/config/generation.ts';
 import { callerTokens } from '#protocol/config/backend-auth.ts';
 import type { CredentialLocation } from '#protocol/config/credential-location.ts';
+import { speaking } from '#protocol/config/language.ts';
 import { type Admission, admissionOf } from '../core/admission.ts';
 import { type RouteLookup, type RouteRequest, compileListeners, compileRoutes } from '../core/route.ts';
 import { metadataOf } from '../core/well-known.ts';
@@ -53,10 +54,11 @@ export interface RouteWorld {
   pick(random: number): McpBackend | undefined;
 }
 
-export function buildWorld(generation: Generation, deps: PolicyDeps): World {
-  const building = { generation, deps, rules: new McpRules(generation) };
-  return { generation, binds: new Map(generation.binds.map((bind) => [bind.port, buildBind(bind, building)])) };
-}
+export const buildWorld = (generation: Generation, deps: PolicyDeps): World =>
+  speaking(generation.language, () => {
+    const building = { generation, deps, rules: new McpRules(generation) };
+    return { generation, binds: new Map(generation.binds.map((bind) => [bind.port, buildBind(bind, building)])) };
+  });
 
 interface Building {
   readonly generation: Generation;
@@ -105,6 +107,7 @@ function buildBind(bind: Bind, { generation, deps, rules }: Building): BindWorld
 /** Where in the configuration, under the names rules know it by. */
 const placeOf = ({ port }: Bind, listener: Listener, route?: Route): object => ({
   bind: String(port),
+  ...(listener.gateway === undefined ? {} : { gateway: { name: listener.gateway } }),
   listener: { name: listener.name },
   ...(route === undefined ? {} : { route: { name: route.name } }),
 });
