@@ -23,6 +23,9 @@ export type SessionFacts = Required<Pick<RequestFacts, 'route' | 'principal' | '
 /** unknown: an event id that is none of the session's. expired: nothing of its stream is kept. limit: too many are open. */
 export type StreamRefusal = 'unknown' | 'expired' | 'limit';
 
+/** Why no request could be made of what came. */
+export type Unreadable = 'headers-too-long' | 'timeout' | 'malformed';
+
 /** limit: too many at once. timeout: it took too long. refused: client and listener did not agree. unready: the listener has no usable certificate. */
 export type HandshakeFailure = 'limit' | 'timeout' | 'refused' | 'unready';
 
@@ -31,6 +34,8 @@ export interface IngressEvents {
   denied(facts: RequestFacts, why: { readonly reason: string; readonly rule?: string }): void;
   /** A connection that was closed by rules before anything was read of it. */
   connectionDenied(reason: string): void;
+  /** What came and was no HTTP request, or had headers that were too long or too late. */
+  unreadable(why: Unreadable): void;
   /** A request that broke a rule of the protocol, by what it was. */
   refused(route: string, why: string): void;
   /** A session id that is unknown, closed, or somebody else's: which of them is nobody's business. */
@@ -52,6 +57,7 @@ export function ingressEvents({ telemetry, audit, log }: Host): IngressEvents {
   const streams = telemetry.counter('parley_stream_refusals', 'event streams that were not opened, by route and reason');
   const handshakes = telemetry.counter('parley_tls_handshakes_failed', 'TLS connections that came to nothing before a request, by reason');
   const closed = telemetry.counter('parley_connections_denied', 'connections that rules closed before anything was read, by reason');
+  const garbage = telemetry.counter('parley_requests_unreadable', 'what came and was no HTTP request, or had headers that were too long or too late, by reason');
   const denials = telemetry.counter('parley_requests_denied', 'requests a policy denied, by route and reason');
   const checks = telemetry.counter('parley_authorizer_checks', 'calls an external authorizer was to decide, by what came of it');
   const waits = telemetry.histogram('parley_authorizer_seconds', 'time until an external authorizer answered, in seconds', SECONDS_BUCKETS);
@@ -65,6 +71,7 @@ export function ingressEvents({ telemetry, audit, log }: Host): IngressEvents {
       denials.add(1, { route, reason });
       audit.record({ kind: 'call_denied', route, principal, session, method, tool: name, traceparent, reason, rule, extauthz });
     },
+    unreadable: (why) => garbage.add(1, { why }),
     connectionDenied: (reason) => closed.add(1, { reason }),
     refused: (route, why) => refusals.add(1, { route, why }),
     sessionRefused(facts) {

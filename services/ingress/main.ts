@@ -55,6 +55,7 @@ async function openIngress(host: Host, settings: IngressSettings): Promise<() =>
     cutOff: () => !host.bus.connected,
     log: host.log,
     handshakeFailed: deps.events.handshakeFailed,
+    unreadable: deps.events.unreadable,
     handler: (door) => (request, response) => gateway.handle(door, request, response),
   });
   host.telemetry.gauge('parley_streams_open', 'event streams open to clients', () => keepAlive.open);

@@ -6,11 +6,13 @@ import { clock } from '#host/clock.ts';
 import type { BodyPrefix, Source } from '#policies/policy.ts';
 import { NOTHING_WRITTEN, type RequestEdit } from '#policies/request-edits.ts';
 import type { Admission } from '../core/admission.ts';
+import type { Unreadable } from '../events.ts';
 import type { EdgeHandler, EdgeRequest, EdgeResponse, EdgeStream } from './edge.ts';
 import { EditedRequest } from './edited-request.ts';
 import { HeldBody, readBody } from './request-body.ts';
 import { withEveryCredential } from './request-headers.ts';
 import { destinationOf, sourceOf } from './source.ts';
+import { refuseUnreadable } from './unreadable.ts';
 
 /** A request's headers must be in by then; bodies have the same time. */
 const REQUEST_MS = 60_000;
@@ -49,9 +51,11 @@ export interface HttpServerOptions {
   readonly secure?: Secure | undefined;
   /** Whether this process reaches nobody behind it now. */
   readonly cutOff?: () => boolean;
+  /** Told of what came and was no request. */
+  readonly unreadable?: (why: Unreadable) => void;
 }
 
-export function createHttpServer(handle: EdgeHandler, { stalledMs = STALLED_MS, secure, cutOff = () => false }: HttpServerOptions = {}): Server {
+export function createHttpServer(handle: EdgeHandler, { stalledMs = STALLED_MS, secure, cutOff = () => false, unreadable }: HttpServerOptions = {}): Server {
   const state: ServerState = { stalledMs, silent: new Set(), leaving: false, cutOff };
   const server = createServer({ requestTimeout: REQUEST_MS, headersTimeout: HEADERS_MS, keepAliveTimeout: IDLE_MS }, (request, response) => {
     state.silent.delete(request.socket);
@@ -64,6 +68,7 @@ export function createHttpServer(handle: EdgeHandler, { stalledMs = STALLED_MS, 
     socket.once('close', () => state.silent.delete(socket));
   });
   if (secure !== undefined) putBehind(secure, server, state);
+  if (unreadable !== undefined) refuseUnreadable(server, unreadable);
   return server;
 }
 
