@@ -11,7 +11,7 @@ export const depsWith = (more: Partial<PolicyDeps> = {}): PolicyDeps => ({ now: 
 
 const NO_KEYS: PublishedKeys = { current: () => undefined, refresh: () => undefined };
 
-const NO_SERVER: AuthorizationServer = { metadata: unreachable, register: unreachable };
+const NO_SERVER: AuthorizationServer = { metadata: unreachable, register: unreachable, token: unreachable };
 
 function unreachable(): Promise<never> {
   return Promise.reject(new Fault('upstream', 'the authorization server is not there'));
