@@ -10,7 +10,7 @@ import type { Environment } from '#host/environment.ts';
 import { tokenOfAzureCli } from './azure-cli.ts';
 import type { Credential, CredentialSurroundings } from './credentials.ts';
 import { Held, type Issued } from './held.ts';
-import { NamedFile } from './named-file.ts';
+import { NamedFile } from '#host/named-file.ts';
 import { type Outgoing, place } from './outgoing.ts';
 import { TokenEndpoint, type TokenQuestion } from './token-endpoint.ts';
 

@@ -3,8 +3,8 @@ import type { Passthrough } from '#protocol/config/backend-auth.ts';
 import { BEARER, type CallerSource, type ValueSource, sourceText } from '#protocol/config/credential-location.ts';
 import { Fault } from '#protocol/faults/fault.ts';
 import type { Caller } from '#host/caller-seal.ts';
+import type { FileOwner } from '#host/named-file.ts';
 import type { Credential } from './credentials.ts';
-import type { FileOwner } from './named-file.ts';
 import { type Outgoing, place } from './outgoing.ts';
 
 export class CallerCredential implements Credential {

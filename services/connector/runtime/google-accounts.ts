@@ -10,9 +10,9 @@ import { decodeJwt } from 'jose';
 import { z } from 'zod';
 import { Secret } from '#protocol/config/secret.ts';
 import { Fault } from '#protocol/faults/fault.ts';
+import { NamedFile } from '#host/named-file.ts';
 import type { CredentialSurroundings } from './credentials.ts';
 import type { Issued } from './held.ts';
-import { NamedFile } from './named-file.ts';
 import { signerOf } from './signed-credential.ts';
 import type { TokenEndpoint } from './token-endpoint.ts';
 
