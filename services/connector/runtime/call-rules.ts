@@ -17,9 +17,10 @@ import { CODE, encode } from '#protocol/mcp/message.ts';
 import { readCallFacts } from '#protocol/subjects/call-facts.ts';
 import type { Item } from '../core/lists.ts';
 import { type Named, itemSubject, keyOfItems, pagesOf, subjectOf, withoutPages } from '../core/subjects-of.ts';
+import { unknown } from '../core/unknown.ts';
 import type { Cut } from './client-answer.ts';
 import type { Filter } from './listen.ts';
-import { type Visible, unknown } from './multiplexer.ts';
+import type { Visible } from './multiplexer.ts';
 import { UpstreamCall } from './upstream.ts';
 
 /** Of all backends, as this process has them. */

@@ -38,6 +38,10 @@ export interface AuditEvent {
   readonly reason?: string | undefined;
   /** The rule that denied it, by its place. */
   readonly rule?: string | undefined;
+  /** Of the definition of a tool that is trusted, and of the one that was shown. */
+  readonly oldHash?: string | undefined;
+  readonly newHash?: string | undefined;
+  readonly changed?: string | undefined;
   readonly generation?: string | undefined;
 }
 
@@ -137,6 +141,9 @@ function dataOf(event: AuditEvent, mask: (text: string) => string): AuditData {
     traceId: traceIdOf(event.traceparent),
     reason: cut(event.reason),
     rule: event.rule,
+    oldHash: event.oldHash,
+    newHash: event.newHash,
+    changed: event.changed,
     generation: event.generation,
   };
 }
