@@ -4,7 +4,8 @@
  * G1 enforce: what is not trusted is not there, in lists and for calls; what cannot be known is not served.
  * G2 warn: everything is served as if there were no pins, and told of. Only the first list waits: the target is to be seen
  *    whole, and not by the page that a client happened to ask for.
- * G3 A call that was judged goes on as it was read, written anew: a second key of the same name is nobody's loophole.
+ * G3 A call goes on as it was judged: one that may say its name twice is read, and written anew; one that says it once and
+ *    plainly is the same to whoever reads it, and keeps its bytes.
  */
 import type { PinnedMode } from '#protocol/config/generation.ts';
 import type { Fault } from '#protocol/faults/fault.ts';
@@ -42,6 +43,7 @@ export class PinGuard {
   /** The call as it goes on, or why it does not. @param asked the same in the client's words. */
   admit(call: UpstreamCall, asked: UpstreamCall): UpstreamCall | Fault {
     if (this.mode === 'warn' || call.method !== TOOL_CALL) return call;
+    if (call.name !== undefined && this.#tools.trusts(call.name) && isNamedOnce(call.payload)) return call;
     const name = subjectOf(call.request)?.name;
     if (name === undefined || !this.#tools.trusts(name)) return unknown(asked);
     return new UpstreamCall({ ...call, payload: encode(call.request), request: call.request });
@@ -77,6 +79,19 @@ export class PinGuard {
   hides(tools: PinnedTarget): boolean {
     return this.mode === 'enforce' && this.#tools === tools;
   }
+}
+
+/** A longer call is parsed. */
+const SCANNED_BYTES_MAX = 16 * 1024;
+const NAME = /"name"/gi;
+/** JSON has two ways to write a letter. */
+const ESCAPED = '\\u';
+
+/** Whether `name` stands in it once, in whatever case: parsers differ in which of two they take, and in whether `Name` is one. */
+function isNamedOnce(payload: Uint8Array): boolean {
+  if (payload.length > SCANNED_BYTES_MAX) return false;
+  const text = Buffer.from(payload.buffer, payload.byteOffset, payload.length).toString('latin1');
+  return !text.includes(ESCAPED) && text.match(NAME)?.length === 1;
 }
 
 /** Why a call was denied, as rules say it. */
