@@ -14,6 +14,7 @@ import { jwtAuth } from './jwtAuth/policy.ts';
 import { mcpAuthentication } from './mcpAuthentication/policy.ts';
 import { mcpAuthorization } from './mcpAuthorization/policy.ts';
 import { networkAuthorization } from './networkAuthorization/policy.ts';
+import { customFunctionsSchema } from './rules/custom-functions.ts';
 import { toolPinning } from './toolPinning/policy.ts';
 
 export type Traffic = 'http' | 'mcp' | 'a2a' | 'llm';
@@ -91,5 +92,5 @@ export const implemented: Readonly<Record<string, Policy | RulePolicy>> = Object
   Object.entries<Entry>(POLICIES).flatMap(([id, { policy }]) => (policy === undefined ? [] : [[id, policy]])),
 );
 
-/** For `compileDocument({policies})`: what each policy's part of the configuration must look like. */
-export const policySchemas: Readonly<Record<string, z.ZodType>> = Object.fromEntries(Object.entries(implemented).map(([id, policy]) => [id, policy.schema]));
+/** For `compileDocument({policies})`: what each policy's part of the configuration must look like, and the functions they may call. */
+export const policySchemas: Readonly<Record<string, z.ZodType>> = { ...Object.fromEntries(Object.entries(implemented).map(([id, policy]) => [id, policy.schema])), customFunctions: customFunctionsSchema };

@@ -8,6 +8,8 @@
  * P3 Messages of a schema do not quote the value they complain about: it may have come from the environment.
  */
 import type { z } from 'zod';
+import type { Secret } from '#protocol/config/secret.ts';
+import type { Request } from '#protocol/mcp/message.ts';
 
 export type Phase = 'connection' | 'gateway' | 'route' | 'backend';
 
@@ -26,6 +28,10 @@ export interface PolicyCall {
   /** As in `HTTP/1.1`. */
   readonly version: string;
   readonly source: Source;
+  /** Where they connected to. */
+  readonly destination?: Pick<Source, 'address' | 'port'>;
+  /** Milliseconds since the epoch. */
+  readonly startedAtMs?: number;
   /** For a policy that answers the request itself: it can be read once. @throws Fault `invalid` when it is larger than `max` bytes. */
   body?(max: number): Promise<Uint8Array>;
 }
@@ -68,6 +74,8 @@ export interface Facts {
   readonly basicAuth?: { readonly username: string };
   /** What an external authorizer said beside its yes. */
   readonly extauthz?: Readonly<Record<string, unknown>>;
+  /** Tokens that are no good, where the call goes on all the same (`permissive`): no server is shown one. Rules do not know of them. */
+  readonly refusedTokens?: readonly Secret[];
 }
 
 export const NO_FACTS: Facts = Object.freeze({});
@@ -128,6 +136,8 @@ export type Judging = Verdict | Promise<Verdict>;
 
 export interface CompiledPolicy {
   apply(call: PolicyCall, facts: Facts): Judging;
+  /** What it says of an MCP request of a call that it let through, once it is read. Absent: the policy looks at no messages. */
+  readonly applyRequest?: (request: Request, call: PolicyCall, facts: Facts) => Deny | undefined;
   /** Whether the operator named this origin as one that browsers may call from. Absent: the policy has no opinion. */
   readonly trustsOrigin?: (origin: string) => boolean;
   /** It serves OAuth metadata below /.well-known for what it stands before. */

@@ -5,6 +5,7 @@
 
 import { audited } from '#protocol/audit/subjects.ts';
 import { CONFIG_BUCKET } from '#protocol/records/config.ts';
+import { KEYS_BUCKET } from '#protocol/records/keys.ts';
 import { QUARANTINE_BUCKET, SESSIONS_BUCKET } from '#protocol/records/session.ts';
 import { PINS_BUCKET } from '#protocol/records/tool-pins.ts';
 import { REPLAY_STREAM, replayFrame } from '#protocol/subjects/replay.ts';
@@ -102,6 +103,16 @@ const QUARANTINE: BucketSpec = {
   markerTtlMs: undefined,
 };
 
+const KEYS: BucketSpec = {
+  name: KEYS_BUCKET,
+  description: 'keys that connectors share where no operator gave any',
+  history: 1,
+  maxValueBytes: 4096,
+  maxBytes: MIB,
+  allowDirect: false,
+  markerTtlMs: undefined,
+};
+
 const PINS: BucketSpec = {
   name: PINS_BUCKET,
   description: 'which definition of each tool is trusted (toolPinning), and what was shown instead',
@@ -115,7 +126,7 @@ const PINS: BucketSpec = {
 };
 
 export const STREAMS: readonly StreamSpec[] = [AUDIT_STREAM, REPLAY];
-export const BUCKETS: readonly BucketSpec[] = [CONFIG, SESSIONS, QUARANTINE, PINS];
+export const BUCKETS: readonly BucketSpec[] = [CONFIG, SESSIONS, QUARANTINE, KEYS, PINS];
 
 /** A bucket is a stream of this name. */
 export const bucketStream = (bucket: string): string => `KV_${bucket}`;

@@ -13,6 +13,7 @@
 import type { AuditKind } from '#protocol/audit/kinds.ts';
 import { audited } from '#protocol/audit/subjects.ts';
 import { CONFIG_BUCKET } from '#protocol/records/config.ts';
+import { KEYS_BUCKET } from '#protocol/records/keys.ts';
 import { QUARANTINE_BUCKET, SESSIONS_BUCKET } from '#protocol/records/session.ts';
 import { PINS_BUCKET } from '#protocol/records/tool-pins.ts';
 import { connectorCall, connectorClose, connectorOnce, connectorOpen, connectorRelay, connectorStatus } from '#protocol/subjects/connector.ts';
@@ -86,7 +87,11 @@ const STREAM_USES: Readonly<Record<ServiceUser, Readonly<Record<string, readonly
     [kv(SESSIONS_BUCKET)]: ['look', 'read', 'follow', 'write'],
     [kv(QUARANTINE_BUCKET)]: ['look', 'read', 'write'],
   },
-  connector: { [kv(CONFIG_BUCKET)]: ['look', 'read', 'follow'], [kv(PINS_BUCKET)]: ['look', 'read', 'follow', 'write'] },
+  connector: {
+    [kv(CONFIG_BUCKET)]: ['look', 'read', 'follow'],
+    [kv(KEYS_BUCKET)]: ['look', 'read', 'write'],
+    [kv(PINS_BUCKET)]: ['look', 'read', 'follow', 'write'],
+  },
 };
 
 /** Account facts tell the server's JetStream level, names which streams there are: everybody looks at both when it starts. */
@@ -174,7 +179,7 @@ function everything(): Permissions {
 function operator(): Permissions {
   const told: readonly Contract[] = [sessionClaim, sessionWorker, callCancelled, callSought, ...ADDRESSED];
   return {
-    publish: [...told.map(({ filter }) => filter), '$JS.>', ...[SESSIONS_BUCKET, QUARANTINE_BUCKET, CONFIG_BUCKET, PINS_BUCKET].map((bucket) => `$KV.${bucket}.>`), APPROVALS],
+    publish: [...told.map(({ filter }) => filter), '$JS.>', ...[SESSIONS_BUCKET, QUARANTINE_BUCKET, CONFIG_BUCKET, KEYS_BUCKET, PINS_BUCKET].map((bucket) => `$KV.${bucket}.>`), APPROVALS],
     subscribe: [
       AUDIT_EVENTS,
       ...ADDRESSED.map((contract) => addressed(contract, CLI)),

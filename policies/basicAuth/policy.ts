@@ -3,8 +3,8 @@
  *
  * B1 A password is checked once, then remembered for a short time by a digest made with a random key of this process: what
  *    is remembered is no use to anybody else, and a call in steady state costs one digest.
- * B2 Checks run one after the other, at most CHECKS_MAX of them wait: bcrypt works for up to 100 ms at a stretch before it
- *    lets others have their turn, so two at once would double the time for which nobody else is served.
+ * B2 Checks run one after the other, at most CHECKS_MAX of them wait: bcrypt works in one of the few threads that files, names of
+ *    hosts and signatures need too, so who tries passwords has one of them at most, and no time of the event loop.
  * B3 A name that nobody has is checked against somebody's entry, always the same one, and fails: how long a no takes does not
  *    tell which names there are.
  * B4 No verdict, fact or message holds a password, and only a verdict on a right one holds a name.
@@ -12,7 +12,7 @@
 import { createHmac, randomBytes } from 'node:crypto';
 import { z } from 'zod';
 import { Fault } from '#protocol/faults/fault.ts';
-import { SEVERAL, credentialReader, locationSchema } from '../credential.ts';
+import { SEVERAL, UNREADABLE, credentialReader, locationSchema } from '../credential.ts';
 import type { CredentialLocation } from '../credential.ts';
 import { parseHtpasswd } from '../htpasswd.ts';
 import type { Verify } from '../htpasswd.ts';
@@ -60,14 +60,14 @@ export const basicAuth = definePolicy({ id: 'basicAuth', schema, compile: compil
 function compileBasicAuth(config: BasicAuthConfig, deps: PolicyDeps): CompiledPolicy {
   const location = config.authorizationLocation ?? DEFAULT_LOCATION;
   const judge = new Judge(usersOf(config.htpasswd, deps), deps.now);
-  const read = credentialReader(location);
+  const read = credentialReader(location, deps);
   const no = refusals(config.realm ?? DEFAULT_REALM, location.header?.name.toLowerCase() === 'proxy-authorization');
   return {
-    apply(call) {
-      const presented = read(call);
+    apply(call, facts) {
+      const presented = read(call, facts);
       if (presented === undefined) return config.mode === 'strict' ? no.missing : pass;
       if (presented === SEVERAL) return no.duplicate;
-      const credentials = credentialsOf(presented);
+      const credentials = presented === UNREADABLE ? undefined : credentialsOf(presented);
       if (credentials === undefined) return no.malformed;
       const judged = judge.of(credentials);
       return judged instanceof Promise ? judged.then((late) => late ?? no.wrong) : (judged ?? no.overloaded);

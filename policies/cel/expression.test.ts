@@ -46,8 +46,11 @@ describe('a text that is no expression', () => {
     ['"a".matches("(")', '1:13 not a regular expression of RE2'],
     ['"a".matches("((x{50}){50}){50}")', '1:13 not a regular expression of RE2'],
     ['google.protobuf.Duration{}', '1:1 messages cannot be made'],
-    ['variables()', '1:1 variables() is not available'],
-    ['flatten(jwt)', '1:1 flatten() is not available'],
+    ['variables(1)', '1:1 variables() takes no arguments'],
+    ['request.pth == "/"', '1:8 request has no "pth": did you mean "path"?'],
+    ['request["pth"] == "/"', 'request has no "pth": did you mean "path"?'],
+    ['request.endTime > request.startTime', '1:8 request.endTime is not available: it is known when a call is over'],
+    ['mcp.tool.result == 1', 'mcp.tool.result is not available'],
     ['jwt.groups.exists(g, x == g)', '1:22 unknown variable "x"'],
     ['constructor', '1:1 unknown variable "constructor"'],
   ])('%j is a problem: %s', (source, expected) => {

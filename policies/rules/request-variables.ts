@@ -13,6 +13,9 @@ export const requestVariables = (call: PolicyCall, facts: Facts, { surroundings 
   get source() {
     return sourceOf(call.source);
   },
+  get destination() {
+    return call.destination;
+  },
 });
 
 const requestOf = (call: PolicyCall): object => ({
@@ -22,6 +25,9 @@ const requestOf = (call: PolicyCall): object => ({
   headers: call.headers,
   scheme: call.scheme,
   version: call.version,
+  get startTime() {
+    return call.startedAtMs === undefined ? undefined : new Date(call.startedAtMs);
+  },
   get pathAndQuery() {
     return pathAndQueryOf(call);
   },
@@ -32,8 +38,10 @@ const requestOf = (call: PolicyCall): object => ({
 
 const pathAndQueryOf = ({ path, query }: PolicyCall): string => (query === '' ? path : `${path}?${query}`);
 
-/** What a client certificate says stands beside the address, as the configuration format has it. */
-const sourceOf = ({ address, port, tls }: Source): object => ({ address, port, ...tls });
+const NO_HEADERS = Object.freeze({});
+
+/** What a client certificate says stands beside the address, as the configuration format has it. No proxy speaks for its clients in another protocol. */
+const sourceOf = ({ address, port, tls }: Source): object => ({ address, port, rawAddress: address, rawPort: port, connectHeaders: NO_HEADERS, ...tls });
 
 /** The union of what several expressions read: no path begins with another. */
 export function joinPaths(paths: readonly CapturePath[]): readonly CapturePath[] {

@@ -40,7 +40,7 @@ export const UNSUPPORTED_KEYS = {
   targetPolicies: ['requestHeaderModifier', 'transformations', 'tcp', 'backendTunnel'],
   targetHttp: ['version'],
   backendTLS: ['spiffe'],
-  backendAuth: ['aws', 'copilot', 'crossAppAccess'],
+  backendAuth: ['copilot', 'crossAppAccess'],
   oauthTokenExchange: ['service', 'actorToken', 'additionalParams'],
   tokenEndpointPolicies: ['requestHeaderModifier', 'transformations', 'backendAuth', 'http', 'tcp', 'backendTunnel'],
   clientAuth: ['certificate', 'certificateHeader'],
@@ -69,7 +69,7 @@ export const UNSUPPORTED_VALUES = {
 export const NOT_ACTED_ON: readonly string[] = [
   'enableIpv6', 'dns', 'localXdsPath', 'modelCatalog', 'database', 'storage', 'caAddress', 'caAuthToken', 'xdsAddress',
   'xdsAuthToken', 'spiffe', 'namespace', 'gateway', 'trustDomain', 'additionalTrustDomains', 'skipValidateTrustDomain',
-  'serviceAccount', 'clusterId', 'network', 'adminAddr', 'standardAttributes', 'histograms', 'sensitiveHeaders',
-  'customFunctions', 'connectionTerminationDeadline', 'connectionMinTerminationDeadline', 'workerThreads', 'tracing',
+  'serviceAccount', 'clusterId', 'network', 'adminAddr', 'standardAttributes', 'histograms',
+  'connectionTerminationDeadline', 'connectionMinTerminationDeadline', 'workerThreads', 'tracing',
   'logging.filter', 'logging.fields', 'logging.format', 'logging.database', 'readinessAddr', 'metrics', 'backend', 'hbone',
 ];

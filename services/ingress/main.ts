@@ -2,6 +2,7 @@
 import type { Socket } from 'node:net';
 import { Effect } from 'effect';
 import { type Connection, type ConnectionJudge, connectionJudge } from '#policies/networkAuthorization/policy.ts';
+import { speaking } from '#protocol/config/language.ts';
 import { serviceOf } from '#protocol/subjects/frames.ts';
 import type { Environment } from '#host/environment.ts';
 import { readConfigFile } from '#host/files.ts';
@@ -18,7 +19,7 @@ import { OpenStreams } from './runtime/open-streams.ts';
 import { ResponseLogs } from './runtime/response-logs.ts';
 import { SessionCalls } from './runtime/session-calls.ts';
 import { SessionStreams } from './runtime/session-streams.ts';
-import { plainAddress } from './runtime/source.ts';
+import { destinationOf, plainAddress } from './runtime/source.ts';
 import { StreamLogs } from './runtime/stream-logs.ts';
 import { buildWorld } from './runtime/world.ts';
 import { type IngressSettings, readIngressSettings } from './settings.ts';
@@ -50,6 +51,7 @@ async function openIngress(host: Host, settings: IngressSettings): Promise<() =>
       return denial === undefined;
     },
     addresses: host.bindAddresses,
+    cutOff: () => !host.bus.connected,
     log: host.log,
     handshakeFailed: deps.events.handshakeFailed,
     handler: (door) => (request, response) => gateway.handle(door, request, response),
@@ -59,7 +61,7 @@ async function openIngress(host: Host, settings: IngressSettings): Promise<() =>
   const authorizationServer = authorizationServers(host.bus);
   let opening = Promise.resolve();
   const unwatch = host.generations.onChange((generation) => {
-    judge = connectionJudge(generation.frontendPolicies);
+    judge = speaking(generation.language, () => connectionJudge(generation.frontendPolicies));
     const world = keys.during((of) => buildWorld(generation, { now: host.now, file: readConfigFile, keys: of, authorizationServer, surroundings: { env: settings.where } }));
     gateway.enter(world);
     opening = listeners.follow(generation.binds);
@@ -74,10 +76,10 @@ async function openIngress(host: Host, settings: IngressSettings): Promise<() =>
   };
 }
 
-const connectionOf = ({ remoteAddress = '', remotePort = 0, localAddress = '', localPort = 0 }: Socket): Connection => ({
-  source: { address: plainAddress(remoteAddress), port: remotePort },
-  destination: { address: plainAddress(localAddress), port: localPort },
-});
+function connectionOf(socket: Socket): Connection {
+  const { remoteAddress = '', remotePort = 0 } = socket;
+  return { source: { address: plainAddress(remoteAddress), port: remotePort }, destination: destinationOf(socket) };
+}
 
 function depsOf(host: Host, settings: IngressSettings, keepAlive: KeepAlive): IngressDeps {
   const { bus } = host;

@@ -2,6 +2,8 @@
 import type { McpBackend } from '#protocol/config/generation.ts';
 import type { CallerSeal } from '#host/caller-seal.ts';
 import type { Environment } from '#host/environment.ts';
+import type { Learn } from '#host/telemetry/secrets.ts';
+import type { HandleKeys } from '../core/handle-seal.ts';
 import type { CallRules } from './call-rules.ts';
 import { type HandleFacts, Handles } from './handles.ts';
 import type { SealedCaller } from './http-endpoint.ts';
@@ -16,6 +18,7 @@ import { type SessionUpstream, UpstreamCall } from './upstream.ts';
 export interface BackendSurroundings extends StdioSurroundings {
   readonly seal: CallerSeal;
   readonly ownEnv: Environment;
+  readonly learn: Learn;
 }
 
 export interface BackendOptions {
@@ -25,7 +28,7 @@ export interface BackendOptions {
   readonly rules: CallRules;
   readonly pins: PinSlot;
   /** What handles of clients are sealed with, beside who they are. */
-  readonly clusterKey: string | undefined;
+  readonly handleKeys: HandleKeys;
 }
 
 export class Backend {
@@ -41,15 +44,15 @@ export class Backend {
   #users = 0;
   #retired = false;
 
-  constructor({ config, surroundings: { seal, ...stdio }, events, rules, pins, clusterKey }: BackendOptions) {
+  constructor({ config, surroundings: { seal, ...stdio }, events, rules, pins, handleKeys }: BackendOptions) {
     this.config = config;
     this.pins = pins;
     this.judge = (facts) => rules.judge(config.key, facts);
     const looked = (target: string, page: ToolsPage) => pins.guards?.get(target)?.look(page);
     const surroundings = { ...stdio, looked, open: ({ sealed, route }: SealedCaller) => seal.open(sealed, config.key, route) };
     this.targets = new Map(config.targets.map((target) => [target.name, new Target(config.key, target, surroundings)]));
-    this.modern = new ModernBackend({ backend: config, targets: this.targets, events, judge: this.judge, pins, clusterKey });
-    this.handles = (owner) => new Handles({ clusterKey, owner, refused: events.handleRefused });
+    this.modern = new ModernBackend({ backend: config, targets: this.targets, events, judge: this.judge, pins, handleKeys });
+    this.handles = (owner) => new Handles({ keys: handleKeys, owner, refused: events.handleRefused });
   }
 
   /** How a session reaches one of the targets. @param caller who opens it. */

@@ -30,6 +30,7 @@ import type { Host } from '#host/host.ts';
 import type { SpanHandle } from '#host/telemetry/spans.ts';
 import type { List } from '../core/news.ts';
 import { type ConnectorEvents, connectorEvents } from '../events.ts';
+import type { HandleKeys } from '../core/handle-seal.ts';
 import type { ConnectorSettings } from '../settings.ts';
 import { Backend } from './backend.ts';
 import { CallRules } from './call-rules.ts';
@@ -58,10 +59,16 @@ interface Served {
 
 type OnceAsked = Asked<RelayMeta & { readonly principal: string; readonly route: string; readonly version: string }>;
 
+export interface ConnectorParts {
+  readonly settings: ConnectorSettings;
+  readonly handleKeys: HandleKeys;
+}
+
 export class Connector {
   readonly #host: Host;
   readonly #env: Environment;
   readonly #settings: ConnectorSettings;
+  readonly #handleKeys: HandleKeys;
   readonly #events: ConnectorEvents;
   readonly #backends = new Map<string, Served>();
   readonly #rules = new CallRules();
@@ -79,10 +86,11 @@ export class Connector {
   #ttlMs = SESSION_TTL_MS;
   #draining = false;
 
-  constructor(host: Host, env: Environment, settings: ConnectorSettings) {
+  constructor(host: Host, env: Environment, { settings, handleKeys }: ConnectorParts) {
     this.#host = host;
     this.#env = env;
     this.#settings = settings;
+    this.#handleKeys = handleKeys;
     this.#events = connectorEvents(host);
     const { bus, nats } = host;
     this.#pins = new Pins({ host, events: this.#events, changed: (backends) => this.#seeOthers(backends, 'tools') });
@@ -170,8 +178,9 @@ export class Connector {
   }
 
   #serve(key: string, config: McpBackend): void {
-    const surroundings = { env: this.#inherited(), ownEnv: this.#env, events: this.#events, seal: this.#host.seal };
-    const backend = new Backend({ config, surroundings, events: this.#events, rules: this.#rules, pins: this.#pins.slot(key), clusterKey: this.#settings.handleKey });
+    const { seal, learn } = this.#host;
+    const surroundings = { env: this.#inherited(), ownEnv: this.#env, events: this.#events, seal, learn };
+    const backend = new Backend({ config, surroundings, events: this.#events, rules: this.#rules, pins: this.#pins.slot(key), handleKeys: this.#handleKeys });
     const serving = [
       this.#take(connectorCall.to({ backend: key }), (asked) => {
         this.#count(backend, asked.answer);

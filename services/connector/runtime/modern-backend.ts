@@ -4,12 +4,13 @@ import { Fault } from '#protocol/faults/fault.ts';
 import { type Id, type Response, encode } from '#protocol/mcp/message.ts';
 import { NOTHING, type Asked, type Meta } from '#host/bus/bus.ts';
 import type { SpanHandle } from '#host/telemetry/spans.ts';
+import type { HandleKeys } from '../core/handle-seal.ts';
 import { isList } from '../core/lists.ts';
 import { mergeDiscover } from '../core/merge.ts';
 import { Naming } from '../core/naming.ts';
 import { type List, isToolList } from '../core/news.ts';
 import { rewriteFromTarget } from '../core/rewrite.ts';
-import { keyOfItems } from '../core/subjects-of.ts';
+import { keyOfItems } from '../core/list-subjects.ts';
 import { onlyLegacy } from '../core/version-fault.ts';
 import type { ConnectorEvents, Denied } from '../events.ts';
 import type { CallJudge } from './call-rules.ts';
@@ -50,7 +51,7 @@ export interface ModernBackendOptions {
   readonly events: ModernEvents;
   readonly judge: Judging;
   readonly pins: PinSlot;
-  readonly clusterKey: string | undefined;
+  readonly handleKeys: HandleKeys;
 }
 
 /** A stream of news that is open. */
@@ -74,13 +75,13 @@ export class ModernBackend {
   readonly #naming: Naming;
   readonly #multiplexer: Multiplexer;
   readonly #events: ModernEvents;
-  readonly #clusterKey: string | undefined;
+  readonly #handleKeys: HandleKeys;
   /** Streams that last until one side ends them. */
   readonly #listens = new Set<OpenListen>();
   readonly #judge: Judging;
   readonly #pins: PinSlot;
 
-  constructor({ backend, targets, events, judge, pins, clusterKey }: ModernBackendOptions) {
+  constructor({ backend, targets, events, judge, pins, handleKeys }: ModernBackendOptions) {
     this.#pins = pins;
     this.#backend = backend;
     this.#targets = targets;
@@ -88,7 +89,7 @@ export class ModernBackend {
     this.#multiplexer = new Multiplexer(backend, this.#naming, pins);
     this.#events = events;
     this.#judge = judge;
-    this.#clusterKey = clusterKey;
+    this.#handleKeys = handleKeys;
   }
 
   call(asked: ModernAsked): void {
@@ -243,7 +244,7 @@ export class ModernBackend {
   }
 
   #handles({ principal, route }: CallMeta): Handles {
-    return new Handles({ clusterKey: this.#clusterKey, owner: { principal, route }, refused: this.#events.handleRefused });
+    return new Handles({ keys: this.#handleKeys, owner: { principal, route }, refused: this.#events.handleRefused });
   }
 
   #ended({ meta: { method, name, principal, route }, traceparent, span }: ModernAsked, target: string, outcome: Response | Fault, startedAt: number): void {

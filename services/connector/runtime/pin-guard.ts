@@ -7,11 +7,11 @@
  * G3 A call goes on as it was judged: one that may say its name twice is read, and written anew; one that says it once and
  *    plainly is the same to whoever reads it, and keeps its bytes.
  */
+import { subjectOf } from '#policies/rules/named.ts';
 import type { PinnedMode } from '#protocol/config/generation.ts';
 import type { Fault } from '#protocol/faults/fault.ts';
 import { encode } from '#protocol/mcp/message.ts';
 import type { Item } from '../core/lists.ts';
-import { subjectOf } from '../core/subjects-of.ts';
 import { unknown } from '../core/unknown.ts';
 import type { Denied } from '../events.ts';
 import type { Cut } from './client-answer.ts';

@@ -16,6 +16,10 @@ export interface EdgeRequest {
   readonly scheme: 'http' | 'https';
   /** Who is connected. */
   readonly source: Source;
+  /** What they are connected to. */
+  readonly destination: Pick<Source, 'address' | 'port'>;
+  /** Milliseconds since the epoch. */
+  readonly startedAtMs: number;
   /** What the connection was admitted by, when it is encrypted (core/admission.ts). */
   readonly admission: Admission;
   /** Names in lower case. */

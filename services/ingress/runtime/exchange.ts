@@ -6,10 +6,9 @@ import type { CallerSeal } from '#host/caller-seal.ts';
 import { clock } from '#host/clock.ts';
 import type { SpanHandle, StartSpan } from '#host/telemetry/spans.ts';
 import { Fault, asFault } from '#protocol/faults/fault.ts';
-import type { Id } from '#protocol/mcp/message.ts';
+import { type Id, type Request, nameOf } from '#protocol/mcp/message.ts';
 import type { Era } from '#protocol/mcp/versions.ts';
 import { ANONYMOUS } from '#protocol/records/principal.ts';
-import { mayBeShown, tokensAt } from '../core/caller-tokens.ts';
 import { bareStatus, refusalOf } from '../core/refusal.ts';
 import type { IngressEvents, SessionFacts, StreamRefusal } from '../events.ts';
 import type { EdgeRequest, EdgeResponse } from './edge.ts';
@@ -116,12 +115,13 @@ export class Exchange {
     return backend;
   }
 
-  /** Ends the request as a policy said. */
-  obey(verdict: Deny | Answer): void {
+  /** Ends the request as a policy said. @param about the MCP request it said it of. */
+  obey(verdict: Deny | Answer, about?: Request): void {
     const { status } = verdict;
     const content = verdict.content ?? (verdict.kind === 'deny' ? { type: 'text/plain', text: verdict.message } : undefined);
     this.response.carry(verdict.kind === 'deny' ? verdict.responseHeaders : verdict.headers);
-    if (verdict.kind === 'deny') this.deps.events.denied({ route: this.world.route.key, principal: this.principal, session: this.session }, verdict);
+    const { world, principal, session } = this;
+    if (verdict.kind === 'deny') this.deps.events.denied({ route: world.route.key, principal, session, method: about?.method, name: about && nameOf(about.method, about.params) }, verdict);
     if (content === undefined) this.response.send(status, {});
     else this.response.send(status, { 'content-type': content.type }, content.text);
     this.done(status);
@@ -132,12 +132,12 @@ export class Exchange {
     return this.world.callFacts?.(this.request, this.facts);
   }
 
-  /** Seals the tokens its backends are asked with, as far as the request has them. @throws Fault when they are too long. */
+  /** Seals what its backends are told of the caller, as far as the request has it. @throws Fault when they are too long. */
   async sealCaller(): Promise<void> {
     const { world, request, facts, deps } = this;
-    if (world.speaksFor === undefined || !mayBeShown(facts)) return;
-    const { places, backends } = world.speaksFor;
-    const tokens = tokensAt(places, request);
+    if (world.speaksFor === undefined) return;
+    const { read, backends } = world.speaksFor;
+    const tokens = read(request, facts);
     if (tokens !== undefined) this.caller = await deps.seal.seal(tokens, { route: world.route.key, backends, goodMs: CALL_MS });
   }
 

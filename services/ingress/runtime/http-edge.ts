@@ -7,7 +7,8 @@ import type { Source } from '#policies/policy.ts';
 import { Fault } from '#protocol/faults/fault.ts';
 import type { Admission } from '../core/admission.ts';
 import type { EdgeHandler, EdgeRequest, EdgeResponse, EdgeStream } from './edge.ts';
-import { sourceOf } from './source.ts';
+import { withEveryCredential } from './request-headers.ts';
+import { destinationOf, sourceOf } from './source.ts';
 
 /** A request's headers must be in by then; bodies have the same time. */
 const REQUEST_MS = 60_000;
@@ -17,6 +18,7 @@ const HEADERS_MAX = 200;
 const IDLE_CHECK_MS = 25;
 /** A connection that was just made has its first request on the way. */
 const FIRST_REQUEST_MS = 2_000;
+const FAILED = 500;
 /** What is left of an ended response must move within this time. */
 const STALLED_MS = 60_000;
 
@@ -26,6 +28,8 @@ interface ServerState {
   readonly silent: Set<Socket>;
   /** Every response asks its client to come back by another connection. */
   leaving: boolean;
+  /** What fails now may not fail elsewhere: its response asks the same. */
+  readonly cutOff: () => boolean;
 }
 
 const states = new WeakMap<Server, ServerState>();
@@ -37,9 +41,16 @@ export type Secure = (raw: Socket, speak: Speak) => void;
 
 const admissions = new WeakMap<Socket, Admission>();
 
-/** @param secure undefined = plain HTTP. */
-export function createHttpServer(handle: EdgeHandler, stalledMs = STALLED_MS, secure?: Secure): Server {
-  const state: ServerState = { stalledMs, silent: new Set(), leaving: false };
+export interface HttpServerOptions {
+  readonly stalledMs?: number;
+  /** Undefined = plain HTTP. */
+  readonly secure?: Secure | undefined;
+  /** Whether this process reaches nobody behind it now. */
+  readonly cutOff?: () => boolean;
+}
+
+export function createHttpServer(handle: EdgeHandler, { stalledMs = STALLED_MS, secure, cutOff = () => false }: HttpServerOptions = {}): Server {
+  const state: ServerState = { stalledMs, silent: new Set(), leaving: false, cutOff };
   const server = createServer({ requestTimeout: REQUEST_MS, headersTimeout: HEADERS_MS, keepAliveTimeout: IDLE_MS }, (request, response) => {
     state.silent.delete(request.socket);
     handle(new NodeRequest(request), new NodeResponse(response, state));
@@ -114,6 +125,7 @@ class NodeRequest implements EdgeRequest {
   readonly method: string;
   readonly path: string;
   readonly query: string;
+  readonly startedAtMs = Date.now();
   readonly #request: IncomingMessage;
   #headers: Readonly<Record<string, string | readonly string[] | undefined>> | undefined;
 
@@ -136,6 +148,10 @@ class NodeRequest implements EdgeRequest {
 
   get source(): Source {
     return sourceOf(this.#request.socket);
+  }
+
+  get destination(): Pick<Source, 'address' | 'port'> {
+    return destinationOf(this.#request.socket);
   }
 
   get admission(): Admission {
@@ -175,19 +191,6 @@ class NodeRequest implements EdgeRequest {
   }
 }
 
-const CREDENTIALS: readonly string[] = ['authorization', 'proxy-authorization'];
-
-/** Of two Authorization headers node keeps the first and says nothing; a proxy before us may have meant the other. Here they are a list. */
-function withEveryCredential({ headers, rawHeaders }: IncomingMessage): Readonly<Record<string, string | readonly string[] | undefined>> {
-  let more: Record<string, string[]> | undefined;
-  for (const name of CREDENTIALS) {
-    if (headers[name] === undefined) continue;
-    const values = rawHeaders.filter((_, at) => at % 2 === 1 && rawHeaders[at - 1]?.toLowerCase() === name);
-    if (values.length > 1) more = { ...more, [name]: values };
-  }
-  return more === undefined ? headers : { ...headers, ...more };
-}
-
 const tooLarge = (max: number): Fault => new Fault('invalid', `the body is larger than ${max} bytes`, { status: '413' });
 
 /**
@@ -210,7 +213,7 @@ class NodeResponse implements EdgeResponse {
     const response = this.#response;
     if (response.headersSent || response.destroyed) return;
     // What is left of a body nobody read would be taken for the next request.
-    if (!response.req.complete || this.#server.leaving) response.shouldKeepAlive = false;
+    if (!response.req.complete || this.#server.leaving || (status >= FAILED && this.#server.cutOff())) response.shouldKeepAlive = false;
     const length = body === undefined ? 0 : typeof body === 'string' ? Buffer.byteLength(body) : body.length;
     response.writeHead(status, status === 204 || status === 304 ? headers : { ...headers, 'content-length': length });
     if (body instanceof Uint8Array && length < ONE_WRITE_BYTES_MAX) response.end(asLatin1(body), 'latin1');

@@ -3,6 +3,7 @@ import { readConfigFile } from '#host/files.ts';
 import { compileChain } from '#policies/chain.ts';
 import type { AuthorizationServer, PolicyDeps, PublishedKeys } from '#policies/policy.ts';
 import type { Generation } from '#protocol/config/generation.ts';
+import { speaking } from '#protocol/config/language.ts';
 import { Fault, asFault } from '#protocol/faults/fault.ts';
 
 const NO_KEYS: PublishedKeys = { current: () => undefined, refresh: () => undefined };
@@ -19,7 +20,9 @@ export interface Chains {
   readonly issuers: ReadonlySet<string>;
 }
 
-export function compileChains({ binds }: Pick<Generation, 'binds'>): Chains {
+export const compileChains = (generation: Pick<Generation, 'binds' | 'language'>): Chains => speaking(generation.language, () => compileAll(generation));
+
+function compileAll({ binds }: Pick<Generation, 'binds'>): Chains {
   const problems: string[] = [];
   const keys = new Set<string>();
   const issuers = new Set<string>();
