@@ -19,6 +19,7 @@ export const auditData = z.object({
   oldHash: z.string().optional().describe('of the definition of the tool that is trusted; absent when none is'),
   newHash: z.string().optional().describe('of the definition that was shown, or approved of'),
   changed: z.string().optional().describe('what of the definition is another: `description, inputSchema`'),
+  extauthz: z.record(z.string(), z.union([z.string(), z.number(), z.boolean()])).optional().describe('what an external authorizer said of the call: short values, none that looks like a secret'),
   generation: z.string().optional().describe('id of the configuration in force'),
 });
 

@@ -37,8 +37,10 @@ function readerOf(source: CallerSource, deps: Pick<PolicyDeps, 'surroundings'>):
   }
   const read = credentialReader(placeOf(source), deps);
   const computed = source.in === 'expression';
+  const header = source.in === 'header' ? source.name : '';
   return (call, facts) => {
-    const token = mayBeShown(facts) ? read(call, facts) : undefined;
+    // What a policy wrote is meant for servers, whatever the caller had to show here.
+    const token = mayBeShown(facts) || call.written?.has(header) === true ? read(call, facts) : undefined;
     if (typeof token !== 'string') return undefined;
     const { refusedTokens = [] } = facts;
     // What an expression makes of one that is no good need not look like it.
