@@ -1,7 +1,7 @@
 /** Pins of tools from their records in KV, and the approval of what changed. */
 import { randomBytes } from 'node:crypto';
 import type { ToolPin, ToolPins } from '#protocol/records/tool-pins.ts';
-import { openAudit } from '#host/audit/audit.ts';
+import { type AuditEvent, tellOnce } from '#host/audit/audit.ts';
 import type { NatsHandle } from '#host/host.ts';
 import { approve } from '../../connector/core/pins.ts';
 import { hashOf } from '../../connector/core/tool-definition.ts';
@@ -59,7 +59,7 @@ export interface ApproveQuestion extends Place {
 }
 
 export const approvePinned = (question: ApproveQuestion): Promise<void> =>
-  withPins(question, async ({ nats, log }) => {
+  withPins(question, async ({ nats }) => {
     const store = new KvPinStore(nats);
     const before = await one(nats, question.target);
     const chosen = question.tools.length === 0 ? before.tools.filter(({ seen }) => seen !== undefined) : question.tools.map((tool) => toolOf(before, tool));
@@ -71,16 +71,21 @@ export const approvePinned = (question: ApproveQuestion): Promise<void> =>
     }
     if (wanted.size === 0) return say('nothing to approve of');
     const approved = await write(store, before, wanted);
-    const audit = openAudit({ connection: nats.connection, connected: () => true, instance: `cli-${randomBytes(6).toString('hex')}`, log });
-    for (const [tool, newHash] of approved) {
-      const { backend, target } = before;
-      audit.record({ kind: 'tool_approved', target, tool, principal: 'operator', oldHash: chosen.find(({ name }) => name === tool)?.pinned, newHash });
-      print(question.json ? JSON.stringify({ backend, target, tool, hash: newHash }) : `approved ${visibleName(tool)} ${newHash.slice(0, HASH_CHARS)}`);
-    }
-    audit.flush();
-    await nats.connection.flush();
+    const { backend, target } = before;
+    for (const [tool, hash] of approved) print(question.json ? JSON.stringify({ backend, target, tool, hash }) : `approved ${visibleName(tool)} ${hash.slice(0, HASH_CHARS)}`);
+    await tell(nats, [...approved].map(([tool, newHash]) => ({ kind: 'tool_approved', target, tool, principal: 'operator', oldHash: chosen.find(({ name }) => name === tool)?.pinned, newHash })));
     if (approved.size < wanted.size) throw new CommandError(`${wanted.size - approved.size} changed again meanwhile and were not approved: look at them with \`parley tools show\``);
   });
+
+/** @throws CommandError when that is not kept, though the approval is. */
+async function tell(nats: NatsHandle, events: readonly AuditEvent[]): Promise<void> {
+  const instance = (): string => `cli-${randomBytes(6).toString('hex')}`;
+  try {
+    await Promise.all(events.map((event) => tellOnce(nats.js, instance(), event)));
+  } catch (error) {
+    throw new CommandError(`approved, and the audit stream does not know of it: ${(error as Error).message}`);
+  }
+}
 
 /** Undefined when there is nothing to approve of. @throws CommandError when it is another than the one that is meant. */
 function meant({ name, pinned, seen }: ToolPin, hash: string | undefined): string | undefined {
