@@ -15,6 +15,7 @@ import { jwtAuth } from './jwtAuth/policy.ts';
 import { mcpAuthentication } from './mcpAuthentication/policy.ts';
 import { mcpAuthorization } from './mcpAuthorization/policy.ts';
 import { networkAuthorization } from './networkAuthorization/policy.ts';
+import { oidc } from './oidc/policy.ts';
 import { customFunctionsSchema } from './rules/custom-functions.ts';
 import { toolPinning } from './toolPinning/policy.ts';
 
@@ -58,7 +59,7 @@ export const POLICIES = {
   mcpAuthorization: { traffic: ['mcp'], policy: mcpAuthorization },
   mcpGuardrails: { traffic: ['mcp'] },
   networkAuthorization: { traffic: all, policy: networkAuthorization },
-  oidc: EVERYWHERE,
+  oidc: { traffic: all, policy: oidc },
   remoteRateLimit: EVERYWHERE,
   requestHeaderModifier: EVERYWHERE,
   requestMirror: EVERYWHERE,
