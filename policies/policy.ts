@@ -8,6 +8,7 @@
  * P3 Messages of a schema do not quote the value they complain about: it may have come from the environment.
  */
 import type { z } from 'zod';
+import type { Secret } from '#protocol/config/secret.ts';
 import type { Request } from '#protocol/mcp/message.ts';
 
 export type Phase = 'connection' | 'gateway' | 'route' | 'backend';
@@ -73,6 +74,8 @@ export interface Facts {
   readonly basicAuth?: { readonly username: string };
   /** What an external authorizer said beside its yes. */
   readonly extauthz?: Readonly<Record<string, unknown>>;
+  /** Tokens that are no good, where the call goes on all the same (`permissive`): no server is shown one. Rules do not know of them. */
+  readonly refusedTokens?: readonly Secret[];
 }
 
 export const NO_FACTS: Facts = Object.freeze({});

@@ -7,9 +7,9 @@
 import { z } from 'zod';
 import { BEARER, credentialReader, locationSchema } from '../credential.ts';
 import { definePolicy, learned, pass } from '../policy.ts';
-import type { CompiledPolicy, Deny, PolicyDeps, Verdict } from '../policy.ts';
+import type { CompiledPolicy, Deny, Facts, PolicyDeps, Verdict } from '../policy.ts';
 import { audiences, issuer, jwks, jwtValidationOptions } from '../tokens/config.ts';
-import { factsOf, trustedIssuer, whyNot } from '../tokens/judge.ts';
+import { factsOf, goesOnWithout, trustedIssuer, whyNot } from '../tokens/judge.ts';
 import { TokenVerifier } from '../tokens/verifier.ts';
 import type { Judged, TokenProblem } from '../tokens/verifier.ts';
 
@@ -47,19 +47,19 @@ function compileJwtAuth(config: JwtAuthConfig, deps: PolicyDeps): CompiledPolicy
   // The schema has seen to it that they are there.
   const verifier = new TokenVerifier((providers ?? [config as z.output<typeof provider>]).map((one) => trustedIssuer(one, deps)), deps.now);
   const onMissing: Verdict = mode === 'strict' ? refused('missing') : pass;
-  const onBad = mode === 'permissive' ? () => pass : refused;
-  const verdictOf = (judged: Judged): Verdict => {
-    if ('bad' in judged) return onBad(judged.bad);
-    const facts = factsOf(judged.good);
-    return facts.principal === undefined && mode !== 'permissive' ? onBad('claims') : learned(facts);
+  const verdictOf = (judged: Judged, token: string, known: Facts): Verdict => {
+    if ('bad' in judged) return mode === 'permissive' ? goesOnWithout(token, known) : refused(judged.bad);
+    const facts = factsOf(judged.good, token, known);
+    return facts.principal === undefined && mode !== 'permissive' ? refused('claims') : learned(facts);
   };
   return {
     apply(call, known) {
       const token = tokenIn(call, known);
       if (token === undefined) return onMissing;
-      if (typeof token !== 'string') return onBad('malformed');
+      // Of several, none is shown to a server.
+      if (typeof token !== 'string') return mode === 'permissive' ? pass : refused('malformed');
       const judged = verifier.verify(token);
-      return judged instanceof Promise ? judged.then(verdictOf) : verdictOf(judged);
+      return judged instanceof Promise ? judged.then((late) => verdictOf(late, token, known)) : verdictOf(judged, token, known);
     },
   };
 }

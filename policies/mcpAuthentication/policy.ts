@@ -13,7 +13,7 @@ import { definePolicy, learned, pass } from '../policy.ts';
 import type { CompiledPolicy, Deny, Facts, PolicyCall, PolicyDeps, Verdict } from '../policy.ts';
 import { insufficient, unauthorized } from '../tokens/challenge.ts';
 import { audiences, issuer, jwks, jwtValidationOptions } from '../tokens/config.ts';
-import { factsOf, trustedIssuer } from '../tokens/judge.ts';
+import { factsOf, goesOnWithout, trustedIssuer } from '../tokens/judge.ts';
 import { METADATA_PATH, authorizationServerOf } from '../tokens/oauth.ts';
 import type { OauthConfig } from '../tokens/oauth.ts';
 import { PLAIN, PROVIDERS, PROVIDER_NAMES } from '../tokens/providers.ts';
@@ -97,8 +97,8 @@ function compileMcpAuthentication(config: Config, deps: PolicyDeps): CompiledPol
       if (token === undefined) return withoutToken('missing', call);
       if (typeof token !== 'string') return no('malformed', call);
       const verdictOf = (judged: Judged): Verdict => {
-        if ('bad' in judged) return no(judged.bad, call);
-        const facts = factsOf(judged.good);
+        if ('bad' in judged) return mode === 'permissive' ? goesOnWithout(token, known) : no(judged.bad, call);
+        const facts = factsOf(judged.good, token, known);
         if (facts.principal === undefined && mode !== 'permissive') return no('claims', call);
         if (endpoint.length > 0 && lacks(endpoint, judged.good.claims)) return insufficient({ oauth, call, scopes: endpoint });
         return learned(facts);

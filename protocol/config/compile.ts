@@ -22,6 +22,7 @@ import { generationId } from './keys.ts';
 import { type Language, languageOf, speaking } from './language.ts';
 import { hasErrors, pathText, problem, valueAt } from './problem.ts';
 import type { Path, ProblemWithoutPosition } from './problem.ts';
+import { type RequestExpression, requestExpressions } from './request-expressions.ts';
 import { SESSION_KEY } from './secret-paths.ts';
 import { type Written, validateDocument } from './validate.ts';
 
@@ -40,6 +41,8 @@ export interface CompileOptions {
 export interface Compilation {
   readonly generation?: Generation;
   readonly problems: ProblemWithoutPosition[];
+  /** Nothing here knows their language. */
+  readonly expressions?: readonly RequestExpression[];
 }
 
 export function compileDocument(document: unknown, options: CompileOptions): Compilation {
@@ -49,9 +52,10 @@ export function compileDocument(document: unknown, options: CompileOptions): Com
   if (validation.document === undefined || hasErrors(problems)) return { problems };
 
   const valid = validation.document;
-  const compiling = newCompiling({ written: document, expanded }, options.policies ?? {}, problems);
+  const expressions = new Map<string, RequestExpression>();
+  const compiling = newCompiling({ written: document, expanded }, options.policies ?? {}, { problems, expressions, document: expandedDocument });
   const language = languageOf(valid);
-  return speaking(language, () => compileValid({ document, valid, language, compiling, problems }));
+  return speaking(language, () => compileValid({ document, valid, language, compiling, problems, expressions }));
 }
 
 interface Valid {
@@ -60,9 +64,10 @@ interface Valid {
   readonly language: Language | undefined;
   readonly compiling: Compiling;
   readonly problems: ProblemWithoutPosition[];
+  readonly expressions: ReadonlyMap<string, RequestExpression>;
 }
 
-function compileValid({ document, valid, language, compiling, problems }: Valid): Compilation {
+function compileValid({ document, valid, language, compiling, problems, expressions }: Valid): Compilation {
   const backends = compileBackends(valid, compiling);
   const binds = compileBinds(valid, backends, compiling);
   if (valid.config?.session != null) compiling.secret(SESSION_KEY);
@@ -82,10 +87,19 @@ function compileValid({ document, valid, language, compiling, problems }: Valid)
       warnings: problems.map((one) => (one.path === '' ? one.message : `${one.path}: ${one.message}`)),
     },
     problems,
+    expressions: [...expressions.values()],
   };
 }
 
-function newCompiling({ written, expanded }: Written, schemas: PolicySchemas, problems: ProblemWithoutPosition[]): Compiling {
+/** What is found out on the way. */
+interface Found {
+  readonly problems: ProblemWithoutPosition[];
+  readonly expressions: Map<string, RequestExpression>;
+  /** With the values of variables. */
+  readonly document: unknown;
+}
+
+function newCompiling({ written, expanded }: Written, schemas: PolicySchemas, { problems, expressions, document }: Found): Compiling {
   /** A backend that several routes reach in their own ways is compiled for each; what is wrong with it is said once. */
   const told = new Set<string>();
   const tell = (one: ProblemWithoutPosition): void => {
@@ -101,6 +115,9 @@ function newCompiling({ written, expanded }: Written, schemas: PolicySchemas, pr
     secret(path) {
       if (expanded.has(pathText(path))) return;
       tell(problem('warning', path, 'a secret stands in the document itself, for everybody who may read the configuration: write $NAME for a variable, or file: with a path'));
+    },
+    expressions(path) {
+      for (const one of requestExpressions(valueAt(document, path), path)) expressions.set(pathText(one.path), one);
     },
     policies(value, path) {
       const given = Object.entries(value ?? {}).filter(([id, config]) => config !== undefined && config !== null && !isConnectionPolicy(id));

@@ -40,7 +40,7 @@ export const UNSUPPORTED_KEYS = {
   targetPolicies: ['requestHeaderModifier', 'transformations', 'tcp', 'backendTunnel'],
   targetHttp: ['version'],
   backendTLS: ['spiffe'],
-  backendAuth: ['aws', 'copilot', 'crossAppAccess'],
+  backendAuth: ['copilot', 'crossAppAccess'],
   oauthTokenExchange: ['service', 'actorToken', 'additionalParams'],
   tokenEndpointPolicies: ['requestHeaderModifier', 'transformations', 'backendAuth', 'http', 'tcp', 'backendTunnel'],
   clientAuth: ['certificate', 'certificateHeader'],

@@ -15,8 +15,10 @@ export function secretReader(source: SecretSource, owner: FileOwner): () => stri
   let [text, lookAt] = ['', 0];
   return () => {
     if (clock() < lookAt && text !== '') return text;
+    const before = text;
     text = file.text().trim();
     if (text === '') throw file.unusable('is empty');
+    if (text !== before) owner.learn?.(text, 'kept');
     lookAt = clock() + LOOK_AGAIN_MS;
     return text;
   };
