@@ -10,6 +10,7 @@ import { authorization } from './authorization/policy.ts';
 import { basicAuth } from './basicAuth/policy.ts';
 import { cors } from './cors/policy.ts';
 import { csrf } from './csrf/policy.ts';
+import { extAuthz } from './extAuthz/policy.ts';
 import { jwtAuth } from './jwtAuth/policy.ts';
 import { mcpAuthentication } from './mcpAuthentication/policy.ts';
 import { mcpAuthorization } from './mcpAuthorization/policy.ts';
@@ -21,6 +22,8 @@ export type Traffic = 'http' | 'mcp' | 'a2a' | 'llm';
 export interface Entry {
   readonly traffic: readonly Traffic[];
   readonly policy?: Policy | RulePolicy;
+  /** Phases it has in the format and is not enforced in yet: the configuration refuses it there. */
+  readonly notYet?: readonly Phase[];
   /** It says how targets are reached: compiled into them (protocol/config/compile-connection.ts), and no part of any chain. */
   readonly connection?: true;
 }
@@ -43,7 +46,7 @@ export const POLICIES = {
   csrf: { traffic: all, policy: csrf },
   delay: EVERYWHERE,
   directResponse: EVERYWHERE,
-  extAuthz: EVERYWHERE,
+  extAuthz: { traffic: all, policy: extAuthz, notYet: ['backend'] },
   extProc: EVERYWHERE,
   health: EVERYWHERE,
   http: EVERYWHERE,
@@ -83,6 +86,11 @@ export const ORDER: Readonly<Record<Phase, readonly PolicyId[]>> = {
     'health', 'sessionAffinity', 'inferenceRouting', 'http', 'tcp', 'backendTLS', 'backendTunnel', 'authorization', 'extAuthz', 'backendAuth', 'transformations', 'requestHeaderModifier',
     'responseHeaderModifier', 'requestRedirect', 'a2a', 'ai', 'mcpGuardrails', 'mcpAuthorization',
   ],
+};
+
+export const isEnforced = (id: PolicyId, phase: Phase): boolean => {
+  const { policy, connection, notYet = [] }: Entry = POLICIES[id];
+  return (policy !== undefined || connection === true) && !notYet.includes(phase);
 };
 
 /** The policies that exist, by id. */

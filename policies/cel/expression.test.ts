@@ -31,7 +31,7 @@ describe('a text that is no expression', () => {
     ['nope.x', '1:1 unknown variable "nope"'],
     ['jwtt.sub == "x"', '1:1 unknown variable "jwtt": did you mean "jwt"?'],
     ['jwt.sub == "x" ||\n  llm.provider == "y"', '2:3 llm is not available: Parley does not serve models yet'],
-    ['response.code == 200', '1:1 response is not available'],
+    ['extproc.a == 200', '1:1 extproc is not available'],
     ['jwt.sub.startWith("a")', '1:8 unknown function "startWith": did you mean "startsWith"?'],
     ['base64.encod("a")', '1:7 unknown function "base64.encod": did you mean "base64.encode"?'],
     ['startsWith("a", "b")', '1:1 startsWith() is called on a value: x.startsWith()'],

@@ -35,6 +35,7 @@ const VARIABLE_TABLE = {
     notYet: { bodyPrefix: 'a body is there whole or not at all: use request.body where it is available', endTime: AFTERWARDS },
     views: { headers: viewOfHeaders, uri: url, pathAndQuery: url },
   },
+  response: { about: 'what a server that was asked answered', fields: ['code', 'headers', 'body'], views: { headers: viewOfHeaders } },
   source: {
     about: 'who connected, and what a client certificate says',
     fields: ['address', 'port', 'rawAddress', 'rawPort', 'identity', 'spiffeId', 'subjectAltNames', 'issuer', 'subject', 'subjectCn', 'certificate', 'connectHeaders'],
@@ -67,7 +68,6 @@ export const isVariableName = (name: string): name is VariableName => Object.has
 
 /** Variables of the configuration format that Parley has nothing to fill with. */
 export const NOT_YET: Readonly<Record<string, string>> = {
-  response: 'expressions are evaluated before there is a response',
   llm: 'Parley does not serve models yet',
   llmRequest: 'Parley does not serve models yet',
   extproc: 'Parley has no external processing yet',

@@ -32,7 +32,7 @@ const compile = (more: object = {}, deps: Partial<PolicyDeps> = {}) =>
   mcpAuthentication.compile(mcpAuthentication.schema.parse(config(more)), depsWith({ now: () => NOW_MS, authorizationServer: () => server, ...deps }));
 const ask = async (call: Partial<PolicyCall>, more: object = {}): Promise<Verdict> => compile(more).apply(callWith(call), NO_FACTS);
 const withToken = async (claims: object, more: object = {}) => ask({ headers: { authorization: `Bearer ${await key.sign({ ...CLAIMS, ...claims })}` } }, more);
-const contentOf = (verdict: Verdict): unknown => (verdict.kind === 'answer' || verdict.kind === 'deny' ? JSON.parse(verdict.content?.text ?? 'null') : verdict.kind);
+const contentOf = (verdict: Verdict): unknown => (verdict.kind === 'answer' || verdict.kind === 'deny' ? JSON.parse(String(verdict.content?.text ?? 'null')) : verdict.kind);
 const seen = (verdict: Verdict): unknown[] => (verdict.kind === 'deny' ? [verdict.status, verdict.reason, Object.fromEntries(verdict.responseHeaders)['www-authenticate']] : [verdict.kind]);
 const get = (path: string, more: object = {}, call: Partial<PolicyCall> = {}) => ask({ method: 'GET', path, ...call }, more);
 

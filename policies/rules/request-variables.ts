@@ -3,12 +3,12 @@ import type { CapturePath } from '../cel/captures.ts';
 import type { Activation } from '../cel/variables.ts';
 import type { Facts, PolicyCall, PolicyDeps, Source } from '../policy.ts';
 
-/** Read when an expression names it: nothing is gathered for rules that ask for less. */
-export const requestVariables = (call: PolicyCall, facts: Facts, { surroundings = {} }: Pick<PolicyDeps, 'surroundings'>): Activation => ({
+/** Read when an expression names it: nothing is gathered for rules that ask for less. @param body where it was read for them, whole. */
+export const requestVariables = (call: PolicyCall, facts: Facts, { surroundings = {} }: Pick<PolicyDeps, 'surroundings'>, body?: Uint8Array): Activation => ({
   ...facts,
   ...surroundings,
   get request() {
-    return requestOf(call);
+    return requestOf(call, body);
   },
   get source() {
     return sourceOf(call.source);
@@ -18,7 +18,8 @@ export const requestVariables = (call: PolicyCall, facts: Facts, { surroundings 
   },
 });
 
-const requestOf = (call: PolicyCall): object => ({
+const requestOf = (call: PolicyCall, body: Uint8Array | undefined): object => ({
+  ...(body === undefined ? {} : { body }),
   method: call.method,
   host: call.host,
   path: call.path,

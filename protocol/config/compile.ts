@@ -8,6 +8,8 @@
  * C3 Any error means no generation: there is no half-accepted configuration.
  */
 import type { z } from 'zod';
+import type { BackendDocument } from './backends.ts';
+import { isCallout, withHosts } from './callouts.ts';
 import { compileBackends } from './compile-backends.ts';
 import { compileBinds } from './compile-binds.ts';
 import { isConnectionPolicy } from './compile-connection.ts';
@@ -53,7 +55,7 @@ export function compileDocument(document: unknown, options: CompileOptions): Com
 
   const valid = validation.document;
   const expressions = new Map<string, RequestExpression>();
-  const compiling = newCompiling({ written: document, expanded }, options.policies ?? {}, { problems, expressions, document: expandedDocument });
+  const compiling = newCompiling({ written: document, expanded }, { schemas: options.policies ?? {}, backends: valid.backends ?? [] }, { problems, expressions, document: expandedDocument });
   const language = languageOf(valid);
   return speaking(language, () => compileValid({ document, valid, language, compiling, problems, expressions }));
 }
@@ -91,6 +93,11 @@ function compileValid({ document, valid, language, compiling, problems, expressi
   };
 }
 
+interface Known {
+  readonly schemas: PolicySchemas;
+  readonly backends: readonly BackendDocument[];
+}
+
 /** What is found out on the way. */
 interface Found {
   readonly problems: ProblemWithoutPosition[];
@@ -99,7 +106,7 @@ interface Found {
   readonly document: unknown;
 }
 
-function newCompiling({ written, expanded }: Written, schemas: PolicySchemas, { problems, expressions, document }: Found): Compiling {
+function newCompiling({ written, expanded }: Written, { schemas, backends }: Known, { problems, expressions, document }: Found): Compiling {
   /** A backend that several routes reach in their own ways is compiled for each; what is wrong with it is said once. */
   const told = new Set<string>();
   const tell = (one: ProblemWithoutPosition): void => {
@@ -107,7 +114,7 @@ function newCompiling({ written, expanded }: Written, schemas: PolicySchemas, { 
     if (!told.has(text)) problems.push(one);
     told.add(text);
   };
-  return {
+  const compiling: Compiling = {
     error: (path, message, hint) => tell(problem('error', path, message, hint)),
     warn: (path, message) => tell(problem('warning', path, message)),
     quote: (path) => String(valueAt(written, path) ?? ''),
@@ -128,9 +135,10 @@ function newCompiling({ written, expanded }: Written, schemas: PolicySchemas, { 
           problems.push(...issueProblems(result.error.issues, schema, valueAt(written, [...path, id]), []).map((one) => inside([...path, id], one)));
         }
       }
-      return Object.fromEntries(given);
+      return Object.fromEntries(given.map(([id, config]) => [id, isCallout(id) ? withHosts(config, [...path, id], backends, compiling) : config]));
     },
   };
+  return compiling;
 }
 
 /** A policy's schema speaks of paths from its own root; here they get the place of the policy in front. */

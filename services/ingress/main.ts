@@ -9,6 +9,7 @@ import { readConfigFile } from '#host/files.ts';
 import type { Host, Service } from '#host/host.ts';
 import { type IngressEvents, ingressEvents } from './events.ts';
 import { authorizationServers } from './runtime/authorization-servers.ts';
+import { AuthorizerConnections } from './runtime/authorizers.ts';
 import type { IngressDeps } from './runtime/exchange.ts';
 import { Gateway } from './runtime/gateway.ts';
 import { IssuerKeySets } from './runtime/issuer-keys.ts';
@@ -54,15 +55,19 @@ async function openIngress(host: Host, settings: IngressSettings): Promise<() =>
     cutOff: () => !host.bus.connected,
     log: host.log,
     handshakeFailed: deps.events.handshakeFailed,
+    unreadable: deps.events.unreadable,
     handler: (door) => (request, response) => gateway.handle(door, request, response),
   });
   host.telemetry.gauge('parley_streams_open', 'event streams open to clients', () => keepAlive.open);
   const keys = new IssuerKeySets({ bus: host.bus, failed: deps.events.failed });
   const authorizationServer = authorizationServers(host.bus);
+  const connections = new AuthorizerConnections(deps.events);
   let opening = Promise.resolve();
   const unwatch = host.generations.onChange((generation) => {
     judge = speaking(generation.language, () => connectionJudge(generation.frontendPolicies));
-    const world = keys.during((of) => buildWorld(generation, { now: host.now, file: readConfigFile, keys: of, authorizationServer, surroundings: { env: settings.where } }));
+    const world = keys.during((of) =>
+      connections.during((authorizers) => buildWorld(generation, { now: host.now, file: readConfigFile, keys: of, authorizationServer, authorizers, surroundings: { env: settings.where } })),
+    );
     gateway.enter(world);
     opening = listeners.follow(generation.binds);
   });
@@ -72,6 +77,7 @@ async function openIngress(host: Host, settings: IngressSettings): Promise<() =>
     keys.stop();
     await opening;
     await leave({ listeners, endless: deps.endless, answers: deps.answers, ...settings });
+    connections.stop();
     keepAlive.stop();
   };
 }

@@ -1,6 +1,6 @@
 /** docs/config.md, out of the schema that judges configurations. What a key means is said here; that it exists is not. */
 import { z } from 'zod';
-import { implemented } from '#policies/order.ts';
+import { type Entry, POLICIES, implemented } from '#policies/order.ts';
 import { documentSchema } from '#protocol/config/document.ts';
 import { NOT_ACTED_ON } from '#protocol/config/unsupported.ts';
 
@@ -63,6 +63,7 @@ const MEANINGS: Readonly<Record<string, string>> = {
   'mcp.policies.backendAuth': AUTH,
   'mcp.policies.cors': 'see [policies/cors](../policies/cors/README.md)',
   'mcp.policies.apiKey': 'see [policies/apiKey](../policies/apiKey/README.md)',
+  'mcp.policies.extAuthz': 'see [policies/extAuthz](../policies/extAuthz/README.md)',
   'mcp.policies.basicAuth': 'see [policies/basicAuth](../policies/basicAuth/README.md)',
   'mcp.policies.csrf': 'see [policies/csrf](../policies/csrf/README.md)',
   'mcp.policies.authorization': 'rules for requests: [policies/authorization](../policies/authorization/README.md)',
@@ -87,6 +88,7 @@ const MEANINGS: Readonly<Record<string, string>> = {
   'gateways.listeners': 'several hosts on one port, instead of policies here: [listeners](#listeners)',
   'gateways.cors': 'before a route is chosen: [policies/cors](../policies/cors/README.md)',
   'gateways.apiKey': 'before a route is chosen: [policies/apiKey](../policies/apiKey/README.md)',
+  'gateways.extAuthz': 'before a route is chosen: [policies/extAuthz](../policies/extAuthz/README.md)',
   'gateways.basicAuth': 'before a route is chosen: [policies/basicAuth](../policies/basicAuth/README.md)',
   'gateways.authorization': 'before a route is chosen: [policies/authorization](../policies/authorization/README.md)',
   'gateways.jwtAuth': 'before a route is chosen: [policies/jwtAuth](../policies/jwtAuth/README.md)',
@@ -100,6 +102,7 @@ const MEANINGS: Readonly<Record<string, string>> = {
   'routes.policies.backendTLS': TLS,
   'routes.policies.backendAuth': AUTH,
   'routes.policies.apiKey': 'after the route is chosen: [policies/apiKey](../policies/apiKey/README.md)',
+  'routes.policies.extAuthz': 'after the route is chosen: [policies/extAuthz](../policies/extAuthz/README.md)',
   'routes.policies.basicAuth': 'after the route is chosen: [policies/basicAuth](../policies/basicAuth/README.md)',
   'routes.policies.csrf': 'after the route is chosen: [policies/csrf](../policies/csrf/README.md)',
   'routes.policies.authorization': 'after the route is chosen: [policies/authorization](../policies/authorization/README.md)',
@@ -197,6 +200,7 @@ const MEANINGS: Readonly<Record<string, string>> = {
   'listeners.routes': '[routes](#routes), without `gateways`',
   'listeners.policies.cors': 'before a route is chosen: [policies/cors](../policies/cors/README.md)',
   'listeners.policies.apiKey': 'before a route is chosen: [policies/apiKey](../policies/apiKey/README.md)',
+  'listeners.policies.extAuthz': 'before a route is chosen: [policies/extAuthz](../policies/extAuthz/README.md)',
   'listeners.policies.basicAuth': 'before a route is chosen: [policies/basicAuth](../policies/basicAuth/README.md)',
   'tls.mode': 'only `static` is served yet',
   'tls.cert': "the server's certificate, then those that lead to its authority",
@@ -270,7 +274,7 @@ function rowsOf(shape: Shape, title: string, at: readonly string[], prefix = '')
     if (title === 'config' && NOT_ACTED_ON.some((later) => later === key)) continue;
     const inner = notNull(one);
     const own = DESCRIBED_APART.has(name) || OWN.has([...at, ...key.split('.')].join('.'));
-    if (Object.keys(inner).length === 0 && !Object.hasOwn(implemented, name)) refused.push(key);
+    if (Object.keys(inner).length === 0 && !isServed(name, title)) refused.push(key);
     else if (inner.properties !== undefined && !own && !LINKED.has(name) && hasServed(inner)) nest(inner, key);
     else if (inner.properties !== undefined && !own && (title === 'targets' || title === 'config')) nest(inner, key);
     else rows.push({ id: `${title}.${key}`, key, kind: kindOf(one), required: shape.required?.includes(name) ?? false });
@@ -282,6 +286,12 @@ function rowsOf(shape: Shape, title: string, at: readonly string[], prefix = '')
     rows.push(...below.rows);
     refused.push(...below.refused);
   }
+}
+
+/** Of keys whose schema is a policy's own. */
+function isServed(name: string, title: string): boolean {
+  const { notYet = [] } = (POLICIES as Readonly<Record<string, Entry>>)[name] ?? {};
+  return Object.hasOwn(implemented, name) && !(title.startsWith('backends') && notYet.includes('backend'));
 }
 
 const hasServed = (shape: Shape): boolean => Object.entries(shape.properties ?? {}).some(([name, one]) => Object.keys(notNull(one)).length > 0 || Object.hasOwn(implemented, name));

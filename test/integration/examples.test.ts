@@ -8,6 +8,7 @@ import type { Entry } from '#policies/order.ts';
 import { compileDocument } from '#protocol/config/compile.ts';
 import { readDocument } from '#protocol/config/read.ts';
 import { expressionProblems } from '../../services/policy/runtime/caller-problems.ts';
+import { type HttpAuthorizer, startHttpAuthorizer } from '../world/authorizer.ts';
 import { startCommand } from '../world/command.ts';
 import type { Command } from '../world/command.ts';
 import { freePort } from '../world/port.ts';
@@ -50,17 +51,23 @@ describe.each(files.filter((file) => !connections.includes(file)))('docs/example
   let up: Command;
   let url: string;
   let first: string;
+  let authorizer: HttpAuthorizer;
   beforeAll(async () => {
+    // Of extAuthz.yaml.
+    authorizer = await startHttpAuthorizer(({ headers }, response) => void response.writeHead(headers['x-user'] === 'ada' ? 200 : 403).end());
     const text = await readFile(join(EXAMPLES, file), 'utf8');
     [first = ''] = text.split('\n');
     const port = await freePort();
     url = `http://127.0.0.1:${port}/mcp`;
     const config = join(folder, file);
-    await writeFile(config, text.replace('port: 3000', `port: ${port}`));
+    await writeFile(config, text.replace('port: 3000', `port: ${port}`).replace('127.0.0.1:9000', authorizer.host));
     up = startCommand(['up', '--data', join(folder, `${file}.data`), '-f', config]);
     await up.line(/^ready after/);
   });
-  afterAll(() => up?.stop());
+  afterAll(async () => {
+    await up?.stop();
+    await authorizer?.close();
+  });
 
   test('answers as its first line says', async () => {
     const claims = [...first.matchAll(CLAIM)];

@@ -9,7 +9,7 @@ import { Fault } from '#protocol/faults/fault.ts';
 import type { Environment } from '#host/environment.ts';
 import type { Credential, CredentialSurroundings } from './credentials.ts';
 import { Held, type Issued } from './held.ts';
-import { NamedFile } from './named-file.ts';
+import { NamedFile } from '#host/named-file.ts';
 import { type Outgoing, place } from './outgoing.ts';
 import { TokenEndpoint, type TokenQuestion } from './token-endpoint.ts';
 

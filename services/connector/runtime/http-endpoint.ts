@@ -9,7 +9,7 @@ import { clock } from '#host/clock.ts';
 import type { Environment } from '#host/environment.ts';
 import type { Learn } from '#host/telemetry/secrets.ts';
 import { Credentials } from './credentials.ts';
-import { securedConnector } from './secured-connector.ts';
+import { securedConnector } from '#host/secured-connector.ts';
 import { MESSAGE_BYTES_MAX } from './upstream.ts';
 
 const CONNECTIONS_MAX = 256;

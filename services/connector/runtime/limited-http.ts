@@ -2,7 +2,7 @@
 import { Agent, request } from 'undici';
 import type { BackendTls } from '#protocol/config/backend-tls.ts';
 import { Fault } from '#protocol/faults/fault.ts';
-import { securedConnector } from './secured-connector.ts';
+import { securedConnector } from '#host/secured-connector.ts';
 
 export const ANSWER_MS = 5_000;
 const ANSWER_BYTES_MAX = 64 * 1024;

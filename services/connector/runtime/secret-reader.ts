@@ -1,7 +1,7 @@
 /** Secrets of the configuration as they are used: a text once and for all, a file as it is now. */
 import type { SecretSource } from '#protocol/config/secret-source.ts';
 import { clock } from '#host/clock.ts';
-import { type FileOwner, NamedFile } from './named-file.ts';
+import { type FileOwner, NamedFile } from '#host/named-file.ts';
 
 const LOOK_AGAIN_MS = 1_000;
 

@@ -5,7 +5,7 @@ import type { SignedToken, Signer } from '#protocol/config/signed-token.ts';
 import { Fault } from '#protocol/faults/fault.ts';
 import type { Credential, CredentialSurroundings } from './credentials.ts';
 import { Held } from './held.ts';
-import type { FileOwner } from './named-file.ts';
+import type { FileOwner } from '#host/named-file.ts';
 import { type Outgoing, place } from './outgoing.ts';
 import { secretReader } from './secret-reader.ts';
 

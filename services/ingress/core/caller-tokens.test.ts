@@ -99,3 +99,18 @@ describe('a server may be shown', () => {
     ['nothing of a caller who was proven in some other way', { principal: 'p' }, false],
   ])('%s', (_, facts, may) => expect(mayBeShown(facts)).toBe(may));
 });
+
+describe('a header that a policy wrote', () => {
+  const call = callWith({ headers: { authorization: 'Bearer made', cookie: 't=came' }, written: new Set(['authorization']) });
+  const key = { principal: 'k', apiKey: {} };
+  const reader = callerReader([BEARER, COOKIE], {});
+
+  test('is for servers, where what the caller showed is not', () => {
+    expect(reader(call, key)).toEqual({ [sourceText(BEARER)]: 'made' });
+    expect(reader({ ...call, written: new Set() }, key)).toBeUndefined();
+  });
+
+  test('changes nothing for a caller whose token may be shown', () => {
+    expect(reader(call, {})).toEqual({ [sourceText(BEARER)]: 'made', [sourceText(COOKIE)]: 'came' });
+  });
+});

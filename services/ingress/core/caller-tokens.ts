@@ -45,8 +45,10 @@ function readerOf(source: CallerSource, deps: Pick<PolicyDeps, 'surroundings'>):
 function tokenReader(place: Place, deps: Pick<PolicyDeps, 'surroundings'>): ReadOne {
   const read = credentialReader(place, deps);
   const computed = place.expression !== undefined;
+  const header = place.header?.name.toLowerCase() ?? '';
   return (call, facts) => {
-    const token = mayBeShown(facts) ? read(call, facts) : undefined;
+    // What a policy wrote is meant for servers, whatever the caller had to show here.
+    const token = mayBeShown(facts) || call.written?.has(header) === true ? read(call, facts) : undefined;
     if (typeof token !== 'string') return undefined;
     const { refusedTokens = [] } = facts;
     // What an expression makes of one that is no good need not look like it.

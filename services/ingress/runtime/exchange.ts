@@ -120,8 +120,10 @@ export class Exchange {
     const { status } = verdict;
     const content = verdict.content ?? (verdict.kind === 'deny' ? { type: 'text/plain', text: verdict.message } : undefined);
     this.response.carry(verdict.kind === 'deny' ? verdict.responseHeaders : verdict.headers);
-    const { world, principal, session } = this;
-    if (verdict.kind === 'deny') this.deps.events.denied({ route: world.route.key, principal, session, method: about?.method, name: about && nameOf(about.method, about.params) }, verdict);
+    if (verdict.kind === 'deny') {
+      const { world, principal, session, facts } = this;
+      this.deps.events.denied({ route: world.route.key, principal, session, method: about?.method, name: about && nameOf(about.method, about.params), extauthz: facts.extauthz }, verdict);
+    }
     if (content === undefined) this.response.send(status, {});
     else this.response.send(status, { 'content-type': content.type }, content.text);
     this.done(status);

@@ -1,6 +1,7 @@
 /** Compiles every policy of a generation as those who enforce it do: to see whether that works, and what has to be fetched for it. */
 import { readConfigFile } from '#host/files.ts';
 import { compileChain } from '#policies/chain.ts';
+import type { Authorizers } from '#policies/authorizer/authorizer.ts';
 import type { AuthorizationServer, PolicyDeps, PublishedKeys } from '#policies/policy.ts';
 import type { Generation } from '#protocol/config/generation.ts';
 import { speaking } from '#protocol/config/language.ts';
@@ -10,6 +11,7 @@ const NO_KEYS: PublishedKeys = { current: () => undefined, refresh: () => undefi
 
 const nobody = (): Promise<never> => Promise.reject(new Fault('bug', 'nothing is judged here'));
 const NO_SERVER: AuthorizationServer = { metadata: nobody, register: nobody };
+const NO_AUTHORIZERS: Authorizers = { grpc: () => ({ check: nobody }), http: () => ({ send: nobody }), counted: () => undefined };
 
 export interface Chains {
   /** What is wrong with policies that their schemas took: `place: what`. */
@@ -37,6 +39,7 @@ function compileAll({ binds }: Pick<Generation, 'binds'>): Chains {
       issuers.add(issuer);
       return NO_SERVER;
     },
+    authorizers: NO_AUTHORIZERS,
   };
   const attempt = (place: string, compile: () => unknown): void => {
     try {
