@@ -33,6 +33,8 @@ export interface EdgeRequest {
   body(max: number): Promise<Uint8Array>;
   /** Its first bytes; all of it can be read after that. @throws Fault `invalid` when the client breaks off. */
   prefix(max: number): Promise<BodyPrefix>;
+  /** A policy read of the body. */
+  readonly lookedInto: boolean;
   /** Headers whose value a policy wrote. */
   readonly written: ReadonlySet<string>;
   with(edits: readonly RequestEdit[]): EdgeRequest;

@@ -71,6 +71,10 @@ export class EditedRequest implements EdgeRequest {
     return this.#came.admission;
   }
 
+  get lookedInto(): boolean {
+    return this.#came.lookedInto;
+  }
+
   body(max: number): Promise<Uint8Array> {
     return this.#came.body(max);
   }

@@ -133,6 +133,7 @@ class NodeRequest implements EdgeRequest {
   readonly path: string;
   readonly query: string;
   readonly startedAtMs = Date.now();
+  readonly written = NOTHING_WRITTEN;
   readonly #request: IncomingMessage;
   #headers: Readonly<Record<string, string | readonly string[] | undefined>> | undefined;
   /** Once somebody looked into the body. */
@@ -188,8 +189,8 @@ class NodeRequest implements EdgeRequest {
     return (this.#held ??= new HeldBody(this.#request)).prefix(max);
   }
 
-  get written(): ReadonlySet<string> {
-    return NOTHING_WRITTEN;
+  get lookedInto(): boolean {
+    return this.#held !== undefined;
   }
 
   with(edits: readonly RequestEdit[]): EdgeRequest {
