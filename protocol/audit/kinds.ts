@@ -13,10 +13,18 @@ export const AUDIT_KINDS = [
   'call_completed',
   'call_failed',
   'call_retried',
+  'login_completed',
+  'login_refused',
+  'login_ended',
   'config_accepted',
   'config_refused',
   'upstream_started',
   'upstream_failed',
+  'tools_pinned',
+  'tool_added',
+  'tool_changed',
+  'tool_approved',
+  'pins_unavailable',
 ] as const;
 
 export type AuditKind = (typeof AUDIT_KINDS)[number];

@@ -24,6 +24,7 @@ interface Section {
 const TARGETS = '[targets](#targets)';
 const SERVER = '[mcp](#mcp)';
 const AUTH = 'as whom we speak to its servers: [backendAuth](#backendauth)';
+const PINNING = 'whether the tools of its servers may change: [policies/toolPinning](../policies/toolPinning/README.md)';
 const TLS = 'how its connections are secured: [backendTLS](#backendtls)';
 
 /** `[]` is an entry of a list, `*` one of a map. */
@@ -61,6 +62,7 @@ const MEANINGS: Readonly<Record<string, string>> = {
   'mcp.dnsRebindingProtection': 'Host and Origin must be of this machine, wherever it listens',
   'mcp.policies.backendTLS': TLS,
   'mcp.policies.backendAuth': AUTH,
+  'mcp.policies.toolPinning': PINNING,
   'mcp.policies.cors': 'see [policies/cors](../policies/cors/README.md)',
   'mcp.policies.apiKey': 'see [policies/apiKey](../policies/apiKey/README.md)',
   'mcp.policies.extAuthz': 'see [policies/extAuthz](../policies/extAuthz/README.md)',
@@ -68,12 +70,14 @@ const MEANINGS: Readonly<Record<string, string>> = {
   'mcp.policies.csrf': 'see [policies/csrf](../policies/csrf/README.md)',
   'mcp.policies.authorization': 'rules for requests: [policies/authorization](../policies/authorization/README.md)',
   'mcp.policies.mcpAuthorization': 'rules for tools, prompts and resources: [policies/mcpAuthorization](../policies/mcpAuthorization/README.md)',
+  'mcp.policies.oidc': 'see [policies/oidc](../policies/oidc/README.md)',
   'mcp.policies.jwtAuth': 'see [policies/jwtAuth](../policies/jwtAuth/README.md)',
   'mcp.policies.mcpAuthentication': 'see [policies/mcpAuthentication](../policies/mcpAuthentication/README.md)',
   'targets.name': 'visible ASCII without `_` and `+`; in front of its tools and resources',
   'targets.policies.http.requestTimeout': 'how long this target may take to answer a list or the first look at it (default 15s, 10s)',
   'targets.policies.backendTLS': TLS,
   'targets.policies.backendAuth': AUTH,
+  'targets.policies.toolPinning': PINNING,
   'targets.mcp.host': 'a server over Streamable HTTP: a URL, or a host name',
   'targets.mcp.port': 'when not in `host`',
   'targets.mcp.path': 'when not in `host`; `/mcp` unless given',
@@ -91,6 +95,7 @@ const MEANINGS: Readonly<Record<string, string>> = {
   'gateways.extAuthz': 'before a route is chosen: [policies/extAuthz](../policies/extAuthz/README.md)',
   'gateways.basicAuth': 'before a route is chosen: [policies/basicAuth](../policies/basicAuth/README.md)',
   'gateways.authorization': 'before a route is chosen: [policies/authorization](../policies/authorization/README.md)',
+  'gateways.oidc': 'before a route is chosen: [policies/oidc](../policies/oidc/README.md)',
   'gateways.jwtAuth': 'before a route is chosen: [policies/jwtAuth](../policies/jwtAuth/README.md)',
   'routes.gateways': 'where it attaches, `name` or `name/listener`; the gateway `default` unless given',
   'routes.name': 'used in metrics and audit events',
@@ -101,12 +106,14 @@ const MEANINGS: Readonly<Record<string, string>> = {
   'routes.policies.cors': 'after the route is chosen: [policies/cors](../policies/cors/README.md)',
   'routes.policies.backendTLS': TLS,
   'routes.policies.backendAuth': AUTH,
+  'routes.policies.toolPinning': PINNING,
   'routes.policies.apiKey': 'after the route is chosen: [policies/apiKey](../policies/apiKey/README.md)',
   'routes.policies.extAuthz': 'after the route is chosen: [policies/extAuthz](../policies/extAuthz/README.md)',
   'routes.policies.basicAuth': 'after the route is chosen: [policies/basicAuth](../policies/basicAuth/README.md)',
   'routes.policies.csrf': 'after the route is chosen: [policies/csrf](../policies/csrf/README.md)',
   'routes.policies.authorization': 'after the route is chosen: [policies/authorization](../policies/authorization/README.md)',
   'routes.policies.mcpAuthorization': 'at every backend of the route: [policies/mcpAuthorization](../policies/mcpAuthorization/README.md)',
+  'routes.policies.oidc': 'after the route is chosen: [policies/oidc](../policies/oidc/README.md)',
   'routes.policies.jwtAuth': 'after the route is chosen: [policies/jwtAuth](../policies/jwtAuth/README.md)',
   'routes.policies.mcpAuthentication': 'after the route is chosen: [policies/mcpAuthentication](../policies/mcpAuthentication/README.md)',
   'routes.backends': '[backends of a route](#backends-of-a-route)',
@@ -121,6 +128,7 @@ const MEANINGS: Readonly<Record<string, string>> = {
   'backends of a route.policies.mcpAuthorization': 'on this route, beside the rules of the backend itself: [policies/mcpAuthorization](../policies/mcpAuthorization/README.md)',
   'backends of a route.policies.backendTLS': TLS,
   'backends of a route.policies.backendAuth': AUTH,
+  'backends of a route.policies.toolPinning': PINNING,
   'backends of a route.backend': 'the name of a [backend](#backends)',
   'backends of a route.mcp': `written here: ${SERVER}`,
   'backends.name': 'what routes and targets call it',
@@ -128,6 +136,7 @@ const MEANINGS: Readonly<Record<string, string>> = {
   'backends.policies.mcpAuthorization': 'on every route that leads here: [policies/mcpAuthorization](../policies/mcpAuthorization/README.md)',
   'backends.policies.backendTLS': TLS,
   'backends.policies.backendAuth': AUTH,
+  'backends.policies.toolPinning': PINNING,
   'backends.host': 'a host, for the `backend` of a target; no route may lead to it yet',
   'backends.mcp': SERVER,
   'backendTLS.root': 'authorities whose certificates are trusted; those of the system unless given',
@@ -213,6 +222,7 @@ const MEANINGS: Readonly<Record<string, string>> = {
   'tls.cipherSuites': "the preferred first; OpenSSL's choice unless given. One at least for each version that is allowed",
   'tls.keyExchangeGroups': "the preferred first; OpenSSL's choice unless given",
   'listeners.policies.authorization': 'before a route is chosen: [policies/authorization](../policies/authorization/README.md)',
+  'listeners.policies.oidc': 'before a route is chosen: [policies/oidc](../policies/oidc/README.md)',
   'listeners.policies.jwtAuth': 'before a route is chosen: [policies/jwtAuth](../policies/jwtAuth/README.md)',
   'config.mcp.sessionTtl': 'how long a legacy session may be idle (default 30m)',
   'config.session.key': '64 hex digits that ingress and connectors share: tokens of callers are sealed with it on their way. Best `$SESSION_KEY`',

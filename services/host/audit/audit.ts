@@ -5,6 +5,7 @@
  * sent when a process is killed is lost; while NATS is away events are dropped and counted, since the client's own buffer
  * has no limit; so are those the stream does not keep (kept.ts).
  */
+import type { JetStreamClient } from '@nats-io/jetstream';
 import type { NatsConnection } from '@nats-io/nats-core';
 import { AUDIT_TYPE_PREFIX, type AuditCloudEvent, type AuditData } from '#protocol/audit/event.ts';
 import type { AuditKind } from '#protocol/audit/kinds.ts';
@@ -39,6 +40,10 @@ export interface AuditEvent {
   readonly reason?: string | undefined;
   /** The rule that denied it, by its place. */
   readonly rule?: string | undefined;
+  /** Of the definition of a tool that is trusted, and of the one that was shown. */
+  readonly oldHash?: string | undefined;
+  readonly newHash?: string | undefined;
+  readonly changed?: string | undefined;
   readonly generation?: string | undefined;
   /** What an external authorizer said; told as far as it is short and says nothing secret. */
   readonly extauthz?: Readonly<Record<string, unknown>> | undefined;
@@ -69,7 +74,7 @@ export function openAudit({ connection, connected, instance, log, metrics, mask 
   const events = metrics?.counter('parley_audit_events', 'audit events published, by kind');
   const drops = metrics?.counter('parley_audit_events_dropped', 'audit events lost because NATS was away or refused them');
   const subjects = new Map<string, string>();
-  const source = `parley/${instance}`;
+  const source = sourceOf(instance);
   let waiting: { readonly event: AuditEvent; readonly at: number }[] = [];
   let timer: NodeJS.Timeout | undefined;
   let count = 0;
@@ -81,18 +86,10 @@ export function openAudit({ connection, connected, instance, log, metrics, mask 
   };
   const kept = new KeptCheck({ connection, log, lost: drop });
   const publish = (event: AuditEvent, at: number): void => {
-    const text: AuditCloudEvent = {
-      specversion: '1.0',
-      id: `${instance}-${count++}`,
-      source,
-      type: AUDIT_TYPE_PREFIX + event.kind,
-      time: new Date(at).toISOString(),
-      datacontenttype: 'application/json',
-      data: dataOf(event, mask),
-    };
+    const text = cloudEvent(event, { id: `${instance}-${count++}`, source, at, mask });
     const subject = subjectOf(event, subjects);
-    if (kept.due) return kept.ask(subject, JSON.stringify(text));
-    connection.publish(subject, JSON.stringify(text));
+    if (kept.due) return kept.ask(subject, text);
+    connection.publish(subject, text);
     kept.sent();
   };
   const flush = (): void => {
@@ -125,6 +122,27 @@ export function openAudit({ connection, connected, instance, log, metrics, mask 
   };
 }
 
+/** For a process that has one thing to tell, and ends: resolves when it is kept. @throws whatever the client throws when it is not. */
+export async function tellOnce(js: JetStreamClient, instance: string, event: AuditEvent): Promise<void> {
+  const text = cloudEvent(event, { id: `${instance}-0`, source: sourceOf(instance), at: Date.now(), mask: (same) => same });
+  await js.publish(subjectOf(event, new Map()), text);
+}
+
+const sourceOf = (instance: string): string => `parley/${instance}`;
+
+interface Telling {
+  readonly id: string;
+  readonly source: string;
+  readonly at: number;
+  readonly mask: (text: string) => string;
+}
+
+function cloudEvent(event: AuditEvent, { id, source, at, mask }: Telling): string {
+  const time = new Date(at).toISOString();
+  const whole: AuditCloudEvent = { specversion: '1.0', id, source, type: AUDIT_TYPE_PREFIX + event.kind, time, datacontenttype: 'application/json', data: dataOf(event, mask) };
+  return JSON.stringify(whole);
+}
+
 /** Fields that are undefined are left out by JSON.stringify. */
 function dataOf(event: AuditEvent, mask: (text: string) => string): AuditData {
   const cut = (text: string | undefined): string | undefined => (text === undefined ? undefined : mask(text).slice(0, TEXT_CHARS_MAX));
@@ -140,6 +158,9 @@ function dataOf(event: AuditEvent, mask: (text: string) => string): AuditData {
     traceId: traceIdOf(event.traceparent),
     reason: cut(event.reason),
     rule: event.rule,
+    oldHash: event.oldHash,
+    newHash: event.newHash,
+    changed: event.changed,
     generation: event.generation,
     extauthz: event.extauthz === undefined ? undefined : sayings(event.extauthz, mask),
   };

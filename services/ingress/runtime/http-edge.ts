@@ -9,8 +9,9 @@ import type { Admission } from '../core/admission.ts';
 import type { Unreadable } from '../events.ts';
 import type { EdgeHandler, EdgeRequest, EdgeResponse, EdgeStream } from './edge.ts';
 import { EditedRequest } from './edited-request.ts';
+import { ONE_WRITE_BYTES_MAX, asLatin1 } from './one-write.ts';
 import { HeldBody, readBody } from './request-body.ts';
-import { withEveryCredential } from './request-headers.ts';
+import { takeLogins, withEveryCredential } from './request-headers.ts';
 import { destinationOf, sourceOf } from './source.ts';
 import { refuseUnreadable } from './unreadable.ts';
 
@@ -134,6 +135,7 @@ class NodeRequest implements EdgeRequest {
   readonly query: string;
   readonly startedAtMs = Date.now();
   readonly written = NOTHING_WRITTEN;
+  loginCookies: string | undefined;
   readonly #request: IncomingMessage;
   #headers: Readonly<Record<string, string | readonly string[] | undefined>> | undefined;
   /** Once somebody looked into the body. */
@@ -181,6 +183,10 @@ class NodeRequest implements EdgeRequest {
     return Array.isArray(value) ? value[0] : value;
   }
 
+  takeLogins(): void {
+    this.loginCookies = takeLogins(this.#request);
+  }
+
   body(max: number): Promise<Uint8Array> {
     return this.#held === undefined ? readBody(this.#request, max) : this.#held.whole(max);
   }
@@ -197,13 +203,6 @@ class NodeRequest implements EdgeRequest {
     return new EditedRequest(this, this, edits);
   }
 }
-
-/**
- * node joins headers and a string into one write, headers and a buffer into a gathered one, which costs a tenth of a
- * request more. Latin-1 maps bytes to characters and back one to one, so any bytes survive.
- */
-const ONE_WRITE_BYTES_MAX = 64 * 1024;
-const asLatin1 = (bytes: Uint8Array): string => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('latin1');
 
 class NodeResponse implements EdgeResponse {
   readonly #response: ServerResponse;

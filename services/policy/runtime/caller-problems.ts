@@ -43,6 +43,7 @@ const placeProblems = ({ binds, backends, language }: Generation): ProblemWithou
   speaking(language, () =>
     binds.flatMap(({ listeners }) => listeners).flatMap((listener) => listener.routes.flatMap((route) => {
       const passing = route.backends.flatMap(({ backend }) => targetsOf({ backends }, backend)).find(({ auth }) => auth?.token?.kind === 'passthrough');
+      if (passing !== undefined && [listener, route].some(({ policies }) => policies['oidc'] != null)) return [nothingKept(route.name, passing.name)];
       const [first, ...others] = verifiedPlaces(listener.policies, route.policies);
       const other = others.find(({ location }) => first !== undefined && !samePlace(location, first.location));
       if (passing === undefined || first === undefined || other === undefined) return [];
@@ -50,6 +51,9 @@ const placeProblems = ({ binds, backends, language }: Generation): ProblemWithou
       return [problem('error', [], message, 'read both in one place, or use backendAuth.oauthTokenExchange with a subjectToken.source')];
     })),
   );
+
+const nothingKept = (route: string, target: string): ProblemWithoutPosition =>
+  problem('error', [], `route ${route}: oidc keeps no token that could be passed on, and the target "${target}" has backendAuth.passthrough`, 'use another kind of backendAuth, or another policy to say who calls');
 
 const targetsOf = ({ backends }: Pick<Generation, 'backends'>, key: string): McpHttpTarget[] =>
   (backends.get(key)?.targets ?? []).flatMap((target) => (target.kind === 'mcp' ? [target] : []));
