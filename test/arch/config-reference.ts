@@ -150,7 +150,7 @@ const MEANINGS: Readonly<Record<string, string>> = {
   'backendTLS.subjectAltNames': 'the certificate must have one of these names (DNS, address or URI), instead of the hostname',
   'backendTLS.keyExchangeGroups': 'the groups that are offered',
   'backendAuth.key': 'a secret, or a `value` that is one and its `location`',
-  'backendAuth.passthrough.location': 'the token of the caller goes here; sealed on its way between processes, for which `config.session.key` is needed',
+  'backendAuth.passthrough.location': 'the token of the caller, from where it was verified, goes here; sealed on its way between processes, for which `config.session.key` is needed',
   'backendAuth.jwtSign.signingKey': 'a token we sign: the private key (PEM), a secret',
   'backendAuth.jwtSign.alg': 'the algorithm; `RS256` unless given',
   'backendAuth.jwtSign.kid': 'the name of the key, in the header of the token',

@@ -4,6 +4,7 @@ import { connect } from '@nats-io/transport-node';
 import { Effect, Exit, Scope } from 'effect';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { applyLayout } from '#deploy/nats/apply.ts';
+import { BUCKETS, STREAMS } from '#deploy/nats/layout.ts';
 import { inboxPrefixOf, type User } from '#deploy/nats/permissions.ts';
 import { natsHandle } from '#host/nats/handle.ts';
 import { openHost, type OpenedHost } from '#host/open.ts';
@@ -56,7 +57,7 @@ describe('before the operator has applied the layout', () => {
     await expect(applyLayout(jsm)).rejects.toMatchObject({ code: 'denied', message: expect.stringMatching(/may not create or change AUDIT, .*: connect as the operator/) });
     await connection.close();
     const applied = await runCommand(['nats', 'apply'], world.env('operator'));
-    expect(applied.stdout.match(/created/g)).toHaveLength(7);
+    expect(applied.stdout.match(/created/g)).toHaveLength(STREAMS.length + BUCKETS.length);
     expect(applied.code).toBe(0);
     const refusedCopies = await runCommand(['nats', 'apply', '--replicas', '3'], world.env('operator'));
     expect(refusedCopies).toMatchObject({ code: 1, stderr: expect.stringContaining('this NATS server is not part of a cluster') });

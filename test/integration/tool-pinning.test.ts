@@ -1,6 +1,9 @@
 /** Tools that are pinned (toolPinning) at a real server that changes them: in both eras, both modes, on two replicas. */
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { jetstream } from '@nats-io/jetstream';
-import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { applyLayout } from '#deploy/nats/apply.ts';
 import { auditTail } from '#host/audit/tail.ts';
 import type { AuditData } from '#protocol/audit/event.ts';
@@ -425,4 +428,31 @@ test('a server that shows each caller something else has changed for all', async
   expect(await namesOf(bob as Client)).toEqual(['b', 'c']);
   expect((await alice?.call('a'))?.error).toEqual(unknown('a'));
   expect(textOf(await alice?.call('b'))).toBe('called b');
+});
+
+describe('a server that is a process', () => {
+  let folder: string;
+  beforeEach(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'parley-pins-'));
+    undo.push(() => rm(folder, { recursive: true, force: true }));
+  });
+
+  test('is held to its pins over its restarts, by whichever session has it started', async () => {
+    const file = join(folder, 'tools.json');
+    await writeFile(file, JSON.stringify(ABC));
+    audited.splice(0);
+    backend = `b${(tests += 1)}`;
+    const stdio = { cmd: process.execPath, args: [join(import.meta.dirname, '../fixtures/changing/main.ts'), file] };
+    const config = { gateways: { default: { port } }, routes: [{ name: 'all', backends: [{ backend }] }], backends: [{ name: backend, mcp: { targets: [{ name: 't', stdio, policies: { toolPinning: 'enforce' } }] } }] };
+    const { url } = await parley(config);
+    await pinned();
+    const first = await connect(url, 'legacy');
+    expect(textOf(await first.call('b'))).toBe('called b');
+    await writeFile(file, JSON.stringify([tool('a'), tool('b', 'other')]));
+    const second = await connect(url, 'legacy');
+    expect(await namesOf(second)).toEqual(['a']);
+    expect((await first.call('b'))?.error).toEqual(unknown('b'));
+    expect(await namesOf(await connect(url, 'modern'))).toEqual(['a']);
+    expect(await untilTold('tool_changed')).toMatchObject([{ target: 't', tool: 'b' }]);
+  });
 });
