@@ -8,16 +8,14 @@
 import type { NatsConnection } from '@nats-io/nats-core';
 import { AUDIT_TYPE_PREFIX, type AuditCloudEvent, type AuditData } from '#protocol/audit/event.ts';
 import type { AuditKind } from '#protocol/audit/kinds.ts';
-import { audited, NONE } from '#protocol/audit/subjects.ts';
 import type { Logger } from '../telemetry/log.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
 import { traceIdOf } from '../telemetry/spans.ts';
 import { KeptCheck } from './kept.ts';
+import { AuditSubjects } from './subjects.ts';
 
 /** Names and reasons may come from a client or an upstream. */
 const TEXT_CHARS_MAX = 512;
-const SUBJECTS_MAX = 4096;
-const TOKEN_CHARS_MAX = 64;
 /** Enough to tell sessions apart, and not enough to use one: the whole id is what a client shows to be let in. */
 const SESSION_CHARS = 8;
 const BATCH_MS = 10;
@@ -65,7 +63,8 @@ export interface AuditOptions {
 export function openAudit({ connection, connected, instance, log, metrics, mask = (text) => text }: AuditOptions): Audit {
   const events = metrics?.counter('parley_audit_events', 'audit events published, by kind');
   const drops = metrics?.counter('parley_audit_events_dropped', 'audit events lost because NATS was away or refused them');
-  const subjects = new Map<string, string>();
+  const subjects = new AuditSubjects();
+  const timeOf = isoTimes();
   const source = `parley/${instance}`;
   let waiting: { readonly event: AuditEvent; readonly at: number }[] = [];
   let timer: NodeJS.Timeout | undefined;
@@ -83,11 +82,11 @@ export function openAudit({ connection, connected, instance, log, metrics, mask 
       id: `${instance}-${count++}`,
       source,
       type: AUDIT_TYPE_PREFIX + event.kind,
-      time: new Date(at).toISOString(),
+      time: timeOf(at),
       datacontenttype: 'application/json',
       data: dataOf(event, mask),
     };
-    const subject = subjectOf(event, subjects);
+    const subject = subjects.of(event);
     if (kept.due) return kept.ask(subject, JSON.stringify(text));
     connection.publish(subject, JSON.stringify(text));
     kept.sent();
@@ -141,17 +140,11 @@ function dataOf(event: AuditEvent, mask: (text: string) => string): AuditData {
   };
 }
 
-function subjectOf({ kind, route = NONE, target = NONE }: AuditEvent, made: Map<string, string>): string {
-  const key = `${kind} ${route} ${target}`;
-  const known = made.get(key);
-  if (known !== undefined) return known;
-  const subject = audited.to({ kind, route: token(route), target: token(target) });
-  if (made.size >= SUBJECTS_MAX) made.clear();
-  made.set(key, subject);
-  return subject;
-}
-
-/** A target may have a name no subject can hold; the event itself tells the whole name. */
-function token(name: string): string {
-  return name.replaceAll(/[^A-Za-z0-9_-]/g, '_').slice(0, TOKEN_CHARS_MAX) || NONE;
+/** Events come in crowds: those of one millisecond share its text. */
+function isoTimes(): (at: number) => string {
+  let [last, text] = [Number.NaN, ''];
+  return (at) => {
+    if (at !== last) [last, text] = [at, new Date(at).toISOString()];
+    return text;
+  };
 }
