@@ -64,7 +64,8 @@ export class Gateway {
     const listener = bind.listenerOf(request.host);
     if (listener !== undefined && (door.secure || listener.tls !== undefined) && bind.admission(listener) !== request.admission) return this.#misdirected(arrival);
     const chain = listener === undefined ? emptyChain : bind.gatewayChain(listener);
-    this.#judge(arrival, { chain, route: NO_ROUTE, known: NO_FACTS }, (facts) => this.#route(arrival, bind, facts));
+    if (chain.empty) this.#route(arrival, bind, NO_FACTS);
+    else this.#judge(arrival, { chain, route: NO_ROUTE, known: NO_FACTS }, (facts) => this.#route(arrival, bind, facts));
   }
 
   #route(arrival: Arrival, bind: BindWorld, known: Facts): void {
@@ -72,7 +73,8 @@ export class Gateway {
     if (found === undefined) return this.#answer(arrival, NO_ROUTE, 404, plain(NOT_FOUND));
     const world = bind.routeWorld(found);
     const { chain, route } = world;
-    this.#judge(arrival, { chain, route: route.key, known }, (facts) => this.#serve(arrival, new Exchange(arrival, world, facts, this.#deps)));
+    if (chain.empty) this.#serve(arrival, new Exchange(arrival, world, known, this.#deps));
+    else this.#judge(arrival, { chain, route: route.key, known }, (facts) => this.#serve(arrival, new Exchange(arrival, world, facts, this.#deps)));
   }
 
   #serve({ door, request }: Arrival, exchange: Exchange): void {
@@ -94,7 +96,6 @@ export class Gateway {
   /** Calls `go` with all that is known when the policies agree; otherwise they have answered. */
   #judge(arrival: Arrival, judgement: Judgement, go: (facts: Facts) => void): void {
     const { chain, known } = judgement;
-    if (chain.empty) return go(known);
     try {
       const verdict = chain.apply(arrival.request, known);
       if (!(verdict instanceof Promise)) return this.#obey(arrival, judgement, verdict, go);
