@@ -21,6 +21,8 @@ export interface Chain {
   trustsOrigin(origin: string): boolean;
   /** Whether a policy here serves OAuth metadata. */
   readonly answersMetadata: boolean;
+  /** The first no to an MCP request; absent when no policy here looks at messages. */
+  readonly applyRequest?: NonNullable<CompiledPolicy['applyRequest']>;
 }
 
 export const emptyChain: Chain = Object.freeze({ empty: true, apply: () => pass, trustsOrigin: () => false, answersMetadata: false });
@@ -52,13 +54,23 @@ function compilePolicy(id: PolicyId, document: unknown, deps: PolicyDeps): Compi
 export function composeChain(policies: readonly CompiledPolicy[]): Chain {
   const [first] = policies;
   if (first === undefined) return emptyChain;
+  const reading = policies.flatMap(({ applyRequest }) => (applyRequest === undefined ? [] : [applyRequest]));
   const trusting = policies.flatMap(({ trustsOrigin }) => (trustsOrigin === undefined ? [] : [trustsOrigin]));
   return {
     empty: false,
     apply: policies.length === 1 ? (call, facts) => first.apply(call, facts) : (call, facts) => applyFrom(0, { policies, call, known: facts, so: pass }),
     trustsOrigin: (origin) => trusting.some((trusts) => trusts(origin)),
     answersMetadata: policies.some(({ answersMetadata }) => answersMetadata),
+    ...(reading.length === 0 ? {} : { applyRequest: (request, call, facts) => firstNo(reading, (judge) => judge(request, call, facts)) }),
   };
+}
+
+function firstNo<T>(judges: readonly T[], ask: (judge: T) => Deny | undefined): Deny | undefined {
+  for (const judge of judges) {
+    const no = ask(judge);
+    if (no !== undefined) return no;
+  }
+  return undefined;
 }
 
 /** Where a call stands in its chain. */

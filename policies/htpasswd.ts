@@ -3,7 +3,6 @@
  * (SHA-1). Problems name the line and never say what is on it.
  */
 import { createHash, timingSafeEqual } from 'node:crypto';
-import { compare } from 'bcryptjs';
 
 const USERS_MAX = 10_000;
 const NAME_CHARS_MAX = 255;
@@ -55,7 +54,9 @@ function verifierOf(hash: string): Verify | string {
   const cost = BCRYPT.exec(hash)?.[1];
   if (cost !== undefined) {
     if (Number(cost) < 4 || Number(cost) > BCRYPT_COST_MAX) return `a bcrypt hash has a cost of 4 to ${BCRYPT_COST_MAX}`;
-    return (password) => compare(password, hash);
+    // `$2y$` is what htpasswd writes and `$2b$` what everybody else does; the hash is the same.
+    const written = hash.replace('$2y$', '$2b$');
+    return async (password) => (await bcrypt()).compare(password, written);
   }
   const [, salt, expected] = APR1.exec(hash) ?? [];
   if (salt !== undefined && expected !== undefined) return (password) => equal(apr1(password, salt), expected);
@@ -64,6 +65,9 @@ function verifierOf(hash: string): Verify | string {
   if (CRYPT.test(hash)) return 'hashes of crypt are not supported: make the entry anew with htpasswd -B';
   return 'the hash is none of bcrypt, apr1 and {SHA}';
 }
+
+/** Native code, which works in a thread: loaded by whoever has such a hash. */
+const bcrypt = (): Promise<typeof import('bcrypt')> => import('bcrypt');
 
 /** Both are digests of one kind, so their length tells nothing. */
 const equal = (one: string, other: string): boolean => one.length === other.length && timingSafeEqual(Buffer.from(one), Buffer.from(other));

@@ -8,6 +8,7 @@
  * P3 Messages of a schema do not quote the value they complain about: it may have come from the environment.
  */
 import type { z } from 'zod';
+import type { Request } from '#protocol/mcp/message.ts';
 
 export type Phase = 'connection' | 'gateway' | 'route' | 'backend';
 
@@ -128,6 +129,8 @@ export type Judging = Verdict | Promise<Verdict>;
 
 export interface CompiledPolicy {
   apply(call: PolicyCall, facts: Facts): Judging;
+  /** What it says of an MCP request of a call that it let through, once it is read. Absent: the policy looks at no messages. */
+  readonly applyRequest?: (request: Request, call: PolicyCall, facts: Facts) => Deny | undefined;
   /** Whether the operator named this origin as one that browsers may call from. Absent: the policy has no opinion. */
   readonly trustsOrigin?: (origin: string) => boolean;
   /** It serves OAuth metadata below /.well-known for what it stands before. */

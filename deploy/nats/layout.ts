@@ -5,6 +5,7 @@
 
 import { audited } from '#protocol/audit/subjects.ts';
 import { CONFIG_BUCKET } from '#protocol/records/config.ts';
+import { KEYS_BUCKET } from '#protocol/records/keys.ts';
 import { QUARANTINE_BUCKET, SESSIONS_BUCKET } from '#protocol/records/session.ts';
 import { REPLAY_STREAM, replayFrame } from '#protocol/subjects/replay.ts';
 
@@ -101,8 +102,18 @@ const QUARANTINE: BucketSpec = {
   markerTtlMs: undefined,
 };
 
+const KEYS: BucketSpec = {
+  name: KEYS_BUCKET,
+  description: 'keys that connectors share where no operator gave any',
+  history: 1,
+  maxValueBytes: 4096,
+  maxBytes: MIB,
+  allowDirect: false,
+  markerTtlMs: undefined,
+};
+
 export const STREAMS: readonly StreamSpec[] = [AUDIT_STREAM, REPLAY];
-export const BUCKETS: readonly BucketSpec[] = [CONFIG, SESSIONS, QUARANTINE];
+export const BUCKETS: readonly BucketSpec[] = [CONFIG, SESSIONS, QUARANTINE, KEYS];
 
 /** A bucket is a stream of this name. */
 export const bucketStream = (bucket: string): string => `KV_${bucket}`;

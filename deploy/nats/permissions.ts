@@ -12,6 +12,7 @@
  */
 import { audited } from '#protocol/audit/subjects.ts';
 import { CONFIG_BUCKET } from '#protocol/records/config.ts';
+import { KEYS_BUCKET } from '#protocol/records/keys.ts';
 import { QUARANTINE_BUCKET, SESSIONS_BUCKET } from '#protocol/records/session.ts';
 import { connectorCall, connectorClose, connectorOnce, connectorOpen, connectorRelay, connectorStatus } from '#protocol/subjects/connector.ts';
 import { alive, callCancelled, callSought, control, inbox } from '#protocol/subjects/frames.ts';
@@ -84,7 +85,7 @@ const STREAM_USES: Readonly<Record<ServiceUser, Readonly<Record<string, readonly
     [kv(SESSIONS_BUCKET)]: ['look', 'read', 'follow', 'write'],
     [kv(QUARANTINE_BUCKET)]: ['look', 'read', 'write'],
   },
-  connector: { [kv(CONFIG_BUCKET)]: ['look', 'read', 'follow'] },
+  connector: { [kv(CONFIG_BUCKET)]: ['look', 'read', 'follow'], [kv(KEYS_BUCKET)]: ['look', 'read', 'write'] },
 };
 
 /** Account facts tell the server's JetStream level, names which streams there are: everybody looks at both when it starts. */
@@ -169,7 +170,7 @@ function everything(): Permissions {
 function operator(): Permissions {
   const told: readonly Contract[] = [sessionClaim, sessionWorker, callCancelled, callSought, ...ADDRESSED];
   return {
-    publish: [...told.map(({ filter }) => filter), '$JS.>', `$KV.${SESSIONS_BUCKET}.>`, `$KV.${QUARANTINE_BUCKET}.>`, `$KV.${CONFIG_BUCKET}.>`],
+    publish: [...told.map(({ filter }) => filter), '$JS.>', `$KV.${SESSIONS_BUCKET}.>`, `$KV.${QUARANTINE_BUCKET}.>`, `$KV.${CONFIG_BUCKET}.>`, `$KV.${KEYS_BUCKET}.>`],
     subscribe: [
       AUDIT_EVENTS,
       ...ADDRESSED.map((contract) => addressed(contract, CLI)),

@@ -1,4 +1,4 @@
-import { hashSync } from 'bcryptjs';
+import { hashSync } from 'bcrypt';
 import { describe, expect, test } from 'vitest';
 import { compileDocument } from '#protocol/config/compile.ts';
 import { callWith, depsWith } from '../../test/world/policy.ts';

@@ -3,8 +3,8 @@
  *
  * B1 A password is checked once, then remembered for a short time by a digest made with a random key of this process: what
  *    is remembered is no use to anybody else, and a call in steady state costs one digest.
- * B2 Checks run one after the other, at most CHECKS_MAX of them wait: bcrypt works for up to 100 ms at a stretch before it
- *    lets others have their turn, so two at once would double the time for which nobody else is served.
+ * B2 Checks run one after the other, at most CHECKS_MAX of them wait: bcrypt works in one of the few threads that files, names of
+ *    hosts and signatures need too, so who tries passwords has one of them at most, and no time of the event loop.
  * B3 A name that nobody has is checked against somebody's entry, always the same one, and fails: how long a no takes does not
  *    tell which names there are.
  * B4 No verdict, fact or message holds a password, and only a verdict on a right one holds a name.

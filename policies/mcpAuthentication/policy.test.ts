@@ -1,4 +1,5 @@
 import { beforeAll, describe, expect, test } from 'vitest';
+import type { Request } from '#protocol/mcp/message.ts';
 import { callWith, depsWith } from '../../test/world/policy.ts';
 import { ISSUER, type IssuerKey, keySet, makeKey } from '../../test/world/tokens.ts';
 import { compileChain } from '../chain.ts';
@@ -90,6 +91,63 @@ describe('a request', () => {
   });
 });
 
+describe('scopes', () => {
+  const requiredScopes = { endpoint: ['mcp'], tools: { pay: ['mcp.pay'], 'fs_*': ['files'] } };
+  const METADATA_AT = 'resource_metadata="http://gw.test/.well-known/oauth-protected-resource/mcp"';
+  const claimsOf = (verdict: Verdict) => (verdict.kind === 'rewrite' ? (verdict.facts ?? NO_FACTS) : NO_FACTS);
+  const callOf = (name: string): Request => ({ jsonrpc: '2.0', id: 1, method: 'tools/call', params: { name } });
+
+  /** What is said of a call of this tool, with a token of these scopes; undefined = without one. */
+  async function call(name: string, scope: string | undefined, more: object = {}): Promise<unknown> {
+    const policy = compile({ requiredScopes, ...more });
+    const request = callWith(scope === undefined ? {} : { headers: { authorization: `Bearer ${await key.sign({ ...CLAIMS, scope })}` } });
+    const before = await policy.apply(request, NO_FACTS);
+    if (before.kind === 'deny') return seen(before);
+    const no = policy.applyRequest?.(callOf(name), request, claimsOf(before));
+    return no === undefined ? 'goes on' : seen(no);
+  }
+  const insufficient = (scope: string) => [403, 'mcpAuthentication/scope', `Bearer error="insufficient_scope", ${METADATA_AT}, scope="${scope}"`];
+  const missing = (scope: string) => [401, 'mcpAuthentication/missing', `Bearer ${METADATA_AT}, scope="${scope}"`];
+
+  test.each([
+    ['echo', 'mcp', 'goes on'],
+    ['pay', 'mcp mcp.pay', 'goes on'],
+    ['echo', 'openid', insufficient('mcp')],
+    ['pay', 'mcp', insufficient('mcp mcp.pay')],
+    ['pay', 'mcp.pay', insufficient('mcp')],
+    ['pay', 'mcp files other', insufficient('mcp mcp.pay files')],
+  ])('a call of %s with the scopes %j: %j', async (name, scope, expected) => expect(await call(name, scope)).toEqual(expected));
+
+  test('that the endpoint needs are what a client without a token is told to ask for', async () => {
+    expect(await call('echo', undefined)).toEqual(missing('mcp'));
+    expect(await call('echo', undefined, { requiredScopes: { tools: requiredScopes.tools } })).toEqual(missing('mcp read'));
+  });
+
+  test('that a tool needs are asked for in the mode optional too, and those of the endpoint of everybody', async () => {
+    const optional = { mode: 'optional', requiredScopes: { tools: requiredScopes.tools } };
+    expect(await call('echo', undefined, optional)).toBe('goes on');
+    expect(await call('pay', undefined, optional)).toEqual(missing('mcp.pay'));
+    expect(await call('pay', 'mcp.pay', optional)).toBe('goes on');
+    expect(await call('echo', undefined, { mode: 'optional' })).toEqual(missing('mcp'));
+  });
+
+  test('of another issuer count for nothing', () => {
+    const jwt = { iss: 'https://other.example', scope: 'mcp mcp.pay' };
+    const no = compile({ mode: 'optional', requiredScopes }).applyRequest?.(callOf('pay'), callWith(), { principal: 'jwt:other', jwt });
+    expect(no && seen(no)).toEqual(missing('mcp mcp.pay'));
+  });
+
+  test('are told of in words that OAuth has', async () => {
+    const verdict = await withToken({ scope: 'x' }, { requiredScopes });
+    expect(contentOf(verdict)).toEqual({ error: 'insufficient_scope', error_description: 'the token lacks a scope that this needs' });
+  });
+
+  test('of names have messages read, and none without', () => {
+    expect(compileChain({ mcpAuthentication: config({ requiredScopes }) }, 'route', depsWith()).applyRequest).toBeDefined();
+    for (const more of [{}, { requiredScopes: { endpoint: ['mcp'] } }]) expect(compileChain({ mcpAuthentication: config(more) }, 'route', depsWith()).applyRequest).toBeUndefined();
+  });
+});
+
 describe('the document of the resource', () => {
   const RESOURCE_PATH = '/.well-known/oauth-protected-resource';
 
@@ -139,6 +197,12 @@ describe('the mirror of the authorization server', () => {
     expect(contentOf(await get(`${SERVER_PATH}/mcp`, { provider }))).toMatchObject(expected);
   });
 
+  test('offers no registration where the server has none', async () => {
+    const { registration_endpoint: _, ...document } = METADATA;
+    const policy = compile({ provider: { keycloak: {} } }, { authorizationServer: () => ({ ...server, metadata: async () => document }) });
+    expect(contentOf(await policy.apply(callWith({ method: 'GET', path: SERVER_PATH }), NO_FACTS))).not.toHaveProperty('registration_endpoint');
+  });
+
   test('is not there while the server cannot be reached', async () => {
     const policy = compile({}, { authorizationServer: depsWith().authorizationServer });
     expect(seen(await policy.apply(callWith({ method: 'GET', path: SERVER_PATH }), NO_FACTS))[0]).toBe(502);
@@ -160,7 +224,6 @@ describe('the mirror of the authorization server', () => {
 describe('its configuration', () => {
   test.each([
     ['no audience and no resource', { audiences: [] }],
-    ['no keys and no provider to derive them from', { jwks: undefined }],
     ['authentik without the client that all use', { provider: { authentik: {} } }],
     ['entra', { provider: { entra: {} } }],
     ['two providers', { provider: { okta: {}, auth0: {} } }],
@@ -168,22 +231,28 @@ describe('its configuration', () => {
     ['tokens in URLs', { authorizationLocation: { queryParameter: { name: 'token' } } }],
     ['an issuer that is no URL', { issuer: 'me' }],
     ['a resource that is no URL', { resourceMetadata: { resource: 'mcp' } }],
+    ['scopes where nothing is refused', { mode: 'permissive', requiredScopes: { endpoint: ['mcp'] } }],
     ['an unknown key', { audience: 'x' }],
   ])('refuses %s', (_, more) => {
     expect(mcpAuthentication.schema.safeParse(config(more)).success).toBe(false);
   });
 
   test.each([
-    ['keycloak', 'https://issuer.example/protocol/openid-connect/certs'],
-    ['okta', 'https://issuer.example/v1/keys'],
-    ['auth0', 'https://issuer.example/.well-known/jwks.json'],
-  ])('derives the keys of %s', (name, expected) => {
+    ['keycloak', 'https://id.example/realms/a', 'https://id.example/realms/a/protocol/openid-connect/certs'],
+    ['okta', 'https://a.okta.example/oauth2/default', 'https://a.okta.example/oauth2/default/v1/keys'],
+    ['okta', 'https://a.okta.example', 'https://a.okta.example/oauth2/v1/keys'],
+    ['auth0', 'https://a.auth0.example/', 'https://a.auth0.example/.well-known/jwks.json'],
+    ['descope', 'https://api.descope.example/v1/apps/agentic/P2a/M3b', 'https://api.descope.example/P2a/.well-known/jwks.json'],
+    ['descope', 'https://api.descope.example/P2a', 'https://api.descope.example/P2a/.well-known/jwks.json'],
+    ['authentik', 'https://id.example/application/o/mcp/', 'https://id.example/application/o/mcp/jwks/'],
+    [undefined, 'https://id.example', 'https://id.example/.well-known/jwks.json'],
+  ])('derives the keys of %s at %s', (name, issuer, expected) => {
     const asked: string[] = [];
     const keys: PolicyDeps['keys'] = (url) => {
       asked.push(url);
       return { current: () => undefined, refresh: () => undefined };
     };
-    compile({ jwks: undefined, provider: { [name]: {} } }, { keys });
+    compile({ issuer, jwks: undefined, clientId: 'shared', provider: name && { [name]: {} } }, { keys });
     expect(asked).toEqual([expected]);
   });
 

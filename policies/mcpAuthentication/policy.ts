@@ -5,26 +5,37 @@
  * A1 The audiences are what the configuration says, never what a request says of itself: a token for another server does not
  *    become one for this by a Host header.
  * A2 Documents are for everybody: they are served without a token, and to pages of any origin.
+ * A3 What needs a scope needs a token of this issuer that has it, in the mode `optional` too.
  */
 import { z } from 'zod';
 import { BEARER, SEVERAL, credentialReader, locationSchema } from '../credential.ts';
 import { definePolicy, learned, pass } from '../policy.ts';
-import type { CompiledPolicy, Deny, PolicyDeps, Verdict } from '../policy.ts';
+import type { CompiledPolicy, Deny, Facts, PolicyCall, PolicyDeps, Verdict } from '../policy.ts';
+import { insufficient, unauthorized } from '../tokens/challenge.ts';
 import { audiences, issuer, jwks, jwtValidationOptions } from '../tokens/config.ts';
-import { factsOf, trustedIssuer, whyNot } from '../tokens/judge.ts';
-import { METADATA_PATH, authorizationServerOf, baseOf } from '../tokens/oauth.ts';
+import { factsOf, trustedIssuer } from '../tokens/judge.ts';
+import { METADATA_PATH, authorizationServerOf } from '../tokens/oauth.ts';
 import type { OauthConfig } from '../tokens/oauth.ts';
+import { PLAIN, PROVIDERS, PROVIDER_NAMES } from '../tokens/providers.ts';
+import type { Provider, ProviderName } from '../tokens/providers.ts';
+import { ScopesNeeded, isScope, requiredScopes, scopesOf } from '../tokens/scopes.ts';
 import { TokenVerifier } from '../tokens/verifier.ts';
 import type { Judged, TokenProblem } from '../tokens/verifier.ts';
 
 const CLIENT_ID_CHARS_MAX = 2048;
-const PROVIDERS = ['auth0', 'keycloak', 'okta', 'descope', 'authentik'] as const;
 const settings = z.record(z.string(), z.unknown()).nullish();
 const refused = (what: string) => z.custom<undefined>((value) => value === undefined || value === null, `Parley knows this and does not do it yet: ${what}`).optional();
 
 const provider = z
   .strictObject({ auth0: settings, keycloak: settings, okta: settings, descope: settings, authentik: settings, entra: refused('authorization and tokens through the gateway') })
-  .refine((value) => Object.keys(value).length === 1, `expected exactly one of ${PROVIDERS.join(', ')}`);
+  .refine((value) => Object.keys(value).length === 1, `expected exactly one of ${PROVIDER_NAMES.join(', ')}`);
+
+type WrittenProvider = z.output<typeof provider> | null | undefined;
+const nameOf = (written: WrittenProvider): ProviderName | undefined => PROVIDER_NAMES.find((name) => written != null && name in written);
+const providerOf = (written: WrittenProvider): Provider | undefined => {
+  const name = nameOf(written);
+  return name && PROVIDERS[name];
+};
 
 const metadata = z.looseObject({ resource: z.url({ protocol: /^https?$/, error: 'expected the URL that clients use for this endpoint' }).optional() });
 
@@ -47,14 +58,15 @@ const schema = z
     clientId: z.string().min(1).max(CLIENT_ID_CHARS_MAX).nullish(),
     clientSecret: refused('tokens through the gateway'),
     authorizationLocation: headerLocation.optional(),
+    requiredScopes: requiredScopes.optional(),
   })
   .superRefine((value, context) => {
-    const { audiences: given, resourceMetadata, provider: idp, jwks: keys, clientId } = value;
+    const { audiences: given, resourceMetadata, provider: idp, clientId, mode, requiredScopes: scopes } = value;
     if (given.length === 0 && resourceMetadata.resource === undefined) {
       context.addIssue({ code: 'custom', path: ['audiences'], message: 'expected at least one audience, or resourceMetadata.resource, which is then the one' });
     }
-    if (keys == null && idp == null) context.addIssue({ code: 'custom', path: ['jwks'], message: 'jwks is required, unless there is a provider to derive it from' });
-    if (idp != null && 'authentik' in idp && clientId == null) context.addIssue({ code: 'custom', path: ['clientId'], message: 'authentik registers no clients: give the clientId that all of them use' });
+    if (providerOf(idp)?.needsClientId === true && clientId == null) context.addIssue({ code: 'custom', path: ['clientId'], message: `${nameOf(idp)} registers no clients: give the clientId that all of them use` });
+    if (scopes !== undefined && mode === 'permissive') context.addIssue({ code: 'custom', path: ['requiredScopes'], message: 'nothing is refused in the mode permissive: use strict, or optional' });
   });
 
 type Config = z.output<typeof schema>;
@@ -66,9 +78,14 @@ function compileMcpAuthentication(config: Config, deps: PolicyDeps): CompiledPol
   const tokenIn = credentialReader(config.authorizationLocation ?? BEARER);
   const oauth = oauthConfig(config);
   const resource = resourceMetadata.resource ?? '';
-  const trusted = trustedIssuer({ ...config, audiences: config.audiences.length > 0 ? config.audiences : [resource], jwks: config.jwks ?? { url: keysOf(oauth) } }, deps);
+  const trusted = trustedIssuer({ ...config, audiences: config.audiences.length > 0 ? config.audiences : [resource], jwks: config.jwks ?? { url: (oauth.provider ?? PLAIN).keys(config.issuer) } }, deps);
   const verifier = new TokenVerifier([trusted], deps.now);
   const documents = authorizationServerOf(oauth, deps.authorizationServer(config.issuer));
+  const needed = new ScopesNeeded(config.requiredScopes);
+  const { endpoint } = needed;
+  const first = endpoint.length > 0 ? endpoint : scopesSupported(oauth);
+  const no = (problem: TokenProblem, call: PolicyCall): Verdict => (mode === 'permissive' ? pass : unauthorized(problem, { oauth, call, scopes: first }));
+  const withoutToken = mode === 'optional' && endpoint.length === 0 ? () => pass : no;
   return {
     answersMetadata: true,
     apply(call) {
@@ -76,51 +93,50 @@ function compileMcpAuthentication(config: Config, deps: PolicyDeps): CompiledPol
         const answer = documents(call);
         if (answer !== undefined) return answer;
       }
-      const no = (problem: TokenProblem): Verdict => (mode === 'permissive' || (mode === 'optional' && problem === 'missing') ? pass : challenge(problem, oauth, call));
       const token = tokenIn(call);
-      if (token === undefined || token === SEVERAL) return no(token === undefined ? 'missing' : 'malformed');
+      if (token === undefined) return withoutToken('missing', call);
+      if (token === SEVERAL) return no('malformed', call);
       const verdictOf = (judged: Judged): Verdict => {
-        if ('bad' in judged) return no(judged.bad);
+        if ('bad' in judged) return no(judged.bad, call);
         const facts = factsOf(judged.good);
-        return facts.principal === undefined && mode !== 'permissive' ? no('claims') : learned(facts);
+        if (facts.principal === undefined && mode !== 'permissive') return no('claims', call);
+        if (endpoint.length > 0 && lacks(endpoint, judged.good.claims)) return insufficient({ oauth, call, scopes: endpoint });
+        return learned(facts);
       };
       const judged = verifier.verify(token);
       return judged instanceof Promise ? judged.then(verdictOf) : verdictOf(judged);
     },
+    ...(needed.namesThings ? { applyRequest: (request, call, facts) => judgeScopes(needed.by(request), { needed, oauth, call, claims: facts.jwt }) } : {}),
   };
+}
+
+interface InFront {
+  readonly needed: ScopesNeeded;
+  readonly oauth: OauthConfig;
+  readonly call: PolicyCall;
+  /** Of the token, if any; another policy may have verified it. */
+  readonly claims: Facts['jwt'];
+}
+
+/** A3: a scope of another issuer is another scope. */
+function judgeScopes(scopes: readonly string[], { needed, oauth, call, claims }: InFront): Deny | undefined {
+  if (scopes.length === 0) return undefined;
+  if (claims === undefined || claims['iss'] !== oauth.issuer) return unauthorized('missing', { oauth, call, scopes });
+  if (!lacks(scopes, claims)) return undefined;
+  // Clients of 2025-11-25 take the challenge for all they will have: what they have stays in it.
+  return insufficient({ oauth, call, scopes: [...new Set([...scopes, ...needed.known(scopesOf(claims))])] });
+}
+
+function lacks(scopes: readonly string[], claims: Readonly<Record<string, unknown>>): boolean {
+  const granted = scopesOf(claims);
+  return scopes.some((scope) => !granted.has(scope));
+}
+
+function scopesSupported({ metadata: { scopes_supported: written } }: OauthConfig): string[] {
+  return Array.isArray(written) ? written.filter((scope) => isScope(scope)) : [];
 }
 
 function oauthConfig({ issuer: of, audiences: allowed, provider: idp, resourceMetadata, clientId }: Config): OauthConfig {
   const written = Object.entries(resourceMetadata).map(([key, value]) => [key.replaceAll(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`), value] as const);
-  return { issuer: of, audience: allowed[0], provider: PROVIDERS.find((name) => idp != null && name in idp), metadata: Object.fromEntries(written), clientId: clientId ?? undefined };
-}
-
-const KEYS_PATHS: Readonly<Record<(typeof PROVIDERS)[number], string>> = {
-  auth0: '/.well-known/jwks.json',
-  keycloak: '/protocol/openid-connect/certs',
-  okta: '/v1/keys',
-  descope: '/.well-known/jwks.json',
-  authentik: '/jwks/',
-};
-
-const keysOf = ({ issuer: of, provider: idp = 'auth0' }: OauthConfig): string => `${of.replace(/\/+$/, '')}${KEYS_PATHS[idp]}`;
-
-/** RFC 6750 §3, RFC 9728 §5.1; `scope` names what a client should ask for (MCP authorization). */
-function challenge(problem: TokenProblem, oauth: OauthConfig, call: Parameters<typeof baseOf>[1]): Deny {
-  const { status, reason, message } = whyNot(problem);
-  const missing = problem === 'missing';
-  const body = missing ? { error: 'unauthorized', error_description: 'JWT token required' } : { error: 'invalid_token', error_description: message };
-  const content = { type: 'application/json', text: JSON.stringify(body) };
-  const common = { kind: 'deny', status, reason: `mcpAuthentication/${reason}`, message, content } as const;
-  if (status !== 401) return { ...common, responseHeaders: [['retry-after', '1']] };
-  const base = baseOf(oauth, call);
-  const path = call.path === '/' ? '' : call.path.replaceAll(/["\\]/g, (char) => encodeURIComponent(char));
-  const scopes = oauth.metadata['scopes_supported'];
-  const scope = Array.isArray(scopes) ? scopes.filter((one) => typeof one === 'string' && /^[\x21\x23-\x5b\x5d-\x7e]+$/.test(one)).join(' ') : '';
-  const parts = [
-    ...(missing ? [] : ['error="invalid_token"']),
-    ...(base === undefined ? [] : [`resource_metadata="${base}${METADATA_PATH}oauth-protected-resource${path}"`]),
-    ...(scope === '' ? [] : [`scope="${scope}"`]),
-  ];
-  return { ...common, responseHeaders: [['www-authenticate', parts.length === 0 ? 'Bearer' : `Bearer ${parts.join(', ')}`]] };
+  return { issuer: of, audience: allowed[0], provider: providerOf(idp), metadata: Object.fromEntries(written), clientId: clientId ?? undefined };
 }

@@ -9,6 +9,7 @@
 import { asFault } from '#protocol/faults/fault.ts';
 import { deny } from '../policy.ts';
 import type { Answer, AuthorizationServer, Content, Deny, HeaderList, Judging, PolicyCall } from '../policy.ts';
+import type { Provider } from './providers.ts';
 
 export const METADATA_PATH = '/.well-known/';
 const RESOURCE = `${METADATA_PATH}oauth-protected-resource`;
@@ -20,7 +21,7 @@ const REDIRECT_URIS_MAX = 32;
 export interface OauthConfig {
   readonly issuer: string;
   readonly audience: string | undefined;
-  readonly provider: 'auth0' | 'keycloak' | 'okta' | 'descope' | 'authentik' | undefined;
+  readonly provider: Provider | undefined;
   /** The resource's own document, as the operator wrote it, in the names of the RFC. */
   readonly metadata: Readonly<Record<string, unknown>>;
   /** Of a client that all use; undefined = clients register themselves. */
@@ -88,13 +89,13 @@ async function mirroredDocument(config: OauthConfig, server: AuthorizationServer
     const document = await server.metadata();
     const changes: Record<string, unknown> = { issuer: `${base}${path}` };
     const { provider, audience, clientId } = config;
-    const endpoint = document['authorization_endpoint'];
-    if ((provider === 'auth0' || provider === 'okta') && audience !== undefined && typeof endpoint === 'string' && URL.canParse(endpoint)) {
+    const { authorization_endpoint: endpoint, registration_endpoint: registration } = document;
+    if (provider?.takesAudience === true && audience !== undefined && typeof endpoint === 'string' && URL.canParse(endpoint)) {
       const url = new URL(endpoint);
       url.searchParams.set('audience', audience);
       changes['authorization_endpoint'] = url.href;
     }
-    if (clientId !== undefined || provider === 'okta' || provider === 'keycloak' || provider === 'descope') changes['registration_endpoint'] = `${base}${SERVER}${path}${REGISTRATION}`;
+    if (clientId !== undefined || (provider?.registersHere === true && registration !== undefined)) changes['registration_endpoint'] = `${base}${SERVER}${path}${REGISTRATION}`;
     return answer(200, JSON.stringify({ ...document, ...changes }));
   } catch (error) {
     return unreachable(error);
@@ -118,7 +119,8 @@ function sharedClient(clientId: string, text: string): Answer | Deny {
   try {
     const { redirect_uris: uris } = JSON.parse(text) as { redirect_uris?: unknown };
     if (!Array.isArray(uris) || uris.length > REDIRECT_URIS_MAX || uris.some((uri) => typeof uri !== 'string')) return refusal(400, 'redirect_uris is expected to be a list', 'invalid_redirect_uri');
-    return answer(201, JSON.stringify({ client_id: clientId, redirect_uris: uris, token_endpoint_auth_method: 'none' }));
+    const grants = { grant_types: ['authorization_code', 'refresh_token'], response_types: ['code'] };
+    return answer(201, JSON.stringify({ client_id: clientId, redirect_uris: uris, token_endpoint_auth_method: 'none', ...grants }));
   } catch {
     return refusal(400, 'the body is not JSON', 'invalid_client_metadata');
   }

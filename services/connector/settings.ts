@@ -1,7 +1,10 @@
 /** Environment → typed settings of the connector service. */
 import { z } from 'zod';
+import { Secret } from '#protocol/config/secret.ts';
+import { HANDLE_KEYS_MAX } from '#protocol/records/keys.ts';
 import { type Environment, duration, readEnvironment } from '#host/environment.ts';
 import { DRAIN_MS_DEFAULT } from '#host/settings.ts';
+import type { HandleKeys } from './core/handle-seal.ts';
 
 const DURABLE_AFTER_MS = 200;
 /** How long a person may take. */
@@ -15,15 +18,21 @@ export interface ConnectorSettings {
   readonly answerWaitMs: number;
   /** How long open calls may take to finish when the process is asked to stop. */
   readonly drainMs: number;
-  /** What handles of clients are sealed with, beside who they are: the same for all connectors. */
-  readonly handleKey: string | undefined;
+  /** What handles of clients are sealed with, beside who they are: the same for all connectors. Undefined = one that they share by themselves. */
+  readonly handleKeys: HandleKeys | undefined;
 }
+
+const HANDLE_KEYS = new RegExp(`^[0-9a-f]{64}(?:,[0-9a-f]{64}){0,${HANDLE_KEYS_MAX - 1}}$`, 'i');
 
 const environment = z.object({
   PARLEY_DURABLE_AFTER: duration(60_000),
   PARLEY_ANSWER_WAIT: duration(DAY_MS),
   PARLEY_DRAIN: duration(DAY_MS),
-  PARLEY_HANDLE_KEY: z.string().regex(/^[0-9a-f]{64}$/i, 'must be 64 hex digits, as `openssl rand -hex 32` makes them').optional(),
+  PARLEY_HANDLE_KEY: z
+    .string()
+    .regex(HANDLE_KEYS, `must be 64 hex digits, as \`openssl rand -hex 32\` makes them, or up to ${HANDLE_KEYS_MAX} of those with commas between them`)
+    .transform((keys) => keys.toLowerCase().split(',').map((key) => new Secret(key)))
+    .optional(),
 });
 
 /** @throws Fault invalid, one line for each variable that is wrong. */
@@ -33,6 +42,6 @@ export function readConnectorSettings(env: Environment): ConnectorSettings {
     durableAfterMs: set.PARLEY_DURABLE_AFTER ?? DURABLE_AFTER_MS,
     answerWaitMs: set.PARLEY_ANSWER_WAIT ?? ANSWER_WAIT_MS,
     drainMs: set.PARLEY_DRAIN ?? DRAIN_MS_DEFAULT,
-    handleKey: set.PARLEY_HANDLE_KEY?.toLowerCase(),
+    handleKeys: set.PARLEY_HANDLE_KEY as HandleKeys | undefined,
   };
 }

@@ -50,6 +50,7 @@ async function openIngress(host: Host, settings: IngressSettings): Promise<() =>
       return denial === undefined;
     },
     addresses: host.bindAddresses,
+    cutOff: () => !host.bus.connected,
     log: host.log,
     handshakeFailed: deps.events.handshakeFailed,
     handler: (door) => (request, response) => gateway.handle(door, request, response),

@@ -58,7 +58,7 @@ export const RULES: IForbiddenRuleType[] = [
     severity: 'error',
     comment: 'A policy does no I/O. A pure package it truly needs is added here, in review.',
     from: { path: '^policies/(?!cel/)', pathNot: TEST },
-    to: { path: 'node_modules/', pathNot: npm('zod', 'bcryptjs', 'jose') },
+    to: { path: 'node_modules/', pathNot: npm('zod', 'bcrypt', 'jose') },
   },
   {
     name: 'expressions-packages',

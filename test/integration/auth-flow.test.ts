@@ -22,7 +22,7 @@ beforeAll(async () => {
   const document = { client_id: CLIENT_DOCUMENT, client_name: 'documented', redirect_uris: ['http://localhost:9/callback'], grant_types: ['authorization_code', 'refresh_token'], response_types: ['code'], token_endpoint_auth_method: 'none' };
   [everything, server] = await Promise.all([startEverything(), startAuthorizationServer({ resource, documents: { [CLIENT_DOCUMENT]: document } })]);
   const { issuer } = server;
-  const mcpAuthentication = { issuer, audiences: [resource], jwks: { url: `${issuer}/jwks` }, resourceMetadata: { scopesSupported: ['mcp'] } };
+  const mcpAuthentication = { issuer, audiences: [resource], jwks: { url: `${issuer}/jwks` }, resourceMetadata: { scopesSupported: ['mcp', 'mcp.write'] }, requiredScopes: { endpoint: ['mcp'], tools: { counter: ['mcp.write'] } } };
   parley = await startParley({ config: { mcp: { port, policies: { mcpAuthentication }, targets: [{ name: 'everything', mcp: { host: everything.url } }] } } });
 });
 afterAll(async () => {
@@ -31,9 +31,9 @@ afterAll(async () => {
 });
 
 /** Connects as the client does: refused, sent to the authorization server, back with a code, and in. */
-async function signIn(oauth: ScriptedOAuth): Promise<{ client: Client; transport: StreamableHTTPClientTransport }> {
+async function signIn(oauth: ScriptedOAuth, mode: 'legacy' | 'auto' = 'auto'): Promise<{ client: Client; transport: StreamableHTTPClientTransport }> {
   const connect = async () => {
-    const client = new Client({ name: 'scripted', version: '1' });
+    const client = new Client({ name: 'scripted', version: '1' }, { versionNegotiation: { mode } });
     const transport = new StreamableHTTPClientTransport(new URL(resource), { authProvider: oauth });
     return { client, transport, connected: client.connect(transport) };
   };
@@ -56,12 +56,27 @@ describe.each([
     const oauth = new ScriptedOAuth(server, url);
     const { client } = await signIn(oauth);
     expect(await echo(client, 'in')).toBe('Echo: in');
-    expect(oauth.steps).toEqual([known, `authorization with S256 for ${resource}`, 'tokens, with one to refresh']);
+    expect(oauth.steps).toEqual([known, `authorization with S256 for ${resource}, scope mcp offline_access`, 'tokens, with one to refresh']);
     const before = oauth.kept?.access_token;
     if (oauth.kept !== undefined) oauth.kept = { ...oauth.kept, access_token: 'no.good.any' };
     expect(await echo(client, 'on')).toBe('Echo: on');
     expect(oauth.kept?.access_token).not.toBe(before);
     for (const step of [...oauth.steps, 'a call with the refreshed token']) say(step);
+    await client.close();
+  });
+});
+
+describe.each(['legacy', 'auto'] as const)('a client in mode %s', (mode) => {
+  test('that calls a tool its token is not good for is sent to get more, and the call succeeds', async () => {
+    const oauth = new ScriptedOAuth(server, CLIENT_DOCUMENT);
+    const { client, transport } = await signIn(oauth, mode);
+    expect(oauth.kept?.scope).toBe('mcp');
+    const call = async () => (await client.callTool({ name: 'counter', arguments: { key: `step-up ${mode}` } })).content;
+    await expect(call()).rejects.toBeInstanceOf(UnauthorizedError);
+    await transport.finishAuth(oauth.callback?.searchParams ?? new URLSearchParams());
+    expect(await call()).toEqual([{ type: 'text', text: '1' }]);
+    expect(oauth.steps.slice(3)).toEqual([`authorization with S256 for ${resource}, scope mcp mcp.write offline_access`, 'tokens, with one to refresh']);
+    for (const step of ['403 insufficient_scope', ...oauth.steps.slice(3), `a call with the larger token, mode ${mode}`]) say(step);
     await client.close();
   });
 });

@@ -1,6 +1,7 @@
 /** Connectors that die, or stop and go on, with sessions in their hands: another goes on with them, and nothing that was left behind does harm later. */
 import { setTimeout as wait } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { Secret } from '#protocol/config/secret.ts';
 import type { Response } from '#protocol/mcp/message.ts';
 import { type OpenedUpstreams, connectorOpen, connectorRelay, openedUpstreams } from '#protocol/subjects/connector.ts';
 import { clock } from '#host/clock.ts';
@@ -158,7 +159,7 @@ describe('what nobody used for long', () => {
     const events = connectorEvents(host);
     const config = host.generations.current?.backends.get(backend);
     if (config === undefined) throw new Error('no configuration');
-    const own = new Backend({ config, surroundings: { env: {}, ownEnv: {}, events, seal: host.seal }, events, rules: new CallRules(), clusterKey: undefined });
+    const own = new Backend({ config, surroundings: { env: {}, ownEnv: {}, events, seal: host.seal }, events, rules: new CallRules(), handleKeys: [new Secret('0f'.repeat(32))] });
     const requests = new ServerRequests(host.bus.instance, 1_000);
     sessions = new HeldSessions({ host, events, requests });
     host.bus.serve(connectorOpen.to({ backend }), (asked) => void sessions.open(own, asked));

@@ -1,6 +1,6 @@
 /** Policies that say who calls, in front of a real server: with the official client, and for sessions of somebody else. */
 import { Client, StreamableHTTPClientTransport } from '@modelcontextprotocol/client';
-import { hashSync } from 'bcryptjs';
+import { hashSync } from 'bcrypt';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';

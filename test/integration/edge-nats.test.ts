@@ -80,6 +80,8 @@ async function refusesEverything(url: string, session: LegacySession): Promise<v
     sendModern(url, 'tools/call', { name: 'echo', params: { arguments: { message: 'm' } } }),
   ]);
   expect(codes(told)).toEqual(Array(7).fill([503, '1', -32603]));
+  // A client that keeps its connection would wait here while others serve.
+  expect(told.map(({ headers }) => headers['connection'])).toEqual(Array(7).fill('close'));
 }
 
 /** What has to be written down is refused: clearly, in time, and with a word about when to come back. */
@@ -100,6 +102,7 @@ async function servesAgain(url: string, session: LegacySession, key: string, cou
   expect(await session.call('counter', { key })).toBe(String(count));
   expect(await callModern(url, 'echo', { message: 'again' })).toBe('Echo: again');
   const fresh = await openLegacy(url);
+  expect((await fresh.send(rpc('ping'))).headers['connection']).not.toBe('close');
   expect(await fresh.call('echo', { message: 'fresh' })).toBe('Echo: fresh');
 }
 

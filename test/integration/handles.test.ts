@@ -211,6 +211,26 @@ describe.each(['/paged', '/many'])('a cursor of a list at %s', (path) => {
   });
 });
 
+test('a cursor of the list of tasks is of use to the session that got it alone, and leads it to the end', async () => {
+  const ask = async (who: Headers) => {
+    const headers = within(await opened('/paged', who), who);
+    return (cursor?: unknown) => send(`${base}/paged`, { headers, body: rpc('tasks/list', cursor === undefined ? {} : { cursor }) });
+  };
+  const [alice, other] = [await ask(ALICE), await ask(MALLORY)];
+  const first = (await alice()).json?.result as { readonly tasks: readonly object[]; readonly nextCursor: string };
+  expect(first.tasks).toHaveLength(PAGE);
+  expect(first.nextCursor).toEqual(expect.any(String));
+  expect(first.nextCursor).not.toBe(String(PAGE));
+  const unknown = answerOf(await other('nonsense'));
+  expect(answerOf(await other(first.nextCursor))).toEqual(unknown);
+  expect(answerOf(await other(String(PAGE)))).toEqual(unknown);
+  expect(JSON.stringify(unknown)).toContain('the cursor is not one of ours');
+  await told('handle_refused', { method: 'tasks/list', reason: 'cursor' });
+  const second = (await alice(first.nextCursor)).json?.result as { readonly tasks: readonly object[] };
+  expect(second.tasks).toHaveLength(PAGE);
+  expect(second.tasks).not.toEqual(first.tasks);
+});
+
 test('the state of a call that waits for input is of use to its caller alone', async () => {
   const tool = 'test_input_required_result_request_state';
   const meta = { 'io.modelcontextprotocol/clientCapabilities': { elicitation: {} } };

@@ -10,11 +10,13 @@ import { openHost, type OpenedHost } from '#host/open.ts';
 import { readSettings } from '#host/settings.ts';
 import { audited } from '#protocol/audit/subjects.ts';
 import { CONFIG_BUCKET, CONFIG_KEY } from '#protocol/records/config.ts';
+import { HANDLE_KEYS_KEY, KEYS_BUCKET } from '#protocol/records/keys.ts';
 import { sessionKey, SESSIONS_BUCKET } from '#protocol/records/session.ts';
 import { connectorCall, connectorClose, connectorOpen, connectorRelay } from '#protocol/subjects/connector.ts';
 import { control, inbox } from '#protocol/subjects/frames.ts';
 import { REPLAY_STREAM, replayFrame } from '#protocol/subjects/replay.ts';
 import { sessionActor, sessionClaim, sessionOpen, sessionStream, sessionWorker } from '#protocol/subjects/session.ts';
+import { sharedHandleKeys } from '../../services/connector/runtime/handle-keys.ts';
 import { runCommand, startCommand } from '../world/command.ts';
 import { passwordOf, startNatsWithUsers, type UsersWorld } from '../world/nats-users.ts';
 
@@ -53,7 +55,7 @@ describe('before the operator has applied the layout', () => {
     await expect(applyLayout(jsm)).rejects.toMatchObject({ code: 'denied', message: expect.stringMatching(/may not create or change AUDIT, .*: connect as the operator/) });
     await connection.close();
     const applied = await runCommand(['nats', 'apply'], world.env('operator'));
-    expect(applied.stdout.match(/created/g)).toHaveLength(5);
+    expect(applied.stdout.match(/created/g)).toHaveLength(6);
     expect(applied.code).toBe(0);
     const refusedCopies = await runCommand(['nats', 'apply', '--replicas', '3'], world.env('operator'));
     expect(refusedCopies).toMatchObject({ code: 1, stderr: expect.stringContaining('this NATS server is not part of a cluster') });
@@ -99,6 +101,15 @@ describe('once it is applied', () => {
     const connector = await open('connector', 'connector');
     const entry = await (await connector.nats.kv(CONFIG_BUCKET)).get(CONFIG_KEY);
     expect(entry?.string()).toBe('{}');
+  });
+
+  test('connectors share a key that none of them was given', async () => {
+    const [one, other] = [await open('connector', 'connector'), await open('connector', 'connector')];
+    const keys = await Promise.all([one, other].map(({ nats }) => sharedHandleKeys(nats)));
+    expect(keys[0]?.map((key) => key.reveal())).toEqual([expect.stringMatching(/^[0-9a-f]{64}$/)]);
+    expect(keys[1]?.[0].reveal()).toBe(keys[0]?.[0].reveal());
+    const ingress = await open('ingress', 'ingress');
+    await expect(sharedHandleKeys(ingress.nats)).rejects.toMatchObject({ code: 'invalid', message: expect.stringContaining('may not read the bucket parley-keys') });
   });
 
   test('an audit reader follows the audit stream', async () => {
@@ -147,6 +158,13 @@ const FORBIDDEN: readonly (readonly [User, string, Operation, string])[] = [
   ['connector', 'delete a stream', 'publish', '$JS.API.STREAM.DELETE.AUDIT'],
   ['connector', 'purge a stream', 'publish', '$JS.API.STREAM.PURGE.AUDIT'],
   ['connector', 'make a stream that copies another', 'publish', '$JS.API.STREAM.CREATE.MINE'],
+  ...(['ingress', 'session', 'policy', 'audit'] as const).flatMap((user) => [
+    [user, 'read the key of handles', 'publish', `$JS.API.STREAM.MSG.GET.KV_${KEYS_BUCKET}`] as const,
+    [user, 'read the key of handles in passing', 'publish', `$JS.API.CONSUMER.CREATE.KV_${KEYS_BUCKET}.mine`] as const,
+    [user, 'set the key of handles', 'publish', `$KV.${KEYS_BUCKET}.${HANDLE_KEYS_KEY}`] as const,
+    [user, 'hear the key of handles as it is set', 'subscribe', `$KV.${KEYS_BUCKET}.>`] as const,
+  ]),
+  ['connector', 'hear the key of handles as it is set', 'subscribe', `$KV.${KEYS_BUCKET}.>`],
   ['ingress', 'read a session record', 'publish', sessionsApi('STREAM.MSG.GET')],
   ['ingress', 'read a session record from a replica', 'publish', sessionsApi('DIRECT.GET', `.${record}`)],
   ['ingress', 'write a session record', 'publish', record],

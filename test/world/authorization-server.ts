@@ -4,7 +4,7 @@ import { type IncomingMessage, type ServerResponse, createServer } from 'node:ht
 import type { AddressInfo } from 'node:net';
 import { Provider, errors } from 'oidc-provider';
 
-const SCOPES = 'mcp';
+const SCOPES = ['mcp', 'mcp.write'];
 
 export interface AuthorizationServerWorld {
   readonly issuer: string;
@@ -57,7 +57,7 @@ export async function startAuthorizationServer({ resource, documents = {} }: Aut
 function configuration(resource: string, documents: Readonly<Record<string, object>>): object {
   return {
     cookies: { keys: ['a key for cookies of the tests'] },
-    scopes: ['openid', 'offline_access', SCOPES],
+    scopes: ['openid', 'offline_access', ...SCOPES],
     findAccount: (_context: unknown, id: string) => ({ accountId: id, claims: () => ({ sub: id }) }),
     pkce: { required: () => true },
     issueRefreshToken: () => true,
@@ -74,7 +74,7 @@ function configuration(resource: string, documents: Readonly<Record<string, obje
         useGrantedResource: () => true,
         getResourceServerInfo(_context: unknown, indicator: string) {
           if (indicator !== resource) throw new errors.InvalidTarget();
-          return { scope: SCOPES, audience: resource, accessTokenFormat: 'jwt', accessTokenTTL: 600, jwt: { sign: { alg: 'RS256' } } };
+          return { scope: SCOPES.join(' '), audience: resource, accessTokenFormat: 'jwt', accessTokenTTL: 600, jwt: { sign: { alg: 'RS256' } } };
         },
       },
     },
@@ -85,8 +85,9 @@ async function agree(provider: Provider, request: IncomingMessage, response: Ser
   const { prompt, params, session } = await provider.interactionDetails(request, response);
   if (prompt.name === 'login') return provider.interactionFinished(request, response, { login: { accountId: account } });
   const grant = new provider.Grant({ accountId: session?.accountId, clientId: params['client_id'] });
-  grant.addOIDCScope(`openid offline_access ${SCOPES}`);
-  grant.addResourceScope(resource, SCOPES);
+  const asked = String(params['scope'] ?? '').split(' ').filter((scope) => SCOPES.includes(scope)).join(' ');
+  grant.addOIDCScope(`openid offline_access ${asked}`.trim());
+  grant.addResourceScope(resource, asked);
   return provider.interactionFinished(request, response, { consent: { grantId: await grant.save() } });
 }
 

@@ -8,7 +8,7 @@ const CALLBACK = 'http://localhost:9/callback';
 
 export class ScriptedOAuth implements OAuthClientProvider {
   readonly redirectUrl = CALLBACK;
-  readonly clientMetadata = { client_name: 'scripted', redirect_uris: [CALLBACK], grant_types: ['authorization_code', 'refresh_token'], response_types: ['code'], token_endpoint_auth_method: 'none', scope: 'mcp' };
+  readonly clientMetadata = { client_name: 'scripted', redirect_uris: [CALLBACK], grant_types: ['authorization_code', 'refresh_token'], response_types: ['code'], token_endpoint_auth_method: 'none', scope: 'mcp mcp.write' };
   readonly clientMetadataUrl?: string;
   /** Where the authorization server sent the client back to. */
   callback: URL | undefined;
@@ -43,7 +43,8 @@ export class ScriptedOAuth implements OAuthClientProvider {
   }
 
   async redirectToAuthorization(url: URL): Promise<void> {
-    this.steps.push(`authorization with ${url.searchParams.get('code_challenge_method')} for ${url.searchParams.get('resource')}`);
+    const asked = url.searchParams;
+    this.steps.push(`authorization with ${asked.get('code_challenge_method')} for ${asked.get('resource')}, scope ${asked.get('scope')}`);
     this.callback = await this.#server.authorize(url);
   }
 

@@ -2,10 +2,11 @@
  * Handles of upstreams (cursors, states of requests) as clients hold them: encrypted for the one caller that got them, in the
  * one place they were got for, so that anywhere else they are as unknown as any text (docs/decisions/0017-sealed-handles.md).
  *
- * A legacy session's id is part of the key, and only its client and we know it. A modern caller has none: there the key is as
- * secret as the cluster's own, and without one a handle is bound to its principal's name, which others may know.
+ * The key is made of one that connectors alone know and of whose handle it is: its principal, and in the legacy era the id of
+ * the session.
  */
 import { createCipheriv, createDecipheriv, createHmac, randomBytes } from 'node:crypto';
+import type { Secret } from '#protocol/config/secret.ts';
 
 const CIPHER = 'aes-256-gcm';
 const NONCE_BYTES = 12;
@@ -17,24 +18,37 @@ export interface HandleOwner {
   readonly session?: string | undefined;
 }
 
-export type SealKey = Uint8Array;
+/** Of all connectors alike. The first one seals; all open, so that a key can be changed while handles are out. */
+export type HandleKeys = readonly [Secret, ...Secret[]];
 
-/** @param clusterKey of all connectors alike; undefined = none was given. */
-export const sealKeyOf = (clusterKey: string | undefined, { principal, session = '' }: HandleOwner): SealKey =>
-  createHmac('sha256', clusterKey ?? '').update(JSON.stringify([session, principal])).digest();
+/** Those of one owner, in the same order. */
+export type SealKeys = readonly [Uint8Array, ...Uint8Array[]];
+
+export function sealKeysOf([first, ...others]: HandleKeys, { principal, session = '' }: HandleOwner): SealKeys {
+  const keyOf = (key: Secret): Uint8Array => createHmac('sha256', key.reveal()).update(JSON.stringify([session, principal])).digest();
+  return [keyOf(first), ...others.map(keyOf)];
+}
 
 /** @param place what it may be used for. */
-export function seal(key: SealKey, place: string, handle: string): string {
+export function seal([key]: SealKeys, place: string, handle: string): string {
   const nonce = randomBytes(NONCE_BYTES);
   const cipher = createCipheriv(CIPHER, key, nonce).setAAD(Buffer.from(place));
   const text = Buffer.concat([cipher.update(handle, 'utf8'), cipher.final()]);
   return Buffer.concat([nonce, text, cipher.getAuthTag()]).toString('base64url');
 }
 
-/** Undefined when it was not sealed with this key for this place. */
-export function unseal(key: SealKey, place: string, sealed: string): string | undefined {
+/** Undefined when it was not sealed with one of these keys for this place. */
+export function unseal(keys: SealKeys, place: string, sealed: string): string | undefined {
   const bytes = Buffer.from(sealed, 'base64url');
   if (bytes.length < NONCE_BYTES + TAG_BYTES) return undefined;
+  for (const key of keys) {
+    const handle = unsealWith(key, place, bytes);
+    if (handle !== undefined) return handle;
+  }
+  return undefined;
+}
+
+function unsealWith(key: Uint8Array, place: string, bytes: Buffer): string | undefined {
   const decipher = createDecipheriv(CIPHER, key, bytes.subarray(0, NONCE_BYTES)).setAAD(Buffer.from(place));
   decipher.setAuthTag(bytes.subarray(-TAG_BYTES));
   try {

@@ -25,6 +25,9 @@ export const LISTS: Readonly<Record<string, ListShape>> = {
 
 export const isList = (method: string): boolean => Object.hasOwn(LISTS, method);
 
+/** Its answer may end with a cursor: the lists, and that of tasks (2025-11-25), which only one target can have. */
+export const isPaged = (method: string): boolean => isList(method) || method === 'tasks/list';
+
 /** Capability a target must have declared to be asked for a list. */
 export const capabilityOf = (method: string): string => method.slice(0, method.indexOf('/'));
 

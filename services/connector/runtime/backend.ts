@@ -2,6 +2,7 @@
 import type { McpBackend } from '#protocol/config/generation.ts';
 import type { CallerSeal } from '#host/caller-seal.ts';
 import type { Environment } from '#host/environment.ts';
+import type { HandleKeys } from '../core/handle-seal.ts';
 import type { CallRules } from './call-rules.ts';
 import { type HandleFacts, Handles } from './handles.ts';
 import type { SealedCaller } from './http-endpoint.ts';
@@ -22,7 +23,7 @@ export interface BackendOptions {
   readonly events: ModernEvents;
   readonly rules: CallRules;
   /** What handles of clients are sealed with, beside who they are. */
-  readonly clusterKey: string | undefined;
+  readonly handleKeys: HandleKeys;
 }
 
 export class Backend {
@@ -36,13 +37,13 @@ export class Backend {
   #users = 0;
   #retired = false;
 
-  constructor({ config, surroundings: { seal, ...stdio }, events, rules, clusterKey }: BackendOptions) {
+  constructor({ config, surroundings: { seal, ...stdio }, events, rules, handleKeys }: BackendOptions) {
     this.config = config;
     this.judge = (facts) => rules.judge(config.key, facts);
     const surroundings = { ...stdio, open: ({ sealed, route }: SealedCaller) => seal.open(sealed, config.key, route) };
     this.targets = new Map(config.targets.map((target) => [target.name, new Target(config.key, target, surroundings)]));
-    this.modern = new ModernBackend({ backend: config, targets: this.targets, events, judge: this.judge, clusterKey });
-    this.handles = (owner) => new Handles({ clusterKey, owner, refused: events.handleRefused });
+    this.modern = new ModernBackend({ backend: config, targets: this.targets, events, judge: this.judge, handleKeys });
+    this.handles = (owner) => new Handles({ keys: handleKeys, owner, refused: events.handleRefused });
   }
 
   /** How a session reaches one of the targets. @param caller who opens it. */

@@ -10,13 +10,14 @@
 import type { Activation } from '#policies/cel/variables.ts';
 import { McpRules } from '#policies/rules/mcp-rules.ts';
 import { type McpRule, type McpSubject, type Settled, judgeSubject } from '#policies/rules/mcp-subject.ts';
+import { type Named, subjectOf } from '#policies/rules/named.ts';
 import type { Denial } from '#policies/rules/rule-set.ts';
 import type { Generation } from '#protocol/config/generation.ts';
 import { Fault } from '#protocol/faults/fault.ts';
 import { CODE, encode } from '#protocol/mcp/message.ts';
 import { readCallFacts } from '#protocol/subjects/call-facts.ts';
 import type { Item } from '../core/lists.ts';
-import { type Named, itemSubject, keyOfItems, pagesOf, subjectOf, withoutPages } from '../core/subjects-of.ts';
+import { itemSubject, keyOfItems, pagesOf, withoutPages } from '../core/list-subjects.ts';
 import type { Cut } from './client-answer.ts';
 import type { Filter } from './listen.ts';
 import { type Visible, unknown } from './multiplexer.ts';

@@ -29,6 +29,7 @@ import type { Environment } from '#host/environment.ts';
 import type { Host } from '#host/host.ts';
 import type { SpanHandle } from '#host/telemetry/spans.ts';
 import { type ConnectorEvents, connectorEvents } from '../events.ts';
+import type { HandleKeys } from '../core/handle-seal.ts';
 import type { ConnectorSettings } from '../settings.ts';
 import { Backend } from './backend.ts';
 import { CallRules } from './call-rules.ts';
@@ -56,10 +57,16 @@ interface Served {
 
 type OnceAsked = Asked<RelayMeta & { readonly principal: string; readonly route: string; readonly version: string }>;
 
+export interface ConnectorParts {
+  readonly settings: ConnectorSettings;
+  readonly handleKeys: HandleKeys;
+}
+
 export class Connector {
   readonly #host: Host;
   readonly #env: Environment;
   readonly #settings: ConnectorSettings;
+  readonly #handleKeys: HandleKeys;
   readonly #events: ConnectorEvents;
   readonly #backends = new Map<string, Served>();
   readonly #rules = new CallRules();
@@ -76,10 +83,11 @@ export class Connector {
   #ttlMs = SESSION_TTL_MS;
   #draining = false;
 
-  constructor(host: Host, env: Environment, settings: ConnectorSettings) {
+  constructor(host: Host, env: Environment, { settings, handleKeys }: ConnectorParts) {
     this.#host = host;
     this.#env = env;
     this.#settings = settings;
+    this.#handleKeys = handleKeys;
     this.#events = connectorEvents(host);
     const { bus, nats } = host;
     this.#requests = new ServerRequests(bus.instance, settings.answerWaitMs);
@@ -160,7 +168,7 @@ export class Connector {
 
   #serve(key: string, config: McpBackend): void {
     const surroundings = { env: this.#inherited(), ownEnv: this.#env, events: this.#events, seal: this.#host.seal };
-    const backend = new Backend({ config, surroundings, events: this.#events, rules: this.#rules, clusterKey: this.#settings.handleKey });
+    const backend = new Backend({ config, surroundings, events: this.#events, rules: this.#rules, handleKeys: this.#handleKeys });
     const serving = [
       this.#take(connectorCall.to({ backend: key }), (asked) => {
         this.#count(backend, asked.answer);

@@ -1,11 +1,14 @@
 import { describe, expect, test } from 'vitest';
+import { Secret } from '#protocol/config/secret.ts';
 import { type Response, encode } from '#protocol/mcp/message.ts';
 import { HANDLE_CHARS_MAX, type HandleRefused, Handles } from './handles.ts';
 import { UpstreamCall } from './upstream.ts';
 
 type Facts = Parameters<HandleRefused>[0];
 
-const handlesOf = (principal: string, heard: Facts[] = []): Handles => new Handles({ clusterKey: undefined, owner: { principal, route: 'r' }, refused: (facts) => void heard.push(facts) });
+const KEYS = [new Secret('0f'.repeat(32))] as const;
+
+const handlesOf = (principal: string, heard: Facts[] = []): Handles => new Handles({ keys: KEYS, owner: { principal, route: 'r' }, refused: (facts) => void heard.push(facts) });
 
 function callOf(method: string, params: object): UpstreamCall {
   const request = { jsonrpc: '2.0', id: 1, method, params } as const;
@@ -17,6 +20,7 @@ const answer = (result: Record<string, unknown>): Response => ({ jsonrpc: '2.0',
 
 describe.each([
   ['the cursor of a list', { method: 'tools/list' }, 'nextCursor', 'cursor'],
+  ['the cursor of the list of tasks', { method: 'tasks/list' }, 'nextCursor', 'cursor'],
   ['the state of a call', { method: 'tools/call', name: 'ask' }, 'requestState', 'requestState'],
 ] as const)('%s', (_what, place, result, param) => {
   const alice = handlesOf('key:alice');

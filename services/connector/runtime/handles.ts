@@ -8,8 +8,8 @@
  */
 import { Fault } from '#protocol/faults/fault.ts';
 import { CODE, type Request, type Response, encode } from '#protocol/mcp/message.ts';
-import { type HandleOwner, type SealKey, seal, sealKeyOf, unseal } from '../core/handle-seal.ts';
-import { isList } from '../core/lists.ts';
+import { type HandleKeys, type HandleOwner, type SealKeys, seal, sealKeysOf, unseal } from '../core/handle-seal.ts';
+import { isPaged } from '../core/lists.ts';
 import { UpstreamCall } from './upstream.ts';
 
 export const HANDLE_CHARS_MAX = 64 * 1024;
@@ -35,7 +35,7 @@ export interface HandleFacts extends HandleOwner {
 export type HandleRefused = (facts: HandleFacts & { readonly method?: string | undefined; readonly handle: 'cursor' | 'requestState' | 'answer' }) => void;
 
 export interface HandlesOptions {
-  readonly clusterKey: string | undefined;
+  readonly keys: HandleKeys;
   readonly owner: HandleFacts;
   readonly refused: HandleRefused;
 }
@@ -48,7 +48,7 @@ export interface Place {
 
 export class Handles {
   readonly #options: HandlesOptions;
-  #key: SealKey | undefined;
+  #keys: SealKeys | undefined;
 
   constructor(options: HandlesOptions) {
     this.#options = options;
@@ -74,13 +74,13 @@ export class Handles {
   }
 
   seal(place: Place, handle: string): string {
-    return seal(this.#sealKey(), placeOf(place), handle);
+    return seal(this.#sealKeys(), placeOf(place), handle);
   }
 
   /** H2. @throws Fault invalid */
   open(place: Place, sealed: unknown): string {
     const { param } = kindOf(place);
-    const known = typeof sealed === 'string' && sealed.length <= HANDLE_CHARS_MAX ? unseal(this.#sealKey(), placeOf(place), sealed) : undefined;
+    const known = typeof sealed === 'string' && sealed.length <= HANDLE_CHARS_MAX ? unseal(this.#sealKeys(), placeOf(place), sealed) : undefined;
     return known ?? this.refuse(place, param);
   }
 
@@ -91,13 +91,13 @@ export class Handles {
     throw new Fault('invalid', `the ${handle} is not one of ours`, { rpc: String(CODE.invalidParams) });
   }
 
-  #sealKey(): SealKey {
-    const { clusterKey, owner } = this.#options;
-    return (this.#key ??= sealKeyOf(clusterKey, owner));
+  #sealKeys(): SealKeys {
+    const { keys, owner } = this.#options;
+    return (this.#keys ??= sealKeysOf(keys, owner));
   }
 }
 
-const kindOf = ({ method = '' }: Place): Kind => (isList(method) ? CURSOR : STATE);
+const kindOf = ({ method = '' }: Place): Kind => (isPaged(method) ? CURSOR : STATE);
 
 const placeOf = ({ method, name }: Place): string => JSON.stringify([method, name]);
 

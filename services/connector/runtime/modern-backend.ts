@@ -4,11 +4,12 @@ import { Fault } from '#protocol/faults/fault.ts';
 import { type Id, type Response, encode } from '#protocol/mcp/message.ts';
 import { NOTHING, type Asked, type Meta } from '#host/bus/bus.ts';
 import type { SpanHandle } from '#host/telemetry/spans.ts';
+import type { HandleKeys } from '../core/handle-seal.ts';
 import { isList } from '../core/lists.ts';
 import { mergeDiscover } from '../core/merge.ts';
 import { Naming } from '../core/naming.ts';
 import { rewriteFromTarget } from '../core/rewrite.ts';
-import { keyOfItems } from '../core/subjects-of.ts';
+import { keyOfItems } from '../core/list-subjects.ts';
 import { onlyLegacy } from '../core/version-fault.ts';
 import type { ConnectorEvents } from '../events.ts';
 import type { CallJudge } from './call-rules.ts';
@@ -47,7 +48,7 @@ export interface ModernBackendOptions {
   readonly targets: ReadonlyMap<string, Target>;
   readonly events: ModernEvents;
   readonly judge: Judging;
-  readonly clusterKey: string | undefined;
+  readonly handleKeys: HandleKeys;
 }
 
 /** A stream of news that is open. */
@@ -71,19 +72,19 @@ export class ModernBackend {
   readonly #naming: Naming;
   readonly #multiplexer: Multiplexer;
   readonly #events: ModernEvents;
-  readonly #clusterKey: string | undefined;
+  readonly #handleKeys: HandleKeys;
   /** Streams that last until one side ends them. */
   readonly #listens = new Set<OpenListen>();
   readonly #judge: Judging;
 
-  constructor({ backend, targets, events, judge, clusterKey }: ModernBackendOptions) {
+  constructor({ backend, targets, events, judge, handleKeys }: ModernBackendOptions) {
     this.#backend = backend;
     this.#targets = targets;
     this.#naming = new Naming(backend);
     this.#multiplexer = new Multiplexer(backend, this.#naming);
     this.#events = events;
     this.#judge = judge;
-    this.#clusterKey = clusterKey;
+    this.#handleKeys = handleKeys;
   }
 
   call(asked: ModernAsked): void {
@@ -222,7 +223,7 @@ export class ModernBackend {
   }
 
   #handles({ principal, route }: CallMeta): Handles {
-    return new Handles({ clusterKey: this.#clusterKey, owner: { principal, route }, refused: this.#events.handleRefused });
+    return new Handles({ keys: this.#handleKeys, owner: { principal, route }, refused: this.#events.handleRefused });
   }
 
   #ended({ meta: { method, name, principal, route }, traceparent, span }: ModernAsked, target: string, outcome: Response | Fault, startedAt: number): void {

@@ -1,5 +1,5 @@
 /** The rules of MCP calls where a legacy session's calls go through: asked anew for each of them. */
-import { keyOfItems } from '../core/subjects-of.ts';
+import { keyOfItems } from '../core/list-subjects.ts';
 import type { CallJudge } from './call-rules.ts';
 import type { Cut } from './client-answer.ts';
 import type { Visible } from './multiplexer.ts';

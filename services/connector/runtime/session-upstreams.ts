@@ -16,7 +16,7 @@ import { type Id, type Notification, type Request, encode, parseJson } from '#pr
 import type { OpenedUpstreams, SessionAdoption } from '#protocol/subjects/connector.ts';
 import { NOTHING } from '#host/bus/bus.ts';
 import { clock } from '#host/clock.ts';
-import { isList } from '../core/lists.ts';
+import { isList, isPaged } from '../core/lists.ts';
 import { mergeCapabilities, mergeInitialize } from '../core/merge.ts';
 import { type Named, Naming } from '../core/naming.ts';
 import { isListChanged, isToldOnce, listsChanged } from '../core/news.ts';
@@ -86,7 +86,7 @@ export class SessionUpstreams {
     this.#inFlight = new InFlightRequests({
       ended: outlet.ended,
       message: (upstream, message, bytes) => this.#fromServer(upstream, message, bytes),
-      response: (answered) => answerForClient(answered, this.#naming, isList(answered.place.method ?? '') ? options.handles : undefined),
+      response: (answered) => answerForClient(answered, this.#naming, isPaged(answered.place.method ?? '') ? options.handles : undefined),
     });
   }
 
@@ -238,7 +238,7 @@ export class SessionUpstreams {
     const { handles } = this.#options;
     const admitted = (member: SessionMember, opened: UpstreamCall): Promise<void> | undefined =>
       this.#attempt(member, this.#rules.admit({ target: member.upstream.target, call: opened, asked: call }, relayed), relayed);
-    if (!this.#naming.shared && first) return admitted(first, isList(method) ? handles.opened(call) : call);
+    if (!this.#naming.shared && first) return admitted(first, isPaged(method) ? handles.opened(call) : call);
     if (isList(method)) return this.#answer(relayed, this.#multiplexer.list(all, call, { handles, visible: this.#rules.visible(method, relayed) }));
     if (method === 'logging/setLevel') return this.#answer(relayed, setLevelEverywhere(this.#members, call, this.#settings));
     return this.#multiplexer.destination(all, call).then(({ member, call: routed }) => admitted(member as SessionMember, routed));

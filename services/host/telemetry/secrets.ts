@@ -41,7 +41,7 @@ export class Secrets {
     for (const [name, value = ''] of Object.entries(env)) {
       if (name.endsWith('_URL')) secrets.add(passwordsIn(value));
       else if (name.endsWith('_HEADERS')) secrets.add([value, ...headerValues(value)]);
-      else if (namesSecret(name) || SECRET_VARIABLE.test(name)) secrets.add([value]);
+      else if (namesSecret(name) || SECRET_VARIABLE.test(name)) secrets.add([value, ...value.split(',')]);
     }
     return secrets;
   }

@@ -6,7 +6,7 @@ import type { CallerSeal } from '#host/caller-seal.ts';
 import { clock } from '#host/clock.ts';
 import type { SpanHandle, StartSpan } from '#host/telemetry/spans.ts';
 import { Fault, asFault } from '#protocol/faults/fault.ts';
-import type { Id } from '#protocol/mcp/message.ts';
+import { type Id, type Request, nameOf } from '#protocol/mcp/message.ts';
 import type { Era } from '#protocol/mcp/versions.ts';
 import { ANONYMOUS } from '#protocol/records/principal.ts';
 import { mayBeShown, tokensAt } from '../core/caller-tokens.ts';
@@ -116,12 +116,13 @@ export class Exchange {
     return backend;
   }
 
-  /** Ends the request as a policy said. */
-  obey(verdict: Deny | Answer): void {
+  /** Ends the request as a policy said. @param about the MCP request it said it of. */
+  obey(verdict: Deny | Answer, about?: Request): void {
     const { status } = verdict;
     const content = verdict.content ?? (verdict.kind === 'deny' ? { type: 'text/plain', text: verdict.message } : undefined);
     this.response.carry(verdict.kind === 'deny' ? verdict.responseHeaders : verdict.headers);
-    if (verdict.kind === 'deny') this.deps.events.denied({ route: this.world.route.key, principal: this.principal, session: this.session }, verdict);
+    const { world, principal, session } = this;
+    if (verdict.kind === 'deny') this.deps.events.denied({ route: world.route.key, principal, session, method: about?.method, name: about && nameOf(about.method, about.params) }, verdict);
     if (content === undefined) this.response.send(status, {});
     else this.response.send(status, { 'content-type': content.type }, content.text);
     this.done(status);

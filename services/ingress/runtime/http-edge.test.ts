@@ -6,7 +6,7 @@ import fc from 'fast-check';
 import { afterEach, describe, expect, test } from 'vitest';
 import { Fault } from '#protocol/faults/fault.ts';
 import type { EdgeHandler, EdgeRequest, EdgeStream } from './edge.ts';
-import { beginLeaving, createHttpServer, stopHttpServer } from './http-edge.ts';
+import { type HttpServerOptions, beginLeaving, createHttpServer, stopHttpServer } from './http-edge.ts';
 
 const POLL_MS = 8_000;
 /** Much more than the kernel holds of one connection. */
@@ -24,8 +24,8 @@ afterEach(() => {
   }
 });
 
-async function start(handle: EdgeHandler, stalledMs?: number): Promise<{ readonly server: Server; readonly url: string }> {
-  const server = createHttpServer(handle, stalledMs);
+async function start(handle: EdgeHandler, options: HttpServerOptions = {}): Promise<{ readonly server: Server; readonly url: string }> {
+  const server = createHttpServer(handle, options);
   open.push(server);
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
@@ -188,7 +188,7 @@ describe('a stream', () => {
       while (stream.pendingBytes < LARGE_BYTES) stream.write('x'.repeat(1024 * 1024));
       stream.end();
       response.onEnd(() => over.push(request.path));
-    }, 1_000);
+    }, { stalledMs: 1_000 });
     const ask = (path: string) => say(url, `GET ${path} HTTP/1.1\r\nhost: h\r\nconnection: close\r\n\r\n`);
     const stalled = ask('/stalled').socket.pause();
     const { socket: slow, answer } = ask('/slow');
@@ -311,6 +311,18 @@ describe('a server that leaves', () => {
     await stopHttpServer(server, 100);
     expect(await answer).toContain('half');
   });
+});
+
+test('a server that is cut off from those behind it sends whoever it fails elsewhere, and keeps the others', async () => {
+  let cutOff = false;
+  const { url } = await start((request, response) => void request.body(BODY_MAX).then(() => response.send(Number(request.path.slice(1)), {})), { cutOff: () => cutOff });
+  const connectionOf = async (status: number) => (await fetch(`${url}/${status}`)).headers.get('connection');
+  for (const status of [200, 404, 503]) expect(await connectionOf(status)).toBe('keep-alive');
+  cutOff = true;
+  for (const status of [200, 404, 499]) expect(await connectionOf(status)).toBe('keep-alive');
+  for (const status of [500, 503, 504]) expect(await connectionOf(status)).toBe('close');
+  cutOff = false;
+  expect(await connectionOf(503)).toBe('keep-alive');
 });
 
 test('who asks to be told of the end of a response that is over is told at once', async () => {

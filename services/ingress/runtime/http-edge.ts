@@ -17,6 +17,7 @@ const HEADERS_MAX = 200;
 const IDLE_CHECK_MS = 25;
 /** A connection that was just made has its first request on the way. */
 const FIRST_REQUEST_MS = 2_000;
+const FAILED = 500;
 /** What is left of an ended response must move within this time. */
 const STALLED_MS = 60_000;
 
@@ -26,6 +27,8 @@ interface ServerState {
   readonly silent: Set<Socket>;
   /** Every response asks its client to come back by another connection. */
   leaving: boolean;
+  /** What fails now may not fail elsewhere: its response asks the same. */
+  readonly cutOff: () => boolean;
 }
 
 const states = new WeakMap<Server, ServerState>();
@@ -37,9 +40,16 @@ export type Secure = (raw: Socket, speak: Speak) => void;
 
 const admissions = new WeakMap<Socket, Admission>();
 
-/** @param secure undefined = plain HTTP. */
-export function createHttpServer(handle: EdgeHandler, stalledMs = STALLED_MS, secure?: Secure): Server {
-  const state: ServerState = { stalledMs, silent: new Set(), leaving: false };
+export interface HttpServerOptions {
+  readonly stalledMs?: number;
+  /** Undefined = plain HTTP. */
+  readonly secure?: Secure | undefined;
+  /** Whether this process reaches nobody behind it now. */
+  readonly cutOff?: () => boolean;
+}
+
+export function createHttpServer(handle: EdgeHandler, { stalledMs = STALLED_MS, secure, cutOff = () => false }: HttpServerOptions = {}): Server {
+  const state: ServerState = { stalledMs, silent: new Set(), leaving: false, cutOff };
   const server = createServer({ requestTimeout: REQUEST_MS, headersTimeout: HEADERS_MS, keepAliveTimeout: IDLE_MS }, (request, response) => {
     state.silent.delete(request.socket);
     handle(new NodeRequest(request), new NodeResponse(response, state));
@@ -210,7 +220,7 @@ class NodeResponse implements EdgeResponse {
     const response = this.#response;
     if (response.headersSent || response.destroyed) return;
     // What is left of a body nobody read would be taken for the next request.
-    if (!response.req.complete || this.#server.leaving) response.shouldKeepAlive = false;
+    if (!response.req.complete || this.#server.leaving || (status >= FAILED && this.#server.cutOff())) response.shouldKeepAlive = false;
     const length = body === undefined ? 0 : typeof body === 'string' ? Buffer.byteLength(body) : body.length;
     response.writeHead(status, status === 204 || status === 304 ? headers : { ...headers, 'content-length': length });
     if (body instanceof Uint8Array && length < ONE_WRITE_BYTES_MAX) response.end(asLatin1(body), 'latin1');

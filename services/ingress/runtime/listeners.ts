@@ -36,6 +36,8 @@ export interface ListenersOptions {
   readonly handler: BindHandler;
   readonly log: Logger;
   readonly handshakeFailed: (why: HandshakeFailure) => void;
+  /** Whether this process reaches nobody behind it now. */
+  readonly cutOff: () => boolean;
   /** Absent = everybody is let in. */
   readonly admits?: Admits;
 }
@@ -101,13 +103,13 @@ export class Listeners {
 
   async #listen(bound: Bound): Promise<void> {
     const { bind, tls, servers } = bound;
-    const { addresses, handler, log, admits } = this.#options;
+    const { addresses, handler, log, admits, cutOff } = this.#options;
     const { port } = bind;
     await tls?.follow(bind.listeners);
     // Who balances sees a closed port, and not one that breaks every handshake.
     if (tls?.usable === false) return this.#retryLater(bound);
     for (const address of addresses) {
-      const server = createHttpServer(handler({ port, secure: tls !== undefined, loopback: LOOPBACK.test(address) }), undefined, tls?.secure);
+      const server = createHttpServer(handler({ port, secure: tls !== undefined, loopback: LOOPBACK.test(address) }), { secure: tls?.secure, cutOff });
       // Before anything is read of it.
       if (admits !== undefined) server.prependListener('connection', (socket: Socket) => void (admits(socket) || socket.destroy()));
       try {

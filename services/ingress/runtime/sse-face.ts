@@ -58,7 +58,7 @@ async function post(exchange: Exchange): Promise<void> {
   exchange.session = session;
   if (!isSessionId(session)) return exchange.refuse(noSession());
   const parsed = await readMessage(exchange);
-  if (parsed instanceof Fault) return exchange.refuse(parsed);
+  if (parsed === undefined) return;
   const initialize = parsed.kind === 'request' && (parsed.message as Request).method === 'initialize';
   const facts = parsed.kind === 'request' && !initialize ? exchange.callFacts() : undefined;
   const backend = initialize ? exchange.pick((fault) => exchange.refuse(fault)) : undefined;

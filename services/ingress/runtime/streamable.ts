@@ -1,6 +1,7 @@
 /** MCP over Streamable HTTP: one path, both eras. What every message must be before an era is asked about it. */
 import { Fault } from '#protocol/faults/fault.ts';
-import { CODE, type Message, type MessageKind, kindOf, parseJson } from '#protocol/mcp/message.ts';
+import type { Chain } from '#policies/chain.ts';
+import { CODE, type Message, type MessageKind, type Request, encode, kindOf, parseJson } from '#protocol/mcp/message.ts';
 import { VERSION_HEADER, eraOf } from '#protocol/mcp/modern.ts';
 import { isModernVersion } from '#protocol/mcp/versions.ts';
 import { EVENTS_TYPE, JSON_TYPE, accepts, isJson } from '../core/media.ts';
@@ -32,15 +33,22 @@ async function post(exchange: Exchange): Promise<void> {
     return exchange.refuse(invalid(406, `Not Acceptable: Accept must list ${JSON_TYPE} and ${EVENTS_TYPE}`));
   }
   const parsed = await readMessage(exchange);
-  if (parsed instanceof Fault) return exchange.refuse(parsed);
+  if (parsed === undefined) return;
   exchange.trace(traceparentOf(parsed.message));
   const era = eraOf(parsed.message, parsed.kind, (name) => request.header(name));
   if (era === 'modern') return modernPost(exchange, parsed);
   return exchange.world.stateless ? statelessPost(exchange, parsed) : legacyPost(exchange, parsed);
 }
 
-/** The message in the body, or why there is none. */
-export async function readMessage({ request, deps }: Exchange): Promise<ParsedMessage | Fault> {
+/** The message in the body, admitted; undefined when the request was answered. */
+export async function readMessage(exchange: Exchange): Promise<ParsedMessage | undefined> {
+  const parsed = await parse(exchange);
+  if (parsed instanceof Fault) return void exchange.refuse(parsed);
+  const { applyRequest } = exchange.world.chain;
+  return applyRequest === undefined || parsed.kind !== 'request' ? parsed : admitted(exchange, parsed, applyRequest);
+}
+
+async function parse({ request, deps }: Exchange): Promise<ParsedMessage | Fault> {
   if (!isJson(request.header('content-type'))) return invalid(415, `Unsupported Media Type: Content-Type must be ${JSON_TYPE}`);
   let payload: Uint8Array;
   try {
@@ -57,6 +65,14 @@ export async function readMessage({ request, deps }: Exchange): Promise<ParsedMe
   const kind = kindOf(value);
   if (kind === undefined) return invalid(400, 'Invalid Request: the body must be one JSON-RPC 2.0 message', CODE.invalidRequest);
   return { kind, message: value as Message, payload };
+}
+
+/** What was judged goes on as it was read, written anew: a second key of the same name is nobody's loophole. */
+function admitted(exchange: Exchange, { kind, message }: ParsedMessage, applyRequest: NonNullable<Chain['applyRequest']>): ParsedMessage | undefined {
+  const request = message as Request;
+  const no = applyRequest(request, exchange.request, exchange.facts);
+  if (no !== undefined) return void exchange.obey(no, request);
+  return { kind, message, payload: encode(message) };
 }
 
 /** MCP 2026-07-28 "Trace context": W3C traceparent, unprefixed, in `_meta`. */

@@ -67,8 +67,7 @@ async function serve(listeners: readonly Listener[], limits: Partial<TlsPortOpti
       if (request.path === '/stream') response.open(200, {}).write('begun');
       else response.send(200, {}, JSON.stringify([request.scheme, request.admission]));
     },
-    undefined,
-    port.secure,
+    { secure: port.secure },
   );
   servers.push(server);
   server.listen(0, '127.0.0.1');
