@@ -4,7 +4,7 @@
  */
 import { Fault } from '#protocol/faults/fault.ts';
 import type { PolicyDocuments } from '#protocol/config/generation.ts';
-import { ORDER, implemented } from './order.ts';
+import { ORDER, implemented, isEnforced } from './order.ts';
 import type { PolicyId } from './order.ts';
 import { pass } from './policy.ts';
 import type { Answer, CompiledPolicy, Deny, Facts, Judging, Pass, Phase, PolicyCall, PolicyDeps, Rewrite, Verdict } from './policy.ts';
@@ -37,14 +37,14 @@ export function compileChain(documents: PolicyDocuments, phase: Phase, deps: Pol
     if (!known.includes(id)) throw new Fault('invalid', `${id} is not a policy of the ${phase} phase`);
   }
   const order = ORDER[phase].filter((id) => documents[id] !== undefined && documents[id] !== null);
-  return composeChain(order.flatMap((id) => compilePolicy(id, documents[id], deps)));
+  return composeChain(order.flatMap((id) => compilePolicy(id, phase, { document: documents[id], deps })));
 }
 
 /** @throws Fault `invalid` */
 /** None for one that is judged elsewhere. */
-function compilePolicy(id: PolicyId, document: unknown, deps: PolicyDeps): CompiledPolicy[] {
+function compilePolicy(id: PolicyId, phase: Phase, { document, deps }: { readonly document: unknown; readonly deps: PolicyDeps }): CompiledPolicy[] {
   const policy = implemented[id];
-  if (policy === undefined) throw new Fault('invalid', `${id}: this policy is not enforced yet; refusing rather than serving without it`);
+  if (policy === undefined || !isEnforced(id, phase)) throw new Fault('invalid', `${id}: this policy is not enforced yet; refusing rather than serving without it`);
   const config = policy.schema.safeParse(document);
   if (!config.success) throw new Fault('invalid', `${id}: ${config.error.issues.map((issue) => `${issue.path.join('.')}: ${issue.message}`).join('; ')}`);
   return 'judgedBy' in policy ? [] : [policy.compile(config.data, deps)];
@@ -76,6 +76,7 @@ function firstNo<T>(judges: readonly T[], ask: (judge: T) => Deny | undefined): 
 /** Where a call stands in its chain. */
 interface Progress {
   readonly policies: readonly CompiledPolicy[];
+  /** As the policies before have changed it. */
   readonly call: PolicyCall;
   /** All that is known so far. */
   readonly known: Facts;
@@ -84,25 +85,37 @@ interface Progress {
 }
 
 function applyFrom(index: number, progress: Progress): Judging {
-  const { policies, call } = progress;
-  let { known, so } = progress;
+  const { policies } = progress;
+  let { call, known, so } = progress;
   for (let at = index; at < policies.length; at += 1) {
     const verdict = (policies[at] as CompiledPolicy).apply(call, known);
-    if (verdict instanceof Promise) return verdict.then((late) => (goesOn(late) ? applyFrom(at + 1, { policies, call, ...after(known, so, late) }) : carrying(so, late)));
+    if (verdict instanceof Promise) return verdict.then((late) => (goesOn(late) ? applyFrom(at + 1, { policies, call: changed(call, late), ...after(known, so, late) }) : carrying(so, late)));
     if (!goesOn(verdict)) return carrying(so, verdict);
-    if (verdict.kind === 'rewrite') ({ known, so } = after(known, so, verdict));
+    if (verdict.kind !== 'rewrite') continue;
+    ({ known, so } = after(known, so, verdict));
+    call = changed(call, verdict);
   }
   return so;
 }
 
 const goesOn = (verdict: Verdict): verdict is Pass | Rewrite => verdict.kind === 'pass' || verdict.kind === 'rewrite';
 
+/** The call as policies after this verdict see it. */
+const changed = (call: PolicyCall, verdict: Pass | Rewrite): PolicyCall =>
+  verdict.kind === 'rewrite' && verdict.requestEdits !== undefined ? call.with(verdict.requestEdits) : call;
+
 function after(known: Facts, so: Pass | Rewrite, verdict: Pass | Rewrite): Pick<Progress, 'known' | 'so'> {
   if (verdict.kind === 'pass') return { known, so };
-  if (so.kind === 'pass') return { known: verdict.facts === undefined ? known : { ...known, ...verdict.facts }, so: verdict };
-  const responseHeaders = [...so.responseHeaders, ...verdict.responseHeaders];
-  if (verdict.facts === undefined) return { known, so: { ...so, responseHeaders } };
-  return { known: { ...known, ...verdict.facts }, so: { kind: 'rewrite', responseHeaders, facts: { ...so.facts, ...verdict.facts } } };
+  const { facts, requestEdits: edits } = verdict;
+  const now = facts === undefined ? known : { ...known, ...facts };
+  if (so.kind === 'pass') return { known: now, so: verdict };
+  const both: Rewrite = {
+    ...so,
+    responseHeaders: [...so.responseHeaders, ...verdict.responseHeaders],
+    ...(facts === undefined ? {} : { facts: { ...so.facts, ...facts } }),
+    ...(edits === undefined ? {} : { requestEdits: [...(so.requestEdits ?? []), ...edits] }),
+  };
+  return { known: now, so: both };
 }
 
 /** A verdict that ends the call, with the headers that earlier verdicts asked for in front of its own. */

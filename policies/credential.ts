@@ -1,7 +1,13 @@
 /** Where a request carries a credential: the `location` of the format, and how it is read there. */
 import { z } from 'zod';
-import { exactlyOne, refusedKey } from '#protocol/config/section.ts';
-import type { PolicyCall } from './policy.ts';
+import { exactlyOne } from '#protocol/config/section.ts';
+import { RANDOM } from './cel/evaluation.ts';
+import { compileExpression } from './cel/expression.ts';
+import type { PlainValue } from './cel/plain.ts';
+import { type Facts, NO_FACTS, type PolicyCall, type PolicyDeps } from './policy.ts';
+import { REQUEST_SCOPE } from './rules/request-scope.ts';
+import { requestVariables } from './rules/request-variables.ts';
+import { expressionProblem } from './rules/rule-set.ts';
 
 const NAME_CHARS_MAX = 256;
 const PREFIX_CHARS_MAX = 64;
@@ -12,18 +18,21 @@ const cookieName = z.string().max(NAME_CHARS_MAX, `at most ${NAME_CHARS_MAX} cha
 const parameterName = z.string().min(1, 'expected a text that is not empty').max(NAME_CHARS_MAX, `at most ${NAME_CHARS_MAX} characters`);
 const prefix = z.string().max(PREFIX_CHARS_MAX, `at most ${PREFIX_CHARS_MAX} characters`);
 
-const KINDS = ['header', 'queryParameter', 'cookie'] as const;
+const expression = z.string().superRefine((source, context) => {
+  const message = expressionProblem(source, REQUEST_SCOPE);
+  if (message !== undefined) context.addIssue({ code: 'custom', message });
+});
 
 export const locationSchema = z
   .strictObject({
     header: z.strictObject({ name: headerName, prefix: prefix.nullish() }).optional(),
     queryParameter: z.strictObject({ name: parameterName }).optional(),
     cookie: z.strictObject({ name: cookieName }).optional(),
-    expression: refusedKey(),
+    expression: expression.optional(),
   })
-  .superRefine(exactlyOne([...KINDS, 'expression'], KINDS));
+  .superRefine(exactlyOne(['header', 'queryParameter', 'cookie', 'expression']));
 
-export type CredentialLocation = Omit<z.output<typeof locationSchema>, 'expression'>;
+export type CredentialLocation = z.output<typeof locationSchema>;
 
 /** Where there is no other word. */
 export const BEARER: CredentialLocation = { header: { name: 'authorization', prefix: 'Bearer ' } };
@@ -31,10 +40,15 @@ export const BEARER: CredentialLocation = { header: { name: 'authorization', pre
 /** What a request has that carries more than one credential where there should be one. Whose call it is cannot be said then. */
 export const SEVERAL: unique symbol = Symbol('several credentials');
 
-/** The credential without its prefix; undefined when there is none. */
-export type Presented = string | typeof SEVERAL | undefined;
+/** What an expression made of a request is no credential, and not none either. */
+export const UNREADABLE: unique symbol = Symbol('no credential can be read');
 
-export function credentialReader({ header, queryParameter, cookie }: CredentialLocation): (call: PolicyCall) => Presented {
+/** The credential without its prefix; undefined when there is none. */
+export type Presented = string | typeof SEVERAL | typeof UNREADABLE | undefined;
+
+/** @param deps what an expression may know besides the request. */
+export function credentialReader({ header, queryParameter, cookie, expression: source }: CredentialLocation, deps: Pick<PolicyDeps, 'surroundings'> = {}): (call: PolicyCall, facts?: Facts) => Presented {
+  if (source !== undefined) return expressionReader(source, deps);
   if (queryParameter !== undefined) return ({ query }) => (query === '' ? undefined : only(new URLSearchParams(query).getAll(queryParameter.name)));
   if (cookie !== undefined) return ({ headers }) => only(cookiesNamed(cookie.name, headers['cookie']));
   const name = header?.name.toLowerCase() ?? '';
@@ -45,6 +59,32 @@ export function credentialReader({ header, queryParameter, cookie }: CredentialL
     if (typeof value !== 'string') return value.length > 1 ? SEVERAL : after(start, value[0] ?? '');
     return after(start, value);
   };
+}
+
+/** False too when it is no expression. */
+export function readsHeadersOnly(source: string): boolean {
+  const compiled = compileExpression(source, { deps: RANDOM });
+  return compiled.ok && compiled.expression.captures.paths.every(([variable, field]) => variable === 'request' && field === 'headers');
+}
+
+/** Where a part of the request that it names is missing, there is no credential; what fails otherwise is not taken for none. */
+function expressionReader(source: string, deps: Pick<PolicyDeps, 'surroundings'>): (call: PolicyCall, facts?: Facts) => Presented {
+  const compiled = compileExpression(source, { deps: RANDOM, variables: REQUEST_SCOPE.variables });
+  if (!compiled.ok) throw new Error(compiled.problem.message);
+  const { expression: read } = compiled;
+  return (call, facts = NO_FACTS) => {
+    const outcome = read.evaluateUnredacted(requestVariables(call, facts, deps));
+    if (!outcome.ok) return outcome.reason === 'missing' ? undefined : UNREADABLE;
+    return presented(outcome.value);
+  };
+}
+
+function presented(value: PlainValue): Presented {
+  if (value === null) return undefined;
+  if (Array.isArray(value)) return value.length > 1 ? SEVERAL : value.length === 0 ? undefined : presented(value[0] as PlainValue);
+  if (typeof value !== 'string') return UNREADABLE;
+  const text = value.trim();
+  return text === '' ? undefined : text;
 }
 
 /** The name of a scheme knows no case (RFC 9110 11.1). Another scheme's credential is none of this one. */

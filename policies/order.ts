@@ -10,16 +10,20 @@ import { authorization } from './authorization/policy.ts';
 import { basicAuth } from './basicAuth/policy.ts';
 import { cors } from './cors/policy.ts';
 import { csrf } from './csrf/policy.ts';
+import { extAuthz } from './extAuthz/policy.ts';
 import { jwtAuth } from './jwtAuth/policy.ts';
 import { mcpAuthentication } from './mcpAuthentication/policy.ts';
 import { mcpAuthorization } from './mcpAuthorization/policy.ts';
 import { networkAuthorization } from './networkAuthorization/policy.ts';
+import { customFunctionsSchema } from './rules/custom-functions.ts';
 
 export type Traffic = 'http' | 'mcp' | 'a2a' | 'llm';
 
 export interface Entry {
   readonly traffic: readonly Traffic[];
   readonly policy?: Policy | RulePolicy;
+  /** Phases it has in the format and is not enforced in yet: the configuration refuses it there. */
+  readonly notYet?: readonly Phase[];
   /** It says how targets are reached: compiled into them (protocol/config/compile-connection.ts), and no part of any chain. */
   readonly connection?: true;
 }
@@ -42,7 +46,7 @@ export const POLICIES = {
   csrf: { traffic: all, policy: csrf },
   delay: EVERYWHERE,
   directResponse: EVERYWHERE,
-  extAuthz: EVERYWHERE,
+  extAuthz: { traffic: all, policy: extAuthz, notYet: ['backend'] },
   extProc: EVERYWHERE,
   health: EVERYWHERE,
   http: EVERYWHERE,
@@ -84,10 +88,15 @@ export const ORDER: Readonly<Record<Phase, readonly PolicyId[]>> = {
   ],
 };
 
+export const isEnforced = (id: PolicyId, phase: Phase): boolean => {
+  const { policy, connection, notYet = [] }: Entry = POLICIES[id];
+  return (policy !== undefined || connection === true) && !notYet.includes(phase);
+};
+
 /** The policies that exist, by id. */
 export const implemented: Readonly<Record<string, Policy | RulePolicy>> = Object.fromEntries(
   Object.entries<Entry>(POLICIES).flatMap(([id, { policy }]) => (policy === undefined ? [] : [[id, policy]])),
 );
 
-/** For `compileDocument({policies})`: what each policy's part of the configuration must look like. */
-export const policySchemas: Readonly<Record<string, z.ZodType>> = Object.fromEntries(Object.entries(implemented).map(([id, policy]) => [id, policy.schema]));
+/** For `compileDocument({policies})`: what each policy's part of the configuration must look like, and the functions they may call. */
+export const policySchemas: Readonly<Record<string, z.ZodType>> = { ...Object.fromEntries(Object.entries(implemented).map(([id, policy]) => [id, policy.schema])), customFunctions: customFunctionsSchema };

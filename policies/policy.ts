@@ -8,7 +8,10 @@
  * P3 Messages of a schema do not quote the value they complain about: it may have come from the environment.
  */
 import type { z } from 'zod';
+import type { Secret } from '#protocol/config/secret.ts';
 import type { Request } from '#protocol/mcp/message.ts';
+import type { Authorizers } from './authorizer/authorizer.ts';
+import type { RequestEdit } from './request-edits.ts';
 
 export type Phase = 'connection' | 'gateway' | 'route' | 'backend';
 
@@ -27,8 +30,24 @@ export interface PolicyCall {
   /** As in `HTTP/1.1`. */
   readonly version: string;
   readonly source: Source;
+  /** Where they connected to. */
+  readonly destination?: Pick<Source, 'address' | 'port'>;
+  /** Milliseconds since the epoch. */
+  readonly startedAtMs?: number;
   /** For a policy that answers the request itself: it can be read once. @throws Fault `invalid` when it is larger than `max` bytes. */
   body?(max: number): Promise<Uint8Array>;
+  /** Its first bytes, while all of it stays to be read. @throws Fault `invalid` when the client breaks off. */
+  prefix?(max: number): Promise<BodyPrefix>;
+  /** Headers whose value a policy wrote, wholly. */
+  readonly written?: ReadonlySet<string>;
+  /** The same request, changed. */
+  with(edits: readonly RequestEdit[]): PolicyCall;
+}
+
+export interface BodyPrefix {
+  readonly bytes: Uint8Array;
+  /** There is no more. */
+  readonly complete: boolean;
 }
 
 /** Who is connected, under the names that rules know it by. */
@@ -69,11 +88,13 @@ export interface Facts {
   readonly basicAuth?: { readonly username: string };
   /** What an external authorizer said beside its yes. */
   readonly extauthz?: Readonly<Record<string, unknown>>;
+  /** Tokens that are no good, where the call goes on all the same (`permissive`): no server is shown one. Rules do not know of them. */
+  readonly refusedTokens?: readonly Secret[];
 }
 
 export const NO_FACTS: Facts = Object.freeze({});
 
-/** Name (lower case) and value. A header is set, replacing what was there; `vary` is added to instead. */
+/** Name (lower case) and value. A header is set, replacing what was there; `vary` and `set-cookie` are added to instead. */
 export type HeaderList = readonly (readonly [name: string, value: string])[];
 
 export type Verdict = Pass | Deny | Answer | Rewrite;
@@ -86,7 +107,8 @@ export interface Pass {
 export interface Content {
   /** The media type. */
   readonly type: string;
-  readonly text: string;
+  /** Bytes where somebody else wrote them. */
+  readonly text: string | Uint8Array;
 }
 
 /** The call ends here with an error. */
@@ -101,6 +123,8 @@ export interface Deny {
   /** Which rule of the policy it was, for audit: `rules[2]`. */
   readonly rule?: string;
   readonly responseHeaders: HeaderList;
+  /** What was found out all the same, for audit. */
+  readonly facts?: Facts;
 }
 
 /** The call ends here with an answer that is not an error: a preflight, a document that a policy serves. */
@@ -111,11 +135,15 @@ export interface Answer {
   readonly content?: Content;
 }
 
-/** The call goes on; whatever response is sent, errors included, carries these headers, and these facts are known from now on. */
+/**
+ * The call goes on; whatever response is sent, errors included, carries these headers, and these facts are known from now on.
+ * With edits, it goes on as another request: for later policies, for the route, and for whoever is asked in the end.
+ */
 export interface Rewrite {
   readonly kind: 'rewrite';
   readonly responseHeaders: HeaderList;
   readonly facts?: Facts;
+  readonly requestEdits?: readonly RequestEdit[];
 }
 
 export const pass: Pass = Object.freeze({ kind: 'pass' });
@@ -163,6 +191,8 @@ export interface PolicyDeps {
   readonly keys: (url: string) => PublishedKeys;
   /** For `compile` alone: only those named then can be asked. */
   readonly authorizationServer: (issuer: string) => AuthorizationServer;
+  /** For `compile` alone: those named then are connected to, and can be asked. */
+  readonly authorizers: Authorizers;
   /** What rules know besides the call. */
   readonly surroundings?: Surroundings;
 }
@@ -194,11 +224,3 @@ export interface RulePolicy<S extends z.ZodType = z.ZodType> {
 export const definePolicy = <S extends z.ZodType>(policy: Policy<S>): Policy => policy as unknown as Policy;
 
 export const defineRulePolicy = <S extends z.ZodType>(policy: RulePolicy<S>): RulePolicy => policy;
-
-/** Writes a verdict's headers onto a response's, by the rule of HeaderList. `into` has names in lower case. */
-export function addHeaders(into: Record<string, string | string[] | number | undefined>, headers: HeaderList): void {
-  for (const [name, value] of headers) {
-    const before = into[name];
-    into[name] = name === 'vary' && before !== undefined ? `${String(before)}, ${value}` : value;
-  }
-}

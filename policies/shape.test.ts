@@ -6,12 +6,13 @@ import { readDocument } from '#protocol/config/read.ts';
 import { UNSUPPORTED_KEYS } from '#protocol/config/unsupported.ts';
 import { depsWith } from '../test/world/policy.ts';
 import { compileChain } from './chain.ts';
-import { ORDER, POLICIES, implemented, policySchemas } from './order.ts';
-import type { Entry } from './order.ts';
+import { ORDER, POLICIES, implemented, isEnforced, policySchemas } from './order.ts';
+import type { Entry, PolicyId } from './order.ts';
+import type { Phase } from './policy.ts';
 
 const root = import.meta.dirname;
-/** What policies are made with, not policies: the language of expressions, rules written in it, and tokens. */
-const MATERIAL: ReadonlySet<string> = new Set(['cel', 'rules', 'tokens']);
+/** What policies are made with, not policies: the language of expressions, rules written in it, tokens, and servers that decide. */
+const MATERIAL: ReadonlySet<string> = new Set(['authorizer', 'cel', 'rules', 'tokens']);
 const folders = readdirSync(root, { withFileTypes: true }).filter((entry) => entry.isDirectory() && !MATERIAL.has(entry.name)).map((entry) => entry.name).toSorted();
 const SECTIONS = ['Name', 'Description', 'Configuration', 'Examples', 'Verdicts'];
 const readme = (folder: string): string => readFileSync(join(root, folder, 'README.md'), 'utf8');
@@ -70,12 +71,17 @@ describe('the order', () => {
     expect([...new Set(Object.values(ORDER).flat())].toSorted()).toEqual(Object.keys(POLICIES).toSorted());
   });
 
-  test('knows every policy that the configuration refuses, and implements none of them', () => {
+  test('enforces a policy in no phase in which the configuration refuses it', () => {
     const { gatewayPolicies, routePolicies, backendPolicies } = UNSUPPORTED_KEYS;
-    for (const id of new Set<string>([...gatewayPolicies, ...routePolicies, ...backendPolicies])) {
-      expect(Object.keys(POLICIES)).toContain(id);
-      expect((POLICIES as Record<string, Entry>)[id]?.policy).toBeUndefined();
+    const refused: Partial<Record<Phase, readonly string[]>> = { gateway: gatewayPolicies, route: routePolicies, backend: backendPolicies };
+    for (const [phase, ids] of Object.entries(refused)) {
+      for (const id of ids) {
+        expect(Object.keys(POLICIES)).toContain(id);
+        expect([id, phase, isEnforced(id as PolicyId, phase as Phase)]).toEqual([id, phase, false]);
+      }
     }
+    const later = Object.entries<Entry>(POLICIES).flatMap(([id, { notYet = [] }]) => notYet.map((phase) => [id, refused[phase]?.includes(id)]));
+    expect(later).toEqual([['extAuthz', true]]);
   });
 
   test('leaves no policy that is neither implemented nor refused, but for those that say how targets are reached', () => {

@@ -58,6 +58,19 @@ describe('who may call', () => {
     expect(apply(bearer(KEY))).toEqual(no('missing', 'ApiKey'));
   });
 
+  test.each([
+    ['strict', no('missing', 'ApiKey'), no('unreadable', 'ApiKey')],
+    ['optional', pass, no('unreadable', 'ApiKey')],
+    ['permissive', pass, pass],
+  ])('by a key that an expression reads, in mode %s', (mode, missing, unreadable) => {
+    const apply = compile({ mode, location: { expression: 'json(request.headers["x-login"]).key' } });
+    expect(apply({ headers: { 'x-login': JSON.stringify({ key: KEY }) } })).toEqual(known);
+    expect(apply({})).toEqual(missing);
+    expect(apply({ headers: { 'x-login': '{}' } })).toEqual(missing);
+    expect(apply({ headers: { 'x-login': 'no JSON' } })).toEqual(unreadable);
+    expect(apply({ headers: { 'x-login': '{"key": 1}' } })).toEqual(unreadable);
+  });
+
   test('is found in a key of the longest length, and no longer one is looked at', () => {
     const longest = 'k'.repeat(1024);
     const apply = compile({ keys: [{ key: longest }] });
@@ -90,7 +103,7 @@ describe('its configuration', () => {
     ['one key past the limit', many(10_001)],
     ['models a key may use', { keys: [{ key: KEY, allowedModels: ['gpt-*'] }] }],
     ['models of which a key may use none', { keys: [{ key: KEY, allowedModels: [] }] }],
-    ['an expression as location', { keys: [ADA], location: { expression: 'x' } }],
+    ['as location what is no expression', { keys: [ADA], location: { expression: 'x' } }],
     ['another mode', { keys: [ADA], mode: 'strct' }],
     ['an unknown key', { keys: [ADA], modes: 'strict' }],
   ])('refuses %s', (_what, config) => {

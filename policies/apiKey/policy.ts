@@ -9,9 +9,9 @@
 import { createHash, createHmac, randomBytes } from 'node:crypto';
 import { z } from 'zod';
 import { exactlyOne, refusedKey } from '#protocol/config/section.ts';
-import { BEARER, SEVERAL, credentialReader, locationSchema, schemeOf } from '../credential.ts';
+import { BEARER, SEVERAL, UNREADABLE, credentialReader, locationSchema, schemeOf } from '../credential.ts';
 import { definePolicy, deny, learned, pass } from '../policy.ts';
-import type { CompiledPolicy, Deny, Verdict } from '../policy.ts';
+import type { CompiledPolicy, Deny, PolicyDeps, Verdict } from '../policy.ts';
 
 const KEYS_MAX = 10_000;
 const KEY_CHARS_MAX = 1024;
@@ -50,23 +50,22 @@ const schema = z.strictObject({
 
 type ApiKeyConfig = z.output<typeof schema>;
 
-
 export const apiKey = definePolicy({ id: 'apiKey', schema, compile: compileApiKey });
 
-function compileApiKey(config: ApiKeyConfig): CompiledPolicy {
+function compileApiKey(config: ApiKeyConfig, deps: PolicyDeps): CompiledPolicy {
   const { mode, location } = { mode: config.mode ?? 'optional', location: config.location ?? BEARER };
   // Drawn here and never told: it changes how long a look-up takes, and no verdict.
   const pepper = randomBytes(PEPPER_BYTES);
   const place = (hash: string): string => createHmac('sha256', pepper).update(hash).digest('base64');
   const verdicts = new Map<string, Verdict>(config.keys.map((one) => [place(hashOf(one)), yes(one)]));
-  const read = credentialReader(location);
+  const read = credentialReader(location, deps);
   const no = refusals(schemeOf(location, 'ApiKey'));
   const permissive = mode === 'permissive';
   return {
-    apply(call) {
-      const presented = read(call);
+    apply(call, facts) {
+      const presented = read(call, facts);
       if (presented === undefined) return mode === 'strict' ? no.missing : pass;
-      if (presented === SEVERAL) return permissive ? pass : no.duplicate;
+      if (presented === SEVERAL || presented === UNREADABLE) return permissive ? pass : presented === SEVERAL ? no.duplicate : no.unreadable;
       const known = presented.length > KEY_CHARS_MAX ? undefined : verdicts.get(place(sha256(presented)));
       return known ?? (permissive ? pass : no.unknown);
     },
@@ -80,13 +79,14 @@ const hashOf = ({ key: plain, keyHash }: KeyConfig): string => (plain === undefi
 const yes = (one: KeyConfig): Verdict => Object.freeze(learned({ principal: `key:${hashOf(one).slice(0, ID_CHARS)}`, apiKey: one.metadata ?? {} }));
 
 /** Every 401 says how to come back (RFC 9110 11.6.1); with a bearer token also what was wrong with it (RFC 6750 3.1). */
-function refusals(scheme: string): Readonly<Record<'missing' | 'unknown' | 'duplicate', Deny>> {
+function refusals(scheme: string): Readonly<Record<'missing' | 'unknown' | 'duplicate' | 'unreadable', Deny>> {
   const wrong = scheme.toLowerCase() === 'bearer' ? `${scheme} error="invalid_token"` : scheme;
   const no = (why: string, message: string, challenge: string): Deny => ({ ...deny(401, `apiKey/${why}`, message), responseHeaders: [['www-authenticate', challenge]] });
   return {
     missing: no('missing', 'an API key is required', scheme),
     unknown: no('unknown', 'the API key is not known', wrong),
     duplicate: no('duplicate', 'more than one API key was sent', wrong),
+    unreadable: no('unreadable', 'the API key cannot be read', wrong),
   };
 }
 

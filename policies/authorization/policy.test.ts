@@ -49,7 +49,7 @@ describe('rules of a request', () => {
 
 describe('a rule is refused that asks for', () => {
   test.each<[what: string, rule: string, why: RegExp]>([
-    ['the body', 'size(request.body) > 3', /request\.body cannot be used here: the body is read after these rules/],
+    ['the body', 'size(request.body) > 3', /request\.body cannot be used here: the body is read after this/],
     ['all of the request', 'size(request) > 3', /name the field of request/],
     ['an MCP tool', 'mcp.tool.name == "a"', /line 1, column 1 .*mcp/],
     ['the response', 'response.code == 200', /line 1, column 1 .*response/],

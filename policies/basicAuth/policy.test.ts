@@ -147,6 +147,13 @@ test('a name that nobody has takes as long as one that somebody has', async () =
   expect(nobody).toBeGreaterThan(someone / 4);
 });
 
+test('has its credentials where an expression finds them', async () => {
+  const apply = compile({ mode: 'strict', authorizationLocation: { expression: 'json(request.headers["x-login"]).basic' } });
+  expect(await apply({ headers: { 'x-login': JSON.stringify({ basic: encoded(`ada:${PASSWORD}`) }) } })).toEqual(known('ada'));
+  expect(await apply({})).toEqual(no('missing'));
+  expect(await apply({ headers: { 'x-login': '{' } })).toEqual(no('malformed'));
+});
+
 describe('its configuration', () => {
   test.each([
     ['no users', {}],
@@ -158,7 +165,7 @@ describe('its configuration', () => {
     ['a realm that would end its quotes', { htpasswd: HTPASSWD, realm: 'a"b' }],
     ['a realm past the limit', { htpasswd: HTPASSWD, realm: 'r'.repeat(129) }],
     ['users past the limit', { htpasswd: `#${'x'.repeat(1024 * 1024)}\n${HTPASSWD}` }],
-    ['an expression as location', { htpasswd: HTPASSWD, authorizationLocation: { expression: 'x' } }],
+    ['as location what is no expression', { htpasswd: HTPASSWD, authorizationLocation: { expression: 'x' } }],
     ['the mode permissive', { htpasswd: HTPASSWD, mode: 'permissive' }],
     ['an unknown key', { htpasswd: HTPASSWD, relm: 'x' }],
   ])('refuses %s', (_what, config) => {

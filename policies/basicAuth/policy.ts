@@ -12,7 +12,7 @@
 import { createHmac, randomBytes } from 'node:crypto';
 import { z } from 'zod';
 import { Fault } from '#protocol/faults/fault.ts';
-import { SEVERAL, credentialReader, locationSchema } from '../credential.ts';
+import { SEVERAL, UNREADABLE, credentialReader, locationSchema } from '../credential.ts';
 import type { CredentialLocation } from '../credential.ts';
 import { parseHtpasswd } from '../htpasswd.ts';
 import type { Verify } from '../htpasswd.ts';
@@ -60,14 +60,14 @@ export const basicAuth = definePolicy({ id: 'basicAuth', schema, compile: compil
 function compileBasicAuth(config: BasicAuthConfig, deps: PolicyDeps): CompiledPolicy {
   const location = config.authorizationLocation ?? DEFAULT_LOCATION;
   const judge = new Judge(usersOf(config.htpasswd, deps), deps.now);
-  const read = credentialReader(location);
+  const read = credentialReader(location, deps);
   const no = refusals(config.realm ?? DEFAULT_REALM, location.header?.name.toLowerCase() === 'proxy-authorization');
   return {
-    apply(call) {
-      const presented = read(call);
+    apply(call, facts) {
+      const presented = read(call, facts);
       if (presented === undefined) return config.mode === 'strict' ? no.missing : pass;
       if (presented === SEVERAL) return no.duplicate;
-      const credentials = credentialsOf(presented);
+      const credentials = presented === UNREADABLE ? undefined : credentialsOf(presented);
       if (credentials === undefined) return no.malformed;
       const judged = judge.of(credentials);
       return judged instanceof Promise ? judged.then((late) => late ?? no.wrong) : (judged ?? no.overloaded);

@@ -27,6 +27,8 @@ const HOSTILE = {
   needle: `b${'a'.repeat(500_000)}`,
   deep: JSON.parse(`${'['.repeat(5000)}${']'.repeat(5000)}`) as unknown,
   commas: 'a,'.repeat(500_000),
+  query: `/?${'n=1&'.repeat(250_000)}`,
+  body: JSON.stringify({ items: Array.from({ length: 1000 }, (_, n) => ({ n, s: `s${n}` })), pad: 'x'.repeat(3_000_000) }),
   map: Object.fromEntries(numbers.map((n) => [`k${n}`, n])),
   lists: Array.from({ length: 300 }, () => numbers.slice(0, 300)),
 };
@@ -59,6 +61,17 @@ describe('too much work fails at once', () => {
     'a.long.lowerAscii() == ""',
     'a.numbers.map(x, timestamp("2026-01-01T00:00:00Z").getHours("Europe/Berlin")).size() > 0',
     'a.numbers.exists(x, a.numbers.exists(y, y < 0)) || true',
+    'json(a.body).items.map(x, json(a.body).items.map(y, json(a.body).items.map(z, x.n + y.n + z.n))).size() > 0',
+    'json(a.body).items.exists(x, json(a.body).items.exists(y, x.s.contains(y.s + "!")))',
+    'json(a.body).items.all(x, default(json(a.body).nope, true))',
+    'json(a.body).items.filter(x, x.s.matches("^" + x.s + "(a|b)*$")).size() > 0',
+    '[1, 2, 3, 4, 5].all(a1, [1, 2, 3, 4, 5].all(a2, [1, 2, 3, 4, 5].all(a3, [1, 2, 3, 4, 5].all(a4, [1, 2, 3, 4, 5].all(a5, [1, 2, 3, 4, 5].all(a6, [1, 2, 3, 4, 5].all(a7, true)))))))',
+    'flattenRecursive(a.objects).size() > 0',
+    'flattenRecursive(a.deep).size() > 0',
+    'flatten(a.objects).size() > 0',
+    'a.numbers.exists(x, a.query.query("nope").size() > 0)',
+    'a.numbers.exists(x, a.query.setQuery("n", "m") == "")',
+    'a.numbers.exists(x, variables().size() > 100)',
   ])('%s', (short) => {
     const { test: tested, reason, ms } = run(short.replaceAll(/\ba\./g, 'mcp.tool.arguments.'), HOSTILE);
     expect([tested, reason]).toEqual(['failed', 'limit']);

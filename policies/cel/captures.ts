@@ -2,8 +2,10 @@
  * What an expression reads, so that a caller gathers only that: a body is not buffered for a rule that looks at a header.
  * A path ends where the expression computes which part it wants; then all of it is read.
  */
+import type { Vocabulary } from './language.ts';
+import { INTERNAL } from './macros.ts';
 import { children } from './syntax.ts';
-import type { Expr } from './syntax.ts';
+import type { Call, Expr } from './syntax.ts';
 import { isVariableName } from './variables.ts';
 import type { VariableName } from './variables.ts';
 
@@ -18,9 +20,17 @@ export interface Captures {
   reads(...path: CapturePath): boolean;
 }
 
-export function capturesOf(expr: Expr): Captures {
+interface Scope {
+  readonly vocabulary: Pick<Vocabulary, 'readsOf'>;
+  /** Those there are. */
+  readonly variables: readonly VariableName[];
+  /** Names that stand for something else from the beginning. */
+  readonly bound?: ReadonlySet<string>;
+}
+
+export function capturesOf(expr: Expr, scope: Scope): Captures {
   const found: CapturePath[] = [];
-  gather(expr, new Set(), found);
+  gather(expr, scope.bound ?? new Set(), { found, scope });
   const paths = found.filter((path, index) => !found.some((other, at) => begins(path, other) && (other.length < path.length || at < index)));
   return {
     variables: [...new Set(paths.map(([name]) => name))],
@@ -31,35 +41,46 @@ export function capturesOf(expr: Expr): Captures {
 
 const begins = (path: CapturePath, start: CapturePath): boolean => start.every((step, index) => path[index] === step);
 
-function gather(expr: Expr, bound: ReadonlySet<string>, found: CapturePath[]): void {
+interface Gathering {
+  readonly found: CapturePath[];
+  readonly scope: Scope;
+}
+
+function gather(expr: Expr, bound: ReadonlySet<string>, gathering: Gathering): void {
   const whole = pathOf(expr, bound);
+  const { found } = gathering;
   if (whole !== undefined) found.push(whole);
   const { exprKind } = expr;
+  if (exprKind.case === 'callExpr') found.push(...readsOfCall(exprKind.value, gathering.scope));
   if (exprKind.case === 'comprehensionExpr') {
     const { iterVar, accuVar, iterRange, accuInit, loopCondition, loopStep, result } = exprKind.value;
     const inside = new Set([...bound, accuVar, iterVar]);
-    for (const part of [iterRange, accuInit]) if (part !== undefined) gather(part, bound, found);
-    for (const part of [loopCondition, loopStep]) if (part !== undefined) gather(part, inside, found);
-    if (result !== undefined) gather(result, new Set([...bound, accuVar]), found);
+    for (const part of [iterRange, accuInit]) if (part !== undefined) gather(part, bound, gathering);
+    for (const part of [loopCondition, loopStep]) if (part !== undefined) gather(part, inside, gathering);
+    if (result !== undefined) gather(result, new Set([...bound, accuVar]), gathering);
     return;
   }
   const parts = children(expr);
-  if (whole === undefined) return parts.forEach((part) => gather(part, bound, found));
-  gatherKeys(expr, bound, found);
+  if (whole === undefined) return parts.forEach((part) => gather(part, bound, gathering));
+  gatherKeys(expr, bound, gathering);
 }
 
+const readsOfCall = ({ function: name, target }: Call, { vocabulary, variables }: Scope): readonly CapturePath[] =>
+  name === INTERNAL.variables ? variables.map((variable): CapturePath => [variable]) : vocabulary.readsOf(name, target !== undefined);
+
+
 /** What is computed inside the brackets of a path. */
-function gatherKeys(expr: Expr, bound: ReadonlySet<string>, found: CapturePath[]): void {
+function gatherKeys(expr: Expr, bound: ReadonlySet<string>, gathering: Gathering): void {
   const { exprKind } = expr;
-  if (exprKind.case === 'selectExpr' && exprKind.value.operand !== undefined) gatherKeys(exprKind.value.operand, bound, found);
+  if (exprKind.case === 'selectExpr' && exprKind.value.operand !== undefined) gatherKeys(exprKind.value.operand, bound, gathering);
   if (exprKind.case !== 'callExpr') return;
   const [operand, key] = exprKind.value.args;
-  if (operand !== undefined) gatherKeys(operand, bound, found);
-  if (key !== undefined) gather(key, bound, found);
+  if (operand !== undefined) gatherKeys(operand, bound, gathering);
+  if (key !== undefined) gather(key, bound, gathering);
 }
 
 /** Undefined: the expression is not a variable or a part of one. */
-function pathOf(expr: Expr, bound: ReadonlySet<string>): CapturePath | undefined {
+export function pathOf(expr: Expr, bound: ReadonlySet<string>): CapturePath | undefined {
   return exactPath(expr, bound)?.path;
 }
 

@@ -1,14 +1,28 @@
-/** What one evaluation may use besides its activation. */
+/** What functions may ask of the evaluation they are called in. */
+import type { CelValue } from '@bufbuild/cel';
+
+/** Besides its activation. */
 export interface ExpressionDeps {
   /** At least 0, less than 1; `uuid()` is made of it too, so it should be hard to guess. */
   readonly random: () => number;
 }
 
-let current: ExpressionDeps | undefined;
+const PER_RANDOM = 2 ** 32;
 
-export function withDeps<T>(deps: ExpressionDeps, run: () => T): T {
+/** Sampling and ids are all that rules can use it for. */
+export const RANDOM: ExpressionDeps = { random: () => (crypto.getRandomValues(new Uint32Array(1))[0] ?? 0) / PER_RANDOM };
+
+interface Evaluation {
+  readonly deps: ExpressionDeps;
+  /** As the expression sees them. */
+  readonly variables: Readonly<Record<string, CelValue>>;
+}
+
+let current: Evaluation | undefined;
+
+export function evaluating<T>(evaluation: Evaluation, run: () => T): T {
   const outer = current;
-  current = deps;
+  current = evaluation;
   try {
     return run();
   } finally {
@@ -16,7 +30,11 @@ export function withDeps<T>(deps: ExpressionDeps, run: () => T): T {
   }
 }
 
-export function deps(): ExpressionDeps {
-  if (current === undefined) throw new Error('random values exist only while an expression is evaluated');
+function evaluation(): Evaluation {
+  if (current === undefined) throw new Error('this exists only while an expression is evaluated');
   return current;
 }
+
+export const deps = (): ExpressionDeps => evaluation().deps;
+
+export const variables = (): Evaluation['variables'] => evaluation().variables;

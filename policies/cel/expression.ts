@@ -6,22 +6,21 @@
  *    that fails has to deny.
  * E3 A failure's message says what the operator wrote, not what the client sent.
  */
-import { isCelError, parse, plan } from '@bufbuild/cel';
-import type { CelResult, CelValue } from '@bufbuild/cel';
-import { EXPRESSION_CHARS_MAX, STEPS_MAX, withSteps } from './bounds.ts';
-import { capturesOf } from './captures.ts';
+import { isCelError } from '@bufbuild/cel';
+import type { CelValue } from '@bufbuild/cel';
+import { type Language, speaking, spoken } from '#protocol/config/language.ts';
+import { STEPS_MAX, withSteps } from './bounds.ts';
 import type { Captures } from './captures.ts';
-import { check } from './check.ts';
-import { withDeps } from './evaluation.ts';
+import { vocabularyOf } from './custom-functions.ts';
+import { evaluating } from './evaluation.ts';
 import type { ExpressionDeps } from './evaluation.ts';
 import { failureOf } from './failure.ts';
 import type { ExpressionFailure } from './failure.ts';
-import { language } from './language.ts';
-import { expandMacros, meterLoops } from './macros.ts';
 import { plain } from './plain.ts';
 import type { PlainValue } from './plain.ts';
-import { ProblemAt, positionOf } from './problem.ts';
+import { ProblemIn, positionOf } from './problem.ts';
 import type { ExpressionProblem } from './problem.ts';
+import { type Program, compileProgram } from './program.ts';
 import { isSecret } from './secrets.ts';
 import { VARIABLE_NAMES, viewOfVariable } from './variables.ts';
 import type { Activation, VariableName } from './variables.ts';
@@ -47,50 +46,37 @@ export interface Expression {
 
 export type Compiled = { readonly ok: true; readonly expression: Expression } | { readonly ok: false; readonly problem: ExpressionProblem };
 
-type Run = (variables: Record<string, CelValue>) => CelResult;
-
 export function compileExpression(source: string, { deps, variables = VARIABLE_NAMES }: ExpressionOptions): Compiled {
-  if (source.length > EXPRESSION_CHARS_MAX) return wrong(`longer than ${EXPRESSION_CHARS_MAX} characters`, source, 0);
-  let positions: Readonly<Record<string, number>> = {};
+  const language = spoken();
   try {
-    const parsed = parse(source);
-    positions = parsed.sourceInfo?.positions ?? {};
-    const expanded = expandMacros(parsed.expr);
-    check(expanded, variables);
-    const run = plan(language, meterLoops(expanded)) as Run;
-    return { ok: true, expression: expressionOf({ source, positions, deps, run, captures: capturesOf(expanded) }) };
+    const program = compileProgram(source, { vocabulary: vocabularyOf(language), variables });
+    return { ok: true, expression: expressionOf({ source, program, deps, language }) };
   } catch (error) {
-    return problemOf(error, source, positions);
+    if (!(error instanceof ProblemIn)) throw error;
+    return { ok: false, problem: { message: error.message, ...positionOf(source, error.offset) } };
   }
 }
 
-function problemOf(error: unknown, source: string, positions: Readonly<Record<string, number>>): Compiled {
-  if (error instanceof ProblemAt) return wrong(error.message, source, positions[String(error.place.id)] ?? 0);
-  if (error instanceof RangeError) return wrong('nested too deeply', source, 0);
-  const { message, location } = error as { readonly message?: unknown; readonly location?: { readonly start?: { readonly offset?: unknown } } };
-  const offset = location?.start?.offset;
-  return wrong(`not an expression: ${String(message).replace(/^<input>:\d+:\d+: /, '')}`, source, typeof offset === 'number' ? offset : 0);
-}
-
-const wrong = (message: string, source: string, offset: number): Compiled => ({ ok: false, problem: { message, ...positionOf(source, offset) } });
-
-interface Parts extends Pick<Expression, 'source' | 'captures'> {
-  readonly positions: Readonly<Record<string, number>>;
+interface Parts {
+  readonly source: string;
+  readonly program: Program;
   readonly deps: ExpressionDeps;
-  readonly run: Run;
+  readonly language: Language;
 }
 
-function expressionOf({ source, captures, positions, deps, run }: Parts): Expression {
+function expressionOf({ source, program: { run, captures, positions }, deps, language }: Parts): Expression {
   const failed = (error: unknown): ExpressionFailure => failureOf(error, source, positions);
   /** `use` turns the result into what is given out, and counts as part of the evaluation. */
   function evaluated<T>(activation: Activation, use: (value: CelValue) => T): T | ExpressionFailure {
+    const whole = (): T | ExpressionFailure => {
+      const variables = valuesFor(captures.variables, activation);
+      return evaluating({ deps, variables }, () => {
+        const result = run(variables);
+        return isCelError(result) ? failed(result) : use(result);
+      });
+    };
     try {
-      const { value, exhausted } = withSteps(() =>
-        withDeps(deps, () => {
-          const result = run(valuesFor(captures.variables, activation));
-          return isCelError(result) ? failed(result) : use(result);
-        }),
-      );
+      const { value, exhausted } = withSteps(() => speaking(language, whole));
       return exhausted ? { ok: false, reason: 'limit', message: `more than ${STEPS_MAX} steps` } : value;
     } catch (error) {
       return failed(error);

@@ -25,4 +25,4 @@ export function failureOf(error: unknown, source: string, positions: Readonly<Re
   return { ok: false, reason: 'failed', message: overload === undefined ? `the expression failed${where}` : `${overload} does not take these types${where}` };
 }
 
-const limitIn = (error: unknown): boolean => error instanceof LimitReached || error instanceof RangeError || (isCelError(error) && limitIn(error.cause));
+export const limitIn = (error: unknown): boolean => error instanceof LimitReached || error instanceof RangeError || (isCelError(error) && limitIn(error.cause));

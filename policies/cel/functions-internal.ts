@@ -4,11 +4,15 @@ import type { CelFunc, CelMap, CelValue } from '@bufbuild/cel';
 import { boundedList, spend } from './bounds.ts';
 import { listOf, mapOf } from './collections.ts';
 import type { MapKey } from './collections.ts';
+import { variables } from './evaluation.ts';
 import { INTERNAL } from './macros.ts';
 
 const { BOOL, DYN, INT } = CelScalar;
 const LIST = listType(DYN);
 const MAP = mapType(DYN, DYN);
+
+/** A map of them all is made. */
+const VARIABLES_STEPS = 128;
 
 /** Lists and maps that still grow. Only the loop that grows one can see it. */
 const growingLists = new WeakMap<object, CelValue[]>();
@@ -43,6 +47,11 @@ export const internalFunctions: readonly CelFunc[] = [
     boundedList(over.size);
     spend(over.size);
     return over;
+  }),
+  celFunc(INTERNAL.variables, [], MAP, () => {
+    const all = Object.entries(variables());
+    spend(VARIABLES_STEPS);
+    return mapOf(new Map(all));
   }),
   celFunc(INTERNAL.step, [DYN, INT], DYN, (goOn, cost) => {
     spend(Number(cost));

@@ -59,7 +59,7 @@ function numberIn(value: CelValue): number | bigint {
 }
 
 /** CEL has no functions that take any number of arguments: one for each number there is. */
-const ARGUMENTS_MAX = 10;
+export const ARGUMENTS_MAX = 10;
 
 function extreme(name: string, better: (one: number | bigint, than: number | bigint) => boolean): CelFunc[] {
   const several = Array.from({ length: ARGUMENTS_MAX - 1 }, (_, index) => Array.from({ length: index + 2 }, () => DYN));

@@ -1,5 +1,6 @@
 /** Every function that is not the specification's, by an example. */
 import { describe, expect, test } from 'vitest';
+import { PLAIN_LANGUAGE, speaking } from '#protocol/config/language.ts';
 import { compileExpression } from './expression.ts';
 import type { Outcome } from './expression.ts';
 import { PlainDuration } from './plain.ts';
@@ -115,6 +116,31 @@ describe.each<[string, [source: string, expected: unknown][]]>([
     ['duration("90s").getMinutes()', 1],
     ['duration("1500ms")', new PlainDuration(1500)],
   ]],
+  ['queries', [
+    ['"/a?x=1&y=2&x=a%20b+c".query("x")', ['1', 'a b c']],
+    ['"/a?x".query("x")', ['']],
+    ['"/a".query("x")', []],
+    ['"http://h/a?x=1#x=2".query("x")', ['1']],
+    ['"/a?%zz=1".query("%zz")', ['1']],
+    ['"/a".addQuery("x", "1 2&")', '/a?x=1%202%26'],
+    ['"/a?y=%C3%BC&x=0".addQuery("x", "1")', '/a?y=%C3%BC&x=0&x=1'],
+    ['"/a?y=1#f".addQuery("x", "1")', '/a?y=1&x=1#f'],
+    ['"/a?x=1&y=2&x=3".setQuery("x", "4")', '/a?x=4&y=2'],
+    ['"/a?y=2".setQuery("x", "4")', '/a?y=2&x=4'],
+    ['"/a".setQuery("x", apiKey.key)', '<redacted>'],
+    ['"/a".setQuery("x", 1)', 'failed'],
+    ['jwt.groups.query("x")', 'failed'],
+  ]],
+  ['maps for logs', [
+    ['flatten({"a": {"b": 1}, "c": 2})', { a: { b: 1 }, c: 2 }],
+    ['flatten(["x", {"y": 1}])', { 0: 'x', 1: { y: 1 } }],
+    ['flattenRecursive({"a": {"b": [1, {"c": 2}]}, "d": {}, "e": null})', { 'a.b.0': 1, 'a.b.1.c': 2, e: null }],
+    ['flattenRecursive(apiKey)', { key: '<redacted>', team: 'core' }],
+    ['flatten("x")', 'failed'],
+    ['flattenRecursive(1)', 'failed'],
+    ['variables().keys', 'missing'],
+    ['variables().jwt.sub', 'x'],
+  ]],
   ['addresses', [
     ['cidr("10.0.0.0/8").containsIP(source.address)', true],
     ['cidr("10.0.0.0/8").containsIP(ip("11.0.0.1"))', false],
@@ -179,6 +205,37 @@ describe.each<[string, [source: string, expected: unknown][]]>([
   ]],
 ])('%s', (_what, rows) => {
   test.each(rows)('%s', (source, expected) => expect(value(source)).toEqual(expected));
+});
+
+describe('a header or a parameter that the configuration reads a credential from', () => {
+  const language = { ...PLAIN_LANGUAGE, secretHeaders: new Set(['x-tenant-key']), secretParameters: new Set(['login']) };
+  const known: Activation = { request: { uri: 'http://h/a?login=k-1&x=1', pathAndQuery: '/a?x=1', headers: { 'x-tenant-key': 'k-1', 'x-other': 'o', 'x-api-key': 'k-2', 'set-cookie': 'c=1' } } };
+  const shown = (source: string): unknown => {
+    const result = speaking(language, () => compileExpression(source, { deps: { random: () => 0.5 } }));
+    const evaluated = result.ok ? result.expression.evaluate(known) : undefined;
+    return evaluated?.ok === true ? evaluated.value : evaluated;
+  };
+
+  test.each<[string, unknown]>([
+    ['request.headers', { 'x-tenant-key': '<redacted>', 'x-other': 'o', 'x-api-key': '<redacted>', 'set-cookie': '<redacted>' }],
+    ['request.headers["X-Tenant-Key"]', '<redacted>'],
+    ['request.headers["x-tenant-key"] == "k-1"', true],
+    ['request.headers.unredacted()["x-tenant-key"]', 'k-1'],
+    ['request.headers.join()["x-tenant-key"]', '<redacted>'],
+    ['request.uri', '<redacted>'],
+    ['request.uri.startsWith("http://h/")', true],
+    ['request.pathAndQuery', '/a?x=1'],
+    ['request.uri.query("login")', ['<redacted>']],
+    ['request.uri.query("login") == ["k-1"]', true],
+    ['request.uri.query("x")', ['1']],
+    ['request.uri.addQuery("y", "2")', '<redacted>'],
+    ['"/a?access_token=k".query("x")', []],
+  ])('is a secret: %s', (source, expected) => expect(shown(source)).toEqual(expected));
+
+  test('is none for another configuration', () => {
+    const result = compileExpression('[request.headers["x-tenant-key"], request.uri]', { deps: { random: () => 0.5 } });
+    expect(result.ok && result.expression.evaluate(known)).toEqual({ ok: true, value: ['k-1', 'http://h/a?login=k-1&x=1'] });
+  });
 });
 
 test('a secret is what it is where a value is used and not shown', () => {

@@ -7,7 +7,7 @@ import { celValue, listOf, mapOf } from './collections.ts';
 import type { MapKey } from './collections.ts';
 import { spend, stepsForText } from './bounds.ts';
 import { opaque } from './opaque.ts';
-import { REDACTED, SECRET_HEADERS } from './secrets.ts';
+import { REDACTED, isSecretHeader } from './secrets.ts';
 
 /** Names in lower case, as node gives them. */
 export type Headers = Readonly<Record<string, string | readonly string[] | undefined>>;
@@ -34,7 +34,7 @@ export const joinHeaders = (headers: Headers): CelMap => eagerly(headers, (name,
 /** Every header as the list of its values, as they came. */
 export const rawHeaders = (headers: Headers): CelMap => eagerly(headers, (name, values) => listOf(values.map((one) => guarded(name, one))));
 
-export const redactHeaders = (headers: Headers): CelMap => eagerly(headers, (name, values) => (SECRET_HEADERS.has(name) ? REDACTED : single(values)));
+export const redactHeaders = (headers: Headers): CelMap => eagerly(headers, (name, values) => (isSecretHeader(name) ? REDACTED : single(values)));
 
 export const unredactHeaders = (headers: Headers): CelMap => eagerly(headers, (_name, values) => single(values));
 
@@ -69,7 +69,7 @@ function commaParts(value: string): string[] {
   return parts.filter((part) => part !== '');
 }
 
-const guarded = (name: string, value: string): CelValue => (SECRET_HEADERS.has(name) ? opaque({ kind: 'secret', value }) : value);
+const guarded = (name: string, value: string): CelValue => (isSecretHeader(name) ? opaque({ kind: 'secret', value }) : value);
 
 const single = (values: readonly CelValue[]): CelValue => (values.length === 1 ? (values[0] ?? null) : listOf(values));
 

@@ -6,14 +6,17 @@ import { CelScalar, celEnv, isCelList } from '@bufbuild/cel';
 import type { CelEnv, CelResult, CelValue } from '@bufbuild/cel';
 import { strings } from '@bufbuild/cel/ext';
 import { spend, stepsForText } from './bounds.ts';
+import type { CapturePath } from './captures.ts';
 import { contains, equal } from './equality.ts';
 import { encodingFunctions } from './functions-encoding.ts';
+import { flattenFunctions } from './functions-flatten.ts';
 import { headerFunctions } from './functions-headers.ts';
 import { internalFunctions } from './functions-internal.ts';
 import { mathFunctions } from './functions-math.ts';
 import { networkFunctions } from './functions-network.ts';
+import { queryFunctions } from './functions-query.ts';
 import { textFunctions } from './functions-text.ts';
-import { valueFunctions } from './functions-values.ts';
+import { ARGUMENTS_MAX, valueFunctions } from './functions-values.ts';
 import { conceal, isSecret, reveal } from './secrets.ts';
 
 const library = celEnv({
@@ -25,15 +28,19 @@ const library = celEnv({
     ...encodingFunctions,
     ...networkFunctions,
     ...headerFunctions,
+    ...queryFunctions,
+    ...flattenFunctions,
     ...internalFunctions,
   ],
 });
 
+export { ARGUMENTS_MAX };
+
 type Functions = NonNullable<ReturnType<CelEnv['funcs']['find']>>;
-type Apply = Functions['call'];
+export type Apply = Functions['call'];
 
 /** These are given secrets as they are: they keep them, show them as `<redacted>`, or were asked for them. */
-const SEES_SECRETS = new Set(['unredacted', 'redacted', 'toJson', 'unvalidatedJwtPayload', 'form.encode', 'type', 'dyn']);
+const SEES_SECRETS = new Set(['unredacted', 'redacted', 'toJson', 'unvalidatedJwtPayload', 'form.encode', 'type', 'dyn', 'query', 'addQuery', 'setQuery', 'flatten', 'flattenRecursive']);
 
 /** Several passes over the text, or a piece of memory for each character. */
 const COSTLY = new Set(['lowerAscii', 'upperAscii', 'split', 'replace', 'format', 'strings.quote', 'trim', 'bytes', 'string', 'timestamp', 'duration']);
@@ -88,10 +95,16 @@ function functionsNamed(name: string): Functions | undefined {
 const names = new Set([...library.funcs].map(({ name }) => name));
 const all = new Map([...names].map((name) => [name, functionsNamed(name)]));
 
-/** For `plan`. */
-export const language: CelEnv = Object.create(library, {
-  funcs: { value: Object.assign(Object.create(library.funcs), { find: (name: string) => all.get(name) }) },
-}) as CelEnv;
+const environment = (find: (name: string) => Functions | undefined): CelEnv =>
+  Object.create(library, { funcs: { value: Object.assign(Object.create(library.funcs), { find }) } }) as CelEnv;
+
+/** With functions beside those that are there. They are given secrets as they are, since what they do is done by others. */
+export function environmentWith(applyOf: (name: string) => Apply | undefined): CelEnv {
+  return environment((name) => {
+    const call = applyOf(name);
+    return call === undefined ? all.get(name) : Object.assign(Object.create(all.get('size') as Functions) as Functions, { call });
+  });
+}
 
 /** How a function may be called: on a value or not, and with how many arguments. */
 export interface Signature {
@@ -99,7 +112,7 @@ export interface Signature {
   readonly global: readonly number[];
 }
 
-export function signatureOf(name: string): Signature | undefined {
+function signatureOf(name: string): Signature | undefined {
   if (!names.has(name)) return undefined;
   const overloads = [...library.funcs].filter((func) => func.name === name);
   const arities = (onValue: boolean): number[] =>
@@ -107,17 +120,24 @@ export function signatureOf(name: string): Signature | undefined {
   return { onValue: arities(true), global: arities(false) };
 }
 
-/** What can be written, without operators: for messages and documents. */
-export const FUNCTION_NAMES: readonly string[] = [...names].filter((name) => /^[A-Za-z]/.test(name)).toSorted();
+/** What an expression may call. */
+export interface Vocabulary {
+  /** For `plan`. */
+  readonly env: CelEnv;
+  signatureOf(name: string): Signature | undefined;
+  /** What a call reads of the variables by itself. */
+  readsOf(name: string, onValue: boolean): readonly CapturePath[];
+  /** What can be written, without operators: for messages and documents. */
+  readonly names: readonly string[];
+}
+
+const NOTHING: readonly CapturePath[] = [];
+
+export const STANDARD: Vocabulary = {
+  env: environment((name) => all.get(name)),
+  signatureOf,
+  readsOf: () => NOTHING,
+  names: [...names].filter((name) => /^[A-Za-z]/.test(name)).toSorted(),
+};
 
 export const TYPE_NAMES: ReadonlySet<string> = new Set([...Object.values(CelScalar).map(({ name }) => name).filter((name) => name !== 'dyn'), 'list', 'map']);
-
-/** Functions of the configuration format that Parley has no use for yet. */
-export const FUNCTIONS_NOT_YET: Readonly<Record<string, string>> = {
-  variables: 'it is for logs, and would capture everything: name the variables you mean',
-  flatten: 'it is for logs: Parley takes no expressions for logs yet',
-  flattenRecursive: 'it is for logs: Parley takes no expressions for logs yet',
-  query: 'transformations of requests do not exist yet: use request.path and request.pathAndQuery',
-  addQuery: 'transformations of requests do not exist yet',
-  setQuery: 'transformations of requests do not exist yet',
-};

@@ -10,7 +10,7 @@ import { at, bind, call, children, constant, fold, ident, list, mapChildren } fr
 import type { Call, Expr } from './syntax.ts';
 
 /** Names of functions that expressions cannot write. They are implemented in `functions-internal.ts`. */
-export const INTERNAL = { failed: '@failed', newMap: '@new_map', put: '@put', newList: '@new_list', append: '@append', range: '@range', step: '@step' } as const;
+export const INTERNAL = { failed: '@failed', newMap: '@new_map', put: '@put', newList: '@new_list', append: '@append', range: '@range', step: '@step', variables: '@variables' } as const;
 
 type Expand = (place: Expr, called: Call) => Expr;
 
@@ -19,6 +19,10 @@ const GLOBAL: ReadonlyMap<string, Expand> = new Map<string, Expand>([
     const [value, otherwise] = args;
     if (value === undefined || otherwise === undefined || args.length > 2) throw new ProblemAt(place, 'default() takes an expression and a value to use when it fails');
     return orElse(place, value, otherwise, false);
+  }],
+  ['variables', (place, { args }) => {
+    if (args.length > 0) throw new ProblemAt(place, 'variables() takes no arguments');
+    return call(place, INTERNAL.variables, []);
   }],
   ['coalesce', (place, { args }) => {
     if (args.length === 0) throw new ProblemAt(place, 'coalesce() takes at least one expression');
@@ -124,7 +128,7 @@ export function meterLoops(expr: Expr): Expr {
 }
 
 /** Nodes that one turn evaluates; the turns of a loop inside count themselves. */
-function size(expr: Expr): number {
+export function size(expr: Expr): number {
   const parts = expr.exprKind.case === 'comprehensionExpr' ? [expr.exprKind.value.iterRange, expr.exprKind.value.result] : children(expr);
   return parts.reduce((sum, part) => sum + (part === undefined ? 0 : size(part)), 1);
 }

@@ -9,13 +9,23 @@ export interface ExpressionProblem {
   readonly column: number;
 }
 
-/** Thrown while compiling, caught by `compileExpression`, which knows where a node is written. */
+/** Thrown while compiling, caught by `compileProgram`, which knows where a node is written. */
 export class ProblemAt extends Error {
   readonly place: Expr;
 
   constructor(place: Expr, message: string) {
     super(message);
     this.place = place;
+  }
+}
+
+/** Of a text, at an offset from its beginning. */
+export class ProblemIn extends Error {
+  readonly offset: number;
+
+  constructor(offset: number, message: string) {
+    super(message);
+    this.offset = offset;
   }
 }
 

@@ -1,30 +1,60 @@
 /** The variables of expressions: everything an expression may begin a path with. */
 import type { CelValue } from '@bufbuild/cel';
+import { spoken } from '#protocol/config/language.ts';
 import { celValue, viewOfObject } from './collections.ts';
 import type { FieldViews } from './collections.ts';
 import { viewOfHeaders } from './headers.ts';
 import { opaque } from './opaque.ts';
+import { carriesSecret } from './query.ts';
 
 interface Variable {
   readonly about: string;
+  /** All its fields. Absent: they are whatever somebody else says. */
+  readonly fields?: readonly string[];
+  /** Fields of the configuration format that there is nothing to fill with. */
+  readonly notYet?: Readonly<Record<string, string>>;
   /** Fields that are not plain JSON. */
   readonly views?: FieldViews;
 }
 
 const secret = (value: unknown): CelValue | undefined => (typeof value === 'string' ? opaque({ kind: 'secret', value }) : celValue(value));
 
+/** Of a URL: a secret when a parameter of its query is one. */
+function url(value: unknown): CelValue | undefined {
+  const { secretParameters } = spoken();
+  if (typeof value !== 'string' || !value.includes('?')) return celValue(value);
+  return carriesSecret(value, secretParameters) ? secret(value) : value;
+}
+
+const AFTERWARDS = 'it is known when a call is over, and expressions are evaluated before that';
+
 const VARIABLE_TABLE = {
-  request: { about: 'method, uri, host, scheme, path, pathAndQuery, version, headers, body', views: { headers: viewOfHeaders } },
-  source: { about: 'who connected: address, port, and what a client certificate says', views: { connectHeaders: viewOfHeaders } },
-  destination: { about: 'what they connected to: address, port, hostname' },
+  request: {
+    about: 'the HTTP request',
+    fields: ['method', 'uri', 'host', 'scheme', 'path', 'pathAndQuery', 'version', 'headers', 'body', 'startTime'],
+    notYet: { bodyPrefix: 'a body is there whole or not at all: use request.body where it is available', endTime: AFTERWARDS },
+    views: { headers: viewOfHeaders, uri: url, pathAndQuery: url },
+  },
+  response: { about: 'what a server that was asked answered', fields: ['code', 'headers', 'body'], views: { headers: viewOfHeaders } },
+  source: {
+    about: 'who connected, and what a client certificate says',
+    fields: ['address', 'port', 'rawAddress', 'rawPort', 'identity', 'spiffeId', 'subjectAltNames', 'issuer', 'subject', 'subjectCn', 'certificate', 'connectHeaders'],
+    notYet: { unverifiedWorkload: 'Parley knows no workloads' },
+    views: { connectHeaders: viewOfHeaders },
+  },
+  destination: { about: 'what they connected to', fields: ['address', 'port', 'hostname'] },
   jwt: { about: 'the claims of the verified token; rawToken, a secret', views: { rawToken: secret } },
   apiKey: { about: 'the metadata of the key that was used; key, a secret', views: { key: secret } },
-  basicAuth: { about: 'username' },
+  basicAuth: { about: 'who calls', fields: ['username'] },
   extauthz: { about: 'what an external authorization service said about the call' },
-  mcp: { about: 'methodName, sessionId, and one of tool{target,name,arguments}, prompt{target,name}, resource{target,name}, task{target,name}' },
-  backend: { about: 'name, type, protocol' },
-  env: { about: 'podName, namespace, gateway' },
-  proxy: { about: 'bind, gateway, listener, route: where in the configuration the call is' },
+  mcp: { about: 'the MCP call', fields: ['methodName', 'sessionId', 'tool', 'prompt', 'resource', 'task'], notYet: { 'tool.result': AFTERWARDS, 'tool.error': AFTERWARDS } },
+  backend: { about: 'where the call goes', fields: ['name', 'type', 'protocol'] },
+  env: { about: 'where Parley runs', fields: ['podName', 'namespace', 'gateway'] },
+  proxy: {
+    about: 'where in the configuration the call is',
+    fields: ['bind', 'gateway', 'listener', 'route'],
+    notYet: { requestProcessingDuration: AFTERWARDS, upstreamDuration: AFTERWARDS, responseProcessingDuration: AFTERWARDS },
+  },
   metadata: { about: 'what earlier policies set for later ones' },
 } as const satisfies Record<string, Variable>;
 
@@ -38,12 +68,25 @@ export const isVariableName = (name: string): name is VariableName => Object.has
 
 /** Variables of the configuration format that Parley has nothing to fill with. */
 export const NOT_YET: Readonly<Record<string, string>> = {
-  response: 'expressions are evaluated before there is a response',
   llm: 'Parley does not serve models yet',
   llmRequest: 'Parley does not serve models yet',
   extproc: 'Parley has no external processing yet',
   mcpGuardrails: 'Parley has no guardrails yet',
 };
+
+export type FieldProblem = { readonly name: string; readonly why: string } | { readonly of: VariableName; readonly name: string; readonly known: readonly string[] };
+
+/** What is wrong with a path; undefined = it may be there. */
+export function fieldProblem([variable, ...fields]: readonly [VariableName, ...string[]]): FieldProblem | undefined {
+  const { fields: known, notYet = {} } = VARIABLES[variable];
+  const [name] = fields;
+  for (const path of [fields.slice(0, 1), fields.slice(0, 2)]) {
+    const at = path.join('.');
+    const why = Object.hasOwn(notYet, at) ? notYet[at] : undefined;
+    if (why !== undefined) return { name: [variable, ...path].join('.'), why };
+  }
+  return name === undefined || known === undefined || known.includes(name) ? undefined : { of: variable, name, known };
+}
 
 /**
  * What an expression runs on: a plain object of JSON values, bytes and Dates. Nothing is copied, and nothing is read that

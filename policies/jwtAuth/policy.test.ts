@@ -2,7 +2,8 @@ import { beforeAll, describe, expect, test } from 'vitest';
 import { callWith, depsWith } from '../../test/world/policy.ts';
 import { ISSUER, type IssuerKey, forge, keySet, makeKey } from '../../test/world/tokens.ts';
 import { compileChain } from '../chain.ts';
-import { NO_FACTS, type PolicyDeps, type Verdict } from '../policy.ts';
+import { Secret } from '#protocol/config/secret.ts';
+import { NO_FACTS, type PolicyDeps, type Rewrite, type Verdict } from '../policy.ts';
 import { jwtAuth } from './policy.ts';
 
 const NOW_MS = 1_700_000_000_000;
@@ -40,7 +41,7 @@ describe('a request', () => {
   test.each([
     ['strict', bad('signature')],
     ['optional', bad('signature')],
-    ['permissive', ['pass']],
+    ['permissive', ['rewrite']],
   ])('with a bad token, in mode %s: %j', async (mode, expected) => {
     expect(seen(await judge({ ...provider(), mode }, forge({ alg: 'none' }, CLAIMS)))).toEqual(expected);
   });
@@ -55,6 +56,18 @@ describe('a request', () => {
     ['optional', bad('claims')],
   ])('whose token names no subject is refused, in mode %s', async (mode, expected) => {
     expect(seen(await judge({ ...provider(), mode }, await key.sign({ ...CLAIMS, sub: undefined })))).toEqual(expected);
+  });
+
+  test('with a bad token goes on without it in mode permissive; a later policy has the last word of the same token', async () => {
+    const other = await makeKey('ES256', 'other');
+    const token = await other.sign({ ...CLAIMS, iss: 'https://other.example' });
+    const request = callWith({ headers: { authorization: `Bearer ${token}` } });
+    const refused = (await compile({ ...provider(), mode: 'permissive' }).apply(request, NO_FACTS)) as Rewrite;
+    expect(refused.facts?.refusedTokens?.map((secret) => secret.reveal())).toEqual([token]);
+    expect(JSON.stringify(refused)).not.toContain(token);
+    const judge = compile({ issuer: 'https://other.example', jwks: keySet(other) });
+    expect(await judge.apply(request, refused.facts ?? {})).toMatchObject({ facts: { refusedTokens: [], jwt: { sub: 'ada' } } });
+    expect(await judge.apply(request, { refusedTokens: [new Secret('another')] })).toMatchObject({ facts: { refusedTokens: [expect.any(Secret)] } });
   });
 
   test('whose token names no subject goes on in mode permissive: its claims are known, and nobody calls', async () => {
@@ -109,6 +122,16 @@ describe('keys', () => {
     expect((await policy.apply(callWith({ headers: { authorization: `Bearer ${await key.sign(CLAIMS)}` } }), NO_FACTS)).kind).toBe('rewrite');
   });
 
+  test('is read where an expression finds it', async () => {
+    const config = { ...provider(), mode: 'strict', location: { expression: 'request.headers["x-tokens"].split(" ")[1]' } };
+    const judged = async (headers: Record<string, string>) => compile(config).apply(callWith({ headers }), NO_FACTS);
+    expect(await judged({ 'x-tokens': `other ${await key.sign(CLAIMS)}` })).toMatchObject({ kind: 'rewrite', facts: { principal: `jwt:${ISSUER}#ada` } });
+    expect(seen(await judged({}))).toEqual(MISSING);
+    expect(seen(await judged({ 'x-tokens': 'other' }))).toEqual(MISSING);
+    expect(seen(await judged({ 'x-tokens': 'other nonsense' }))).toEqual(bad('malformed'));
+    expect(seen(await compile({ ...config, location: { expression: 'json(request.headers["x-tokens"])' } }).apply(callWith({ headers: { 'x-tokens': '{' } }), NO_FACTS))).toEqual(bad('malformed'));
+  });
+
   test('of several issuers are kept apart', async () => {
     const second = await makeKey('RS256', 'second');
     const config = { providers: [provider(), { issuer: 'https://second.example', jwks: keySet(second) }] };
@@ -130,7 +153,7 @@ describe('its configuration', () => {
     ['no provider in the list', { providers: [] }],
     ['one provider past the limit', { providers: Array.from({ length: 65 }, (_, index) => ({ issuer: `${ISSUER}/${index}`, jwks: { file: 'a' } })) }],
     ['a claim that cannot be required', { issuer: ISSUER, jwks: { file: 'a' }, jwtValidationOptions: { requiredClaims: ['jti'] } }],
-    ['an expression', { issuer: ISSUER, jwks: { file: 'a' }, location: { expression: 'x' } }],
+    ['what is no expression', { issuer: ISSUER, jwks: { file: 'a' }, location: { expression: 'x' } }],
     ['an unknown mode', { issuer: ISSUER, jwks: { file: 'a' }, mode: 'strikt' }],
     ['an unknown key', { issuer: ISSUER, jwks: { file: 'a' }, audience: 'gw' }],
   ])('refuses %s', (_, config) => {

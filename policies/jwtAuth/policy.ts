@@ -5,11 +5,11 @@
  * token. The reason goes to audit and metrics, and in a few words to the caller; no part of the token goes anywhere.
  */
 import { z } from 'zod';
-import { BEARER, SEVERAL, credentialReader, locationSchema } from '../credential.ts';
+import { BEARER, credentialReader, locationSchema } from '../credential.ts';
 import { definePolicy, learned, pass } from '../policy.ts';
-import type { CompiledPolicy, Deny, PolicyDeps, Verdict } from '../policy.ts';
+import type { CompiledPolicy, Deny, Facts, PolicyDeps, Verdict } from '../policy.ts';
 import { audiences, issuer, jwks, jwtValidationOptions } from '../tokens/config.ts';
-import { factsOf, trustedIssuer, whyNot } from '../tokens/judge.ts';
+import { factsOf, goesOnWithout, trustedIssuer, whyNot } from '../tokens/judge.ts';
 import { TokenVerifier } from '../tokens/verifier.ts';
 import type { Judged, TokenProblem } from '../tokens/verifier.ts';
 
@@ -43,23 +43,23 @@ export const jwtAuth = definePolicy({ id: 'jwtAuth', schema, compile: compileJwt
 
 function compileJwtAuth(config: JwtAuthConfig, deps: PolicyDeps): CompiledPolicy {
   const { mode = 'optional', providers, location: where } = config;
-  const tokenIn = credentialReader(where ?? BEARER);
+  const tokenIn = credentialReader(where ?? BEARER, deps);
   // The schema has seen to it that they are there.
   const verifier = new TokenVerifier((providers ?? [config as z.output<typeof provider>]).map((one) => trustedIssuer(one, deps)), deps.now);
   const onMissing: Verdict = mode === 'strict' ? refused('missing') : pass;
-  const onBad = mode === 'permissive' ? () => pass : refused;
-  const verdictOf = (judged: Judged): Verdict => {
-    if ('bad' in judged) return onBad(judged.bad);
-    const facts = factsOf(judged.good);
-    return facts.principal === undefined && mode !== 'permissive' ? onBad('claims') : learned(facts);
+  const verdictOf = (judged: Judged, token: string, known: Facts): Verdict => {
+    if ('bad' in judged) return mode === 'permissive' ? goesOnWithout(token, known) : refused(judged.bad);
+    const facts = factsOf(judged.good, token, known);
+    return facts.principal === undefined && mode !== 'permissive' ? refused('claims') : learned(facts);
   };
   return {
-    apply(call) {
-      const token = tokenIn(call);
+    apply(call, known) {
+      const token = tokenIn(call, known);
       if (token === undefined) return onMissing;
-      if (token === SEVERAL) return onBad('malformed');
+      // Of several, none is shown to a server.
+      if (typeof token !== 'string') return mode === 'permissive' ? pass : refused('malformed');
       const judged = verifier.verify(token);
-      return judged instanceof Promise ? judged.then(verdictOf) : verdictOf(judged);
+      return judged instanceof Promise ? judged.then((late) => verdictOf(late, token, known)) : verdictOf(judged, token, known);
     },
   };
 }

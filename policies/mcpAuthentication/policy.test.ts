@@ -32,11 +32,19 @@ const compile = (more: object = {}, deps: Partial<PolicyDeps> = {}) =>
   mcpAuthentication.compile(mcpAuthentication.schema.parse(config(more)), depsWith({ now: () => NOW_MS, authorizationServer: () => server, ...deps }));
 const ask = async (call: Partial<PolicyCall>, more: object = {}): Promise<Verdict> => compile(more).apply(callWith(call), NO_FACTS);
 const withToken = async (claims: object, more: object = {}) => ask({ headers: { authorization: `Bearer ${await key.sign({ ...CLAIMS, ...claims })}` } }, more);
-const contentOf = (verdict: Verdict): unknown => (verdict.kind === 'answer' || verdict.kind === 'deny' ? JSON.parse(verdict.content?.text ?? 'null') : verdict.kind);
+const contentOf = (verdict: Verdict): unknown => (verdict.kind === 'answer' || verdict.kind === 'deny' ? JSON.parse(String(verdict.content?.text ?? 'null')) : verdict.kind);
 const seen = (verdict: Verdict): unknown[] => (verdict.kind === 'deny' ? [verdict.status, verdict.reason, Object.fromEntries(verdict.responseHeaders)['www-authenticate']] : [verdict.kind]);
 const get = (path: string, more: object = {}, call: Partial<PolicyCall> = {}) => ask({ method: 'GET', path, ...call }, more);
 
 describe('a request', () => {
+  test('has its token where an expression finds it in a header', async () => {
+    const more = { authorizationLocation: { expression: 'default(request.headers["x-token"], request.headers["authorization"].stripPrefix("Bearer "))' } };
+    const token = await key.sign(CLAIMS);
+    for (const headers of [{ 'x-token': token }, { authorization: `Bearer ${token}` }]) expect(await ask({ headers }, more)).toMatchObject({ facts: { principal: `jwt:${ISSUER}#ada` } });
+    expect(seen(await ask({}, more))[1]).toBe('mcpAuthentication/missing');
+    expect(seen(await ask({ headers: { 'x-token': [token, token] } }, more))[1]).toBe('mcpAuthentication/malformed');
+  });
+
   test('without a token is told where to get one', async () => {
     const verdict = await ask({ path: '/a/mcp' });
     expect(seen(verdict)).toEqual([401, 'mcpAuthentication/missing', 'Bearer resource_metadata="http://gw.test/.well-known/oauth-protected-resource/a/mcp", scope="mcp read"']);
@@ -64,7 +72,7 @@ describe('a request', () => {
   test.each([
     ['strict', 401],
     ['optional', 401],
-    ['permissive', 'pass'],
+    ['permissive', 'rewrite'],
   ])('with a bad token, in mode %s: %s', async (mode, expected) => expect(seen(await withToken({ exp: 1 }, { mode }))[0]).toBe(expected));
 
   test.each([
@@ -229,6 +237,8 @@ describe('its configuration', () => {
     ['two providers', { provider: { okta: {}, auth0: {} } }],
     ['a client secret', { clientSecret: 's' }],
     ['tokens in URLs', { authorizationLocation: { queryParameter: { name: 'token' } } }],
+    ['tokens in URLs that an expression reads', { authorizationLocation: { expression: 'request.uri.query("token")[0]' } }],
+    ['what is no expression', { authorizationLocation: { expression: 'request.headers[' } }],
     ['an issuer that is no URL', { issuer: 'me' }],
     ['a resource that is no URL', { resourceMetadata: { resource: 'mcp' } }],
     ['scopes where nothing is refused', { mode: 'permissive', requiredScopes: { endpoint: ['mcp'] } }],

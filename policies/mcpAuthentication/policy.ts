@@ -8,12 +8,12 @@
  * A3 What needs a scope needs a token of this issuer that has it, in the mode `optional` too.
  */
 import { z } from 'zod';
-import { BEARER, SEVERAL, credentialReader, locationSchema } from '../credential.ts';
+import { BEARER, credentialReader, locationSchema, readsHeadersOnly } from '../credential.ts';
 import { definePolicy, learned, pass } from '../policy.ts';
 import type { CompiledPolicy, Deny, Facts, PolicyCall, PolicyDeps, Verdict } from '../policy.ts';
 import { insufficient, unauthorized } from '../tokens/challenge.ts';
 import { audiences, issuer, jwks, jwtValidationOptions } from '../tokens/config.ts';
-import { factsOf, trustedIssuer } from '../tokens/judge.ts';
+import { factsOf, goesOnWithout, trustedIssuer } from '../tokens/judge.ts';
 import { METADATA_PATH, authorizationServerOf } from '../tokens/oauth.ts';
 import type { OauthConfig } from '../tokens/oauth.ts';
 import { PLAIN, PROVIDERS, PROVIDER_NAMES } from '../tokens/providers.ts';
@@ -40,9 +40,9 @@ const providerOf = (written: WrittenProvider): Provider | undefined => {
 const metadata = z.looseObject({ resource: z.url({ protocol: /^https?$/, error: 'expected the URL that clients use for this endpoint' }).optional() });
 
 /** MCP authorization, "Access Token Usage": in a header, and nowhere else. */
-const headerLocation = locationSchema.superRefine(({ queryParameter, cookie }, context) => {
-  for (const [key, value] of Object.entries({ queryParameter, cookie })) {
-    if (value !== undefined) context.addIssue({ code: 'custom', path: [key], message: 'MCP clients send a token in a header only' });
+const headerLocation = locationSchema.superRefine(({ queryParameter, cookie, expression }, context) => {
+  for (const [key, value] of Object.entries({ queryParameter, cookie, expression })) {
+    if (value !== undefined && !(key === 'expression' && readsHeadersOnly(value as string))) context.addIssue({ code: 'custom', path: [key], message: 'MCP clients send a token in a header only' });
   }
 });
 
@@ -75,7 +75,7 @@ export const mcpAuthentication = definePolicy({ id: 'mcpAuthentication', schema,
 
 function compileMcpAuthentication(config: Config, deps: PolicyDeps): CompiledPolicy {
   const { mode = 'strict', resourceMetadata } = config;
-  const tokenIn = credentialReader(config.authorizationLocation ?? BEARER);
+  const tokenIn = credentialReader(config.authorizationLocation ?? BEARER, deps);
   const oauth = oauthConfig(config);
   const resource = resourceMetadata.resource ?? '';
   const trusted = trustedIssuer({ ...config, audiences: config.audiences.length > 0 ? config.audiences : [resource], jwks: config.jwks ?? { url: (oauth.provider ?? PLAIN).keys(config.issuer) } }, deps);
@@ -88,17 +88,17 @@ function compileMcpAuthentication(config: Config, deps: PolicyDeps): CompiledPol
   const withoutToken = mode === 'optional' && endpoint.length === 0 ? () => pass : no;
   return {
     answersMetadata: true,
-    apply(call) {
+    apply(call, known) {
       if (call.path.startsWith(METADATA_PATH)) {
         const answer = documents(call);
         if (answer !== undefined) return answer;
       }
-      const token = tokenIn(call);
+      const token = tokenIn(call, known);
       if (token === undefined) return withoutToken('missing', call);
-      if (token === SEVERAL) return no('malformed', call);
+      if (typeof token !== 'string') return no('malformed', call);
       const verdictOf = (judged: Judged): Verdict => {
-        if ('bad' in judged) return no(judged.bad, call);
-        const facts = factsOf(judged.good);
+        if ('bad' in judged) return mode === 'permissive' ? goesOnWithout(token, known) : no(judged.bad, call);
+        const facts = factsOf(judged.good, token, known);
         if (facts.principal === undefined && mode !== 'permissive') return no('claims', call);
         if (endpoint.length > 0 && lacks(endpoint, judged.good.claims)) return insufficient({ oauth, call, scopes: endpoint });
         return learned(facts);

@@ -32,6 +32,7 @@ describe('a rule is refused, with the reason, that asks for', () => {
     ['"x" == request.headers["proxy-authorization"]', /^the header proxy-authorization carries credentials/],
     ['request.headers.exists(name, name == "x")', /^name the header that is meant/],
     ['request.headers[jwt.header] == "x"', /^name the header that is meant/],
+    ['request.headers["x-api-key"] == "x"', /^the header x-api-key carries credentials/],
     ['jwt.rawToken.startsWith("x")', /^jwt\.rawToken is a credential/],
     ['apiKey.key == "x"', /^apiKey\.key is a credential/],
     ['mcp.sessionId == "x"', /^mcp\.sessionId is what lets a client in/],

@@ -16,12 +16,14 @@ interface Plan {
   readonly ofRoute?: Rules;
   readonly backend?: Rules;
   readonly other?: Rules;
+  readonly customFunctions?: string;
 }
 
 /** Route `r` to `b` and `c`, route `s` to `c` alone. */
-function generationOf({ route, ofRoute, backend, other }: Plan): Generation {
+function generationOf({ route, ofRoute, backend, other, customFunctions }: Plan): Generation {
   const mcp = { targets: [{ name: 't', mcp: { host: 'http://t.test/mcp' } }] };
   const document = {
+    config: { customFunctions },
     gateways: { default: { port: 80 } },
     routes: [
       { name: 'r', ...policies(route), backends: [{ backend: 'b', ...policies(ofRoute) }, { backend: 'c' }] },
@@ -60,6 +62,14 @@ describe('the rules of a generation', () => {
     expect(changed({ backend: ['true'] }, { backend: ['false'] })).toEqual(['b']);
     expect(changed({ backend: ['true'] }, {})).toEqual(['b']);
     expect(changed({}, { other: [{ deny: 'false' }] })).toEqual(['c']);
+    const calling = (body: string): Plan => ({ backend: ['f()'], customFunctions: `f() { ${body} }` });
+    expect(changed(calling('true'), calling('true'))).toEqual([]);
+    expect(changed(calling('true'), calling('false'))).toEqual(['b']);
+  });
+
+  test('ask for what the functions read that they call', () => {
+    const rules = rulesOf({ route: ['inGroup("a")'], customFunctions: 'inGroup(g) { g in jwt.groups }' });
+    expect(factsOf(rules, {}, { jwt: { groups: ['a'], sub: 'ada' } }).known).toEqual({ jwt: { groups: ['a'] } });
   });
 });
 

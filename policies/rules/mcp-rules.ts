@@ -1,6 +1,7 @@
 /** What a generation rules about MCP calls: for each route and backend, the rules of both put together. */
 import { createHash } from 'node:crypto';
 import type { Generation, PolicyDocuments } from '#protocol/config/generation.ts';
+import { speaking } from '#protocol/config/language.ts';
 import { type CallFacts, writeCallFacts } from '#protocol/subjects/call-facts.ts';
 import type { CapturePath } from '../cel/captures.ts';
 import type { Activation } from '../cel/variables.ts';
@@ -24,7 +25,11 @@ export class McpRules {
   readonly #written = new Map<string, string>();
 
   /** Of documents that their schema let through. */
-  constructor({ binds, backends }: Pick<Generation, 'binds' | 'backends'>) {
+  constructor(generation: Pick<Generation, 'binds' | 'backends' | 'language'>) {
+    speaking(generation.language, () => this.#compile(generation));
+  }
+
+  #compile({ binds, backends, language }: Pick<Generation, 'binds' | 'backends' | 'language'>): void {
     const routes = new Map(binds.flatMap(({ listeners }) => listeners.flatMap((listener) => listener.routes)).map((route) => [route.key, route]));
     const leading = new Map<string, string[]>();
     for (const [key, route] of routes) {
@@ -36,7 +41,7 @@ export class McpRules {
         this.#rules.set(at(key, backend), rules);
         paths.push(...rules.flatMap(({ expression }) => expression.captures.paths.filter(([name]) => !OWN.has(name))));
         if (rules.length > 0) ruled.push(backend);
-        leading.set(backend, [...(leading.get(backend) ?? []), JSON.stringify([key, rules.map(({ kind, expression }) => [kind, expression.source])])]);
+        leading.set(backend, [...(leading.get(backend) ?? []), JSON.stringify([key, rules.map(({ kind, expression }) => [kind, expression.source]), language?.customFunctions])]);
       }
       const joined = joinPaths(paths);
       this.#asking.set(key, { paths: joined, asks: wordFor([joined, ruled.toSorted()]) });

@@ -3,25 +3,32 @@ import type { CapturePath } from '../cel/captures.ts';
 import type { Activation } from '../cel/variables.ts';
 import type { Facts, PolicyCall, PolicyDeps, Source } from '../policy.ts';
 
-/** Read when an expression names it: nothing is gathered for rules that ask for less. */
-export const requestVariables = (call: PolicyCall, facts: Facts, { surroundings = {} }: Pick<PolicyDeps, 'surroundings'>): Activation => ({
+/** Read when an expression names it: nothing is gathered for rules that ask for less. @param body where it was read for them, whole. */
+export const requestVariables = (call: PolicyCall, facts: Facts, { surroundings = {} }: Pick<PolicyDeps, 'surroundings'>, body?: Uint8Array): Activation => ({
   ...facts,
   ...surroundings,
   get request() {
-    return requestOf(call);
+    return requestOf(call, body);
   },
   get source() {
     return sourceOf(call.source);
   },
+  get destination() {
+    return call.destination;
+  },
 });
 
-const requestOf = (call: PolicyCall): object => ({
+const requestOf = (call: PolicyCall, body: Uint8Array | undefined): object => ({
+  ...(body === undefined ? {} : { body }),
   method: call.method,
   host: call.host,
   path: call.path,
   headers: call.headers,
   scheme: call.scheme,
   version: call.version,
+  get startTime() {
+    return call.startedAtMs === undefined ? undefined : new Date(call.startedAtMs);
+  },
   get pathAndQuery() {
     return pathAndQueryOf(call);
   },
@@ -32,8 +39,10 @@ const requestOf = (call: PolicyCall): object => ({
 
 const pathAndQueryOf = ({ path, query }: PolicyCall): string => (query === '' ? path : `${path}?${query}`);
 
-/** What a client certificate says stands beside the address, as the configuration format has it. */
-const sourceOf = ({ address, port, tls }: Source): object => ({ address, port, ...tls });
+const NO_HEADERS = Object.freeze({});
+
+/** What a client certificate says stands beside the address, as the configuration format has it. No proxy speaks for its clients in another protocol. */
+const sourceOf = ({ address, port, tls }: Source): object => ({ address, port, rawAddress: address, rawPort: port, connectHeaders: NO_HEADERS, ...tls });
 
 /** The union of what several expressions read: no path begins with another. */
 export function joinPaths(paths: readonly CapturePath[]): readonly CapturePath[] {

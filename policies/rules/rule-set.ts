@@ -12,6 +12,7 @@
  * L2 Sets are composed by putting their rules together: every deny and every require applies, any allow allows.
  */
 import { z } from 'zod';
+import { RANDOM as deps } from '../cel/evaluation.ts';
 import { compileExpression } from '../cel/expression.ts';
 import type { Expression } from '../cel/expression.ts';
 import type { CapturePath } from '../cel/captures.ts';
@@ -48,11 +49,6 @@ export interface RuleScope {
   readonly refuse: (path: CapturePath) => string | undefined;
 }
 
-const PER_RANDOM = 2 ** 32;
-
-/** Sampling and ids are all that rules can use it for. */
-const deps = { random: (): number => (crypto.getRandomValues(new Uint32Array(1))[0] ?? 0) / PER_RANDOM };
-
 const expressionText = z.string();
 
 const writtenRule = z.union(
@@ -63,13 +59,13 @@ const writtenRule = z.union(
 type WrittenRule = z.output<typeof writtenRule>;
 
 /** `rules: [...]`. What does not compile, or asks for what its scope does not have, is a problem at the rule. */
-export const ruleSetSchema = ({ variables, refuse }: RuleScope) =>
+export const ruleSetSchema = (scope: RuleScope) =>
   z.strictObject({
     rules: z
       .array(
         writtenRule.superRefine((rule, context) => {
           const { kind, source } = read(rule);
-          const message = problemOf(source, variables, refuse);
+          const message = expressionProblem(source, scope);
           if (message !== undefined) context.addIssue({ code: 'custom', message, path: typeof rule === 'string' ? [] : [kind] });
         }),
       )
@@ -121,7 +117,8 @@ function read(rule: WrittenRule): { readonly kind: RuleKind; readonly source: st
   return 'require' in rule ? { kind: 'require', source: rule.require } : { kind: 'allow', source: rule.allow };
 }
 
-function problemOf(source: string, variables: readonly VariableName[], refuse: RuleScope['refuse']): string | undefined {
+/** What is wrong with an expression in a place; undefined = nothing. */
+export function expressionProblem(source: string, { variables, refuse }: RuleScope): string | undefined {
   const result = compileExpression(source, { deps, variables });
   if (!result.ok) return `line ${result.problem.line}, column ${result.problem.column} of the expression: ${result.problem.message}`;
   for (const path of result.expression.captures.paths) {

@@ -1,6 +1,7 @@
 /** Between a policy's configuration and verdicts and the verifier: what both policies that verify tokens say in the same way. */
 import type { z } from 'zod';
-import type { Facts, PolicyDeps } from '../policy.ts';
+import { Secret } from '#protocol/config/secret.ts';
+import { type Facts, type PolicyDeps, type Rewrite, learned } from '../policy.ts';
 import type { JwksConfig, jwtValidationOptions } from './config.ts';
 import { issuerKeys } from './keys.ts';
 import type { TokenProblem, TrustedIssuer, Verified } from './verifier.ts';
@@ -20,7 +21,14 @@ export const trustedIssuer = (config: IssuerConfig, deps: Pick<PolicyDeps, 'file
   keys: issuerKeys(config.jwks, deps),
 });
 
-export const factsOf = ({ claims, principal }: Verified): Facts => (principal === undefined ? { jwt: claims } : { principal, jwt: claims });
+/** @param known what policies before this one found out: the last that looked at a token has the last word of it. */
+export function factsOf({ claims, principal }: Verified, token: string, { refusedTokens }: Facts): Facts {
+  const facts = principal === undefined ? { jwt: claims } : { principal, jwt: claims };
+  return refusedTokens === undefined ? facts : { ...facts, refusedTokens: refusedTokens.filter((refused) => refused.reveal() !== token) };
+}
+
+/** The call goes on, and its token, which is no good, does not. */
+export const goesOnWithout = (token: string, { refusedTokens = [] }: Facts): Rewrite => learned({ refusedTokens: [...refusedTokens, new Secret(token)] });
 
 export interface Refusal {
   /** 401, or 503 when a good token would be refused too. */

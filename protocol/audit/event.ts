@@ -16,6 +16,7 @@ export const auditData = z.object({
   traceId: z.string().optional().describe('32 hex digits'),
   reason: z.string().optional().describe('why it was denied, failed or closed: a fault code, or a word of ours'),
   rule: z.string().optional().describe('the rule that denied it, by its place: `route.rules[2]`'),
+  extauthz: z.record(z.string(), z.union([z.string(), z.number(), z.boolean()])).optional().describe('what an external authorizer said of the call: short values, none that looks like a secret'),
   generation: z.string().optional().describe('id of the configuration in force'),
 });
 

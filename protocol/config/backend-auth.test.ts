@@ -1,5 +1,7 @@
 import { inspect } from 'node:util';
 import { describe, expect, test } from 'vitest';
+import type { AwsSigning } from './aws-signing.ts';
+import { callerSources } from './backend-auth.ts';
 import { type Compilation, compileDocument } from './compile.ts';
 import type { McpHttpTarget } from './generation.ts';
 import { withheldFrom } from './secret-paths.ts';
@@ -93,6 +95,49 @@ describe('a token that is exchanged', () => {
   ])('%j is refused', (more, message) => expect(errors(exchanged(more))).toEqual([`backendAuth.oauthTokenExchange.${message}`]));
 });
 
+describe('a signature of AWS', () => {
+  const ROLE = 'arn:aws:iam::123456789012:role/files';
+  const aws = (written: object): object => ({ aws: written });
+  const keys = { accessKeyId: '$PLANTED', secretAccessKey: '$PLANTED' };
+
+  test('is made with what is written, or what is found, for bedrock unless told otherwise', () => {
+    expect(authOf(aws({}))?.token).toEqual({ kind: 'aws', keys: undefined, region: undefined, service: 'bedrock', role: undefined });
+    const token = authOf(aws({ ...keys, sessionToken: '$PLANTED', region: 'r', serviceName: 's' }))?.token as AwsSigning;
+    expect([token.region, token.service, token.keys?.id.reveal(), token.keys?.secret.reveal(), token.keys?.session?.reveal()]).toEqual(['r', 's', PLANTED, PLANTED, PLANTED]);
+  });
+
+  test('asks each call for what expressions say of the session of a role', () => {
+    const tags = [{ key: 'a', value: 'fixed' }, { key: 'b', expression: 'jwt.team' }];
+    const auth = authOf(aws({ assumeRole: { roleArn: ROLE, sessionName: { expression: 'jwt.sub' }, tags } }));
+    expect(auth === undefined ? [] : callerSources(auth)).toEqual([{ in: 'value', expression: 'jwt.sub' }, { in: 'value', expression: 'jwt.team' }]);
+    const { expressions } = compile(aws({ assumeRole: { roleArn: ROLE, sessionName: { expression: 'jwt.sub' }, tags } }));
+    expect(expressions?.map(({ path, use }) => [path.slice(-3).join('.'), use])).toEqual([['assumeRole.sessionName.expression', 'value'], ['tags.1.expression', 'value']]);
+  });
+
+  test('has nothing secret in what STS is told of a session', () => {
+    const tags = [{ key: 'a', value: 'b' }, { key: 'c', expression: 'jwt.team' }];
+    const written = aws({ assumeRole: { roleArn: ROLE, tags } });
+    expect(compile(written).problems).toEqual([]);
+    expect(authOf(written, { withheld: withheldFrom(['ingress']) })).toEqual(authOf(written));
+  });
+
+  const role = (more: object): object => aws({ assumeRole: { roleArn: ROLE, ...more } });
+  test.each<[object, string]>([
+    [aws({ accessKeyId: 'a' }), 'backendAuth.aws.secretAccessKey: required, and missing: accessKeyId needs it'],
+    [aws({ secretAccessKey: 'a' }), 'backendAuth.aws.accessKeyId: required, and missing: secretAccessKey needs it'],
+    [aws({ sessionToken: 'a' }), 'backendAuth.aws.sessionToken: this belongs to accessKeyId and secretAccessKey'],
+    [aws({ ...keys, assumeRole: { roleArn: ROLE } }), 'backendAuth.aws.assumeRole: a role is assumed with the credentials of the environment: leave out accessKeyId and secretAccessKey'],
+    [aws({ assumeRole: { roleArn: 'files' } }), 'backendAuth.aws.assumeRole.roleArn: expected the ARN of a role, as in arn:aws:iam::123456789012:role/name'],
+    [role({ sessionName: 'a b' }), 'backendAuth.aws.assumeRole.sessionName: expected 2 to 64 letters, digits or +=,.@_-'],
+    [role({ tags: [{ key: 'a' }] }), 'backendAuth.aws.assumeRole.tags[0]: one of value, expression is required'],
+    [role({ tags: [{ key: 'a', value: 'b', expression: 'c' }] }), 'backendAuth.aws.assumeRole.tags[0]: only one of value, expression may be given'],
+    [role({ tags: [{ key: 'a', value: 'b,c' }] }), 'backendAuth.aws.assumeRole.tags[0].value: expected at most 256 letters, digits, spaces or _.:/=+-@'],
+    [role({ tags: [{ key: 'a', value: 'b' }, { key: 'a', value: 'c' }] }), 'backendAuth.aws.assumeRole.tags: each key at most once'],
+    [role({ tags: Array.from({ length: 51 }, (_, n) => ({ key: `k${n}`, value: '' })) }), 'backendAuth.aws.assumeRole.tags: at most 50 tags'],
+    [{ aws: {}, credentials: [{ location: { header: { name: 'Authorization' } }, key: 'x' }] }, 'backendAuth.credentials[0].location: the signature of aws goes into Authorization'],
+  ])('%j is refused', (auth, message) => expect(errors(auth)).toEqual([message]));
+});
+
 test.each([
   [{ key: 'a', passthrough: {} }, 'backendAuth: only one of key, passthrough may be given'],
   [{ gcp: { audience: 'a' } }, 'backendAuth.gcp.audience: only an idToken has an audience: type: idToken'],
@@ -101,7 +146,7 @@ test.each([
 
 describe('what is written in vain', () => {
   test.each<[unknown, string]>([
-    [{}, 'backendAuth: one of key, passthrough, jwtSign, oauthTokenExchange, gcp, azure, credentials is required'],
+    [{}, 'backendAuth: one of key, passthrough, jwtSign, oauthTokenExchange, gcp, aws, azure, credentials is required'],
     [{ key: { value: 'x', location: { expression: 'y' } } }, 'backendAuth.key.location.expression: Parley knows this key but does not serve it yet; refusing rather than serving without it'],
     [{ key: { valu: 'x' } }, 'backendAuth.key: expected a text, a file, or a value with its location, found a map'],
     [{ credentials: [{ location: { header: { name: 'Content-Length' } }, key: 'x' }] }, 'backendAuth.credentials[0].location.header.name: this header is taken by HTTP or MCP'],

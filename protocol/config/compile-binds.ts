@@ -20,6 +20,7 @@ interface OpenListener {
   readonly name: string;
   /** The name after the slash in `gateway/listener`; undefined = not addressable on its own. */
   readonly ownName: string | undefined;
+  readonly gateway?: string;
   readonly hostname: string | undefined;
   readonly tls: ListenerTls | undefined;
   readonly policies: Readonly<Record<string, unknown>>;
@@ -53,7 +54,7 @@ export function compileBinds(document: GatewayDocument, backends: Backends, comp
   }
   return open.map(({ port, listeners }) => ({
     port,
-    listeners: listeners.map(({ name, hostname, tls, policies, routes }) => ({ name, hostname, tls, policies, routes })),
+    listeners: listeners.map(({ name, gateway, hostname, tls, policies, routes }) => ({ name, ...(gateway === undefined ? {} : { gateway }), hostname, tls, policies, routes })),
   }));
 }
 
@@ -84,7 +85,7 @@ function openGateway(name: string, gateway: GatewayDocumentEntry, path: Path, { 
   if (gateway.listeners === undefined) {
     const policies = compiling.policies(gatewayPolicies(gateway), path);
     const tls = compileTls(gateway, path, compiling);
-    return { port: gateway.port, path, listeners: [{ name, ownName: undefined, hostname: undefined, tls, policies, routes: [], path }] };
+    return { port: gateway.port, path, listeners: [{ name, ownName: undefined, gateway: name, hostname: undefined, tls, policies, routes: [], path }] };
   }
   for (const key of Object.keys(gateway)) {
     const value = (gateway as Record<string, unknown>)[key];
@@ -100,6 +101,7 @@ function openGateway(name: string, gateway: GatewayDocumentEntry, path: Path, { 
     return {
       name: `${name}/${own ?? index}`,
       ownName: own,
+      gateway: name,
       hostname: hostnameOf(listener.hostname),
       tls: compileTls(listener, at, compiling),
       policies: compiling.policies(gatewayPolicies(listener), at),

@@ -77,7 +77,10 @@ interface Surroundings {
 /** @param url of the target, made for what is said here. Undefined after a complaint. */
 export function compileConnection(url: string, { tls, auth }: Connection, { compiling, findUrl }: Surroundings): CompiledConnection | undefined {
   if (tls !== undefined && url.startsWith('http:')) return void compiling.error(tls.path, 'the URL of a target says http, which is not secured', 'write https, or a host without a scheme');
-  if (auth !== undefined) warnOfSecrets(auth.path, compiling);
+  if (auth !== undefined) {
+    warnOfSecrets(auth.path, compiling);
+    compiling.expressions(auth.path);
+  }
   const exchange = auth?.document.oauthTokenExchange;
   const endpoint = auth === undefined || exchange === undefined ? undefined : endpointOf(exchange, [...auth.path, 'oauthTokenExchange'], findUrl);
   return {

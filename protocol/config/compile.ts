@@ -8,6 +8,8 @@
  * C3 Any error means no generation: there is no half-accepted configuration.
  */
 import type { z } from 'zod';
+import type { BackendDocument } from './backends.ts';
+import { isCallout, withHosts } from './callouts.ts';
 import { compileBackends } from './compile-backends.ts';
 import { compileBinds } from './compile-binds.ts';
 import { isConnectionPolicy } from './compile-connection.ts';
@@ -19,8 +21,10 @@ import type { Environment } from './expand.ts';
 import type { Generation, Settings } from './generation.ts';
 import { issueProblems } from './issues.ts';
 import { generationId } from './keys.ts';
+import { type Language, languageOf, speaking } from './language.ts';
 import { hasErrors, pathText, problem, valueAt } from './problem.ts';
 import type { Path, ProblemWithoutPosition } from './problem.ts';
+import { type RequestExpression, requestExpressions } from './request-expressions.ts';
 import { SESSION_KEY } from './secret-paths.ts';
 import { type Written, validateDocument } from './validate.ts';
 
@@ -39,6 +43,8 @@ export interface CompileOptions {
 export interface Compilation {
   readonly generation?: Generation;
   readonly problems: ProblemWithoutPosition[];
+  /** Nothing here knows their language. */
+  readonly expressions?: readonly RequestExpression[];
 }
 
 export function compileDocument(document: unknown, options: CompileOptions): Compilation {
@@ -47,11 +53,29 @@ export function compileDocument(document: unknown, options: CompileOptions): Com
   problems.push(...validation.problems);
   if (validation.document === undefined || hasErrors(problems)) return { problems };
 
-  const compiling = newCompiling({ written: document, expanded }, options.policies ?? {}, problems);
-  const backends = compileBackends(validation.document, compiling);
-  const binds = compileBinds(validation.document, backends, compiling);
-  if (validation.document.config?.session != null) compiling.secret(SESSION_KEY);
-  const frontendPolicies = compiling.policies(validation.document.frontendPolicies, ['frontendPolicies']);
+  const valid = validation.document;
+  const expressions = new Map<string, RequestExpression>();
+  const compiling = newCompiling({ written: document, expanded }, { schemas: options.policies ?? {}, backends: valid.backends ?? [] }, { problems, expressions, document: expandedDocument });
+  const language = languageOf(valid);
+  return speaking(language, () => compileValid({ document, valid, language, compiling, problems, expressions }));
+}
+
+interface Valid {
+  readonly document: unknown;
+  readonly valid: GatewayDocument;
+  readonly language: Language | undefined;
+  readonly compiling: Compiling;
+  readonly problems: ProblemWithoutPosition[];
+  readonly expressions: ReadonlyMap<string, RequestExpression>;
+}
+
+function compileValid({ document, valid, language, compiling, problems, expressions }: Valid): Compilation {
+  const backends = compileBackends(valid, compiling);
+  const binds = compileBinds(valid, backends, compiling);
+  if (valid.config?.session != null) compiling.secret(SESSION_KEY);
+  // Its schema is with those of the policies, which call what is defined there.
+  compiling.policies({ customFunctions: valid.config?.customFunctions }, ['config']);
+  const frontendPolicies = compiling.policies(valid.frontendPolicies, ['frontendPolicies']);
   if (binds.length === 0) compiling.warn([], 'nothing is served: no gateways, binds or mcp section');
   if (hasErrors(problems)) return { problems };
   return {
@@ -60,14 +84,29 @@ export function compileDocument(document: unknown, options: CompileOptions): Com
       binds,
       backends: backends.byKey,
       ...(Object.keys(frontendPolicies).length === 0 ? {} : { frontendPolicies }),
-      settings: settingsOf(validation.document),
+      ...(language === undefined ? {} : { language }),
+      settings: settingsOf(valid),
       warnings: problems.map((one) => (one.path === '' ? one.message : `${one.path}: ${one.message}`)),
     },
     problems,
+    expressions: [...expressions.values()],
   };
 }
 
-function newCompiling({ written, expanded }: Written, schemas: PolicySchemas, problems: ProblemWithoutPosition[]): Compiling {
+interface Known {
+  readonly schemas: PolicySchemas;
+  readonly backends: readonly BackendDocument[];
+}
+
+/** What is found out on the way. */
+interface Found {
+  readonly problems: ProblemWithoutPosition[];
+  readonly expressions: Map<string, RequestExpression>;
+  /** With the values of variables. */
+  readonly document: unknown;
+}
+
+function newCompiling({ written, expanded }: Written, { schemas, backends }: Known, { problems, expressions, document }: Found): Compiling {
   /** A backend that several routes reach in their own ways is compiled for each; what is wrong with it is said once. */
   const told = new Set<string>();
   const tell = (one: ProblemWithoutPosition): void => {
@@ -75,7 +114,7 @@ function newCompiling({ written, expanded }: Written, schemas: PolicySchemas, pr
     if (!told.has(text)) problems.push(one);
     told.add(text);
   };
-  return {
+  const compiling: Compiling = {
     error: (path, message, hint) => tell(problem('error', path, message, hint)),
     warn: (path, message) => tell(problem('warning', path, message)),
     quote: (path) => String(valueAt(written, path) ?? ''),
@@ -83,6 +122,9 @@ function newCompiling({ written, expanded }: Written, schemas: PolicySchemas, pr
     secret(path) {
       if (expanded.has(pathText(path))) return;
       tell(problem('warning', path, 'a secret stands in the document itself, for everybody who may read the configuration: write $NAME for a variable, or file: with a path'));
+    },
+    expressions(path) {
+      for (const one of requestExpressions(valueAt(document, path), path)) expressions.set(pathText(one.path), one);
     },
     policies(value, path) {
       const given = Object.entries(value ?? {}).filter(([id, config]) => config !== undefined && config !== null && !isConnectionPolicy(id));
@@ -93,9 +135,10 @@ function newCompiling({ written, expanded }: Written, schemas: PolicySchemas, pr
           problems.push(...issueProblems(result.error.issues, schema, valueAt(written, [...path, id]), []).map((one) => inside([...path, id], one)));
         }
       }
-      return Object.fromEntries(given);
+      return Object.fromEntries(given.map(([id, config]) => [id, isCallout(id) ? withHosts(config, [...path, id], backends, compiling) : config]));
     },
   };
+  return compiling;
 }
 
 /** A policy's schema speaks of paths from its own root; here they get the place of the policy in front. */

@@ -12,6 +12,8 @@ export interface Compiling {
   written(path: Path): unknown;
   /** Warns of a secret that does not come from the environment. */
   secret(path: Path): void;
+  /** Notes the expressions of a `backendAuth`, to be judged by who knows their language. */
+  expressions(path: Path): void;
   /** The policies written at a path that judge calls, each checked by its own schema; not those that say how upstreams are reached. */
   policies(value: Readonly<Record<string, unknown>> | null | undefined, path: Path): PolicyDocuments;
 }

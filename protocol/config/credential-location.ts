@@ -1,4 +1,4 @@
-/** Where in an HTTP request a credential stands. */
+/** Where in an HTTP request a credential stands, and what else of a request is asked for on behalf of its caller. */
 import { z } from 'zod';
 import { exactlyOne, nonEmpty, section } from './section.ts';
 
@@ -16,17 +16,38 @@ const headerName = z
   .refine((name) => !TAKEN.has(name.toLowerCase()), 'this header is taken by HTTP or MCP');
 const PRINTABLE = /^[\x20-\x7e]*$/;
 
-export const locationSchema = section('credentialLocation', {
+const places = {
   header: z.strictObject({ name: headerName, prefix: z.string().max(64, 'a prefix has at most 64 characters').regex(PRINTABLE, 'a prefix is written in visible ASCII').nullish() }).optional(),
   queryParameter: z.strictObject({ name: nonEmpty }).optional(),
   cookie: z.strictObject({ name: z.string().regex(TOKEN, 'expected the name of a cookie') }).optional(),
-}).superRefine(exactlyOne(['header', 'queryParameter', 'cookie', 'expression'], ['header', 'queryParameter', 'cookie']));
+};
+
+/** Where one is put: an expression only reads. */
+export const locationSchema = section('credentialLocation', places).superRefine(exactlyOne(['header', 'queryParameter', 'cookie', 'expression'], ['header', 'queryParameter', 'cookie']));
+
+/** Where one is found. */
+export const sourceSchema = z.strictObject({ ...places, expression: nonEmpty.optional() }).superRefine(exactlyOne(['header', 'queryParameter', 'cookie', 'expression']));
 
 type LocationDocument = z.output<typeof locationSchema>;
+type SourceDocument = z.output<typeof sourceSchema>;
 
 export type CredentialLocation =
   | { readonly in: 'header'; /** In lower case. */ readonly name: string; readonly prefix: string }
   | { readonly in: 'query' | 'cookie'; readonly name: string };
+
+/** What a connector is told of a request: a token of its caller, or a `value` that an expression makes, which is none. */
+export type CallerSource = CredentialLocation | ComputedToken | ValueSource;
+
+/** A token that an expression finds. */
+interface ComputedToken {
+  readonly in: 'expression';
+  readonly expression: string;
+}
+
+export interface ValueSource {
+  readonly in: 'value';
+  readonly expression: string;
+}
 
 /** `Authorization: Bearer …` */
 export const BEARER: CredentialLocation = { in: 'header', name: 'authorization', prefix: 'Bearer ' };
@@ -38,5 +59,9 @@ export function credentialLocation(document: LocationDocument | null | undefined
   return BEARER;
 }
 
-/** One text for each place. */
-export const locationText = (location: CredentialLocation): string => JSON.stringify([location.in, location.name, location.in === 'header' ? location.prefix : '']);
+export const tokenSource = (document: SourceDocument | null | undefined): CallerSource =>
+  document?.expression === undefined ? credentialLocation(document) : { in: 'expression', expression: document.expression };
+
+/** One text for each. */
+export const sourceText = (source: CallerSource): string =>
+  JSON.stringify('expression' in source ? [source.in, source.expression] : [source.in, source.name, source.in === 'header' ? source.prefix : '']);

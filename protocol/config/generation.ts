@@ -4,6 +4,7 @@
  */
 import type { BackendAuth } from './backend-auth.ts';
 import type { BackendTls } from './backend-tls.ts';
+import type { Language } from './language.ts';
 import type { Secret } from './secret.ts';
 
 export interface Generation {
@@ -14,6 +15,8 @@ export interface Generation {
   readonly backends: ReadonlyMap<string, McpBackend>;
   /** Policies of connections, by config key; absent when there are none. */
   readonly frontendPolicies?: PolicyDocuments;
+  /** What its expressions are written in; absent when it adds nothing to what all know. */
+  readonly language?: Language;
   readonly settings: Settings;
   /** Keys that were understood and are not acted on, as `path: why`. */
   readonly warnings: readonly string[];
@@ -37,6 +40,8 @@ export interface Bind {
 
 export interface Listener {
   readonly name: string;
+  /** The gateway it is one of. */
+  readonly gateway?: string | undefined;
   /** Exact or `*.wild`; undefined = every host. */
   readonly hostname: string | undefined;
   /** Undefined = plain HTTP. All listeners of a bind have it, or none. */

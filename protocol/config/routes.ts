@@ -24,12 +24,13 @@ export const routePolicies = section('routePolicies', {
   mcpAuthentication: policyValue,
   basicAuth: policyValue,
   apiKey: policyValue,
+  extAuthz: policyValue,
   authorization: policyValue,
   csrf: policyValue,
   mcpAuthorization: policyValue,
   ...connectionShape,
 });
-export const gatewayPolicyShape = { cors: policyValue, jwtAuth: policyValue, basicAuth: policyValue, apiKey: policyValue, authorization: policyValue };
+export const gatewayPolicyShape = { cors: policyValue, jwtAuth: policyValue, basicAuth: policyValue, apiKey: policyValue, extAuthz: policyValue, authorization: policyValue };
 
 const routeShape = {
   name: nonEmpty.nullish(),

@@ -2,9 +2,12 @@
 import type { Path } from './problem.ts';
 
 const POLICY = 'backendAuth';
-const KEYS: ReadonlySet<string | number | undefined> = new Set(['key', 'value', 'clientSecret', 'client_secret', 'signingKey', 'credential']);
+const KEYS: ReadonlySet<string | number | undefined> = new Set(['key', 'value', 'clientSecret', 'client_secret', 'signingKey', 'credential', 'accessKeyId', 'secretAccessKey', 'sessionToken']);
 
-const isCredential = (path: Path): boolean => path.includes(POLICY) && !path.includes('backendTLS') && KEYS.has(path.at(-1));
+/** What is below these is none, whatever it is called: tags have keys and values, too. */
+const PLAIN: ReadonlySet<string | number> = new Set(['backendTLS', 'assumeRole', 'additionalParams', 'claims']);
+
+const isCredential = (path: Path): boolean => path.includes(POLICY) && KEYS.has(path.at(-1)) && !path.some((step) => PLAIN.has(step));
 
 /** The places below `path` where `value` has one as text. */
 export function credentialPaths(value: unknown, path: Path): Path[] {

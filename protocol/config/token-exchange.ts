@@ -1,7 +1,7 @@
 /** `oauthTokenExchange`: the token of the caller for one of the server's, from a token endpoint (RFC 8693, RFC 7523). */
 import { z } from 'zod';
 import { type BackendTls, backendTlsSchema } from './backend-tls.ts';
-import { type CredentialLocation, credentialLocation, locationSchema } from './credential-location.ts';
+import { type CallerSource, type CredentialLocation, credentialLocation, locationSchema, sourceSchema, tokenSource } from './credential-location.ts';
 import { parseDuration } from './duration.ts';
 import { type SecretSource, secretSource } from './secret-source.ts';
 import { count, duration, exactlyOne, nonEmpty, section, text } from './section.ts';
@@ -41,7 +41,7 @@ export const tokenExchangeSchema = section('oauthTokenExchange', {
   path: text.nullish(),
   policies: section('tokenEndpointPolicies', { backendTLS: backendTlsSchema.nullish() }).nullish(),
   grantType: z.enum(['tokenExchange', 'jwtBearer']).nullish(),
-  subjectToken: z.strictObject({ source: locationSchema.nullish(), tokenType: nonEmpty.nullish() }).nullish(),
+  subjectToken: z.strictObject({ source: sourceSchema.nullish(), tokenType: nonEmpty.nullish() }).nullish(),
   audiences: names,
   scopes: names,
   resources: names,
@@ -68,7 +68,7 @@ export interface TokenExchange {
   readonly url: string;
   readonly tls: BackendTls | undefined;
   readonly grant: 'tokenExchange' | 'jwtBearer';
-  readonly subject: { readonly source: CredentialLocation; readonly type: string };
+  readonly subject: { readonly source: CallerSource; readonly type: string };
   /** What is asked for, as parameters of the request; some are there several times. */
   readonly wanted: readonly (readonly [name: string, value: string])[];
   readonly client: ClientAuth | undefined;
@@ -83,7 +83,7 @@ export function tokenExchange(document: TokenExchangeDocument, reached: Pick<Tok
     kind: 'oauthTokenExchange',
     ...reached,
     grant,
-    subject: { source: credentialLocation(subjectToken?.source), type: subjectToken?.tokenType ?? ACCESS_TOKEN },
+    subject: { source: tokenSource(subjectToken?.source), type: subjectToken?.tokenType ?? ACCESS_TOKEN },
     wanted: [
       ...(audiences ?? []).map((audience) => ['audience', audience] as const),
       ...(resources ?? []).map((resource) => ['resource', resource] as const),

@@ -4,12 +4,12 @@
  * the section's schema (or, for a policy, to policies/order.ts).
  */
 
-const GATEWAY_POLICIES = ['oidc', 'extAuthz', 'extProc', 'transformations'] as const;
+const GATEWAY_POLICIES = ['oidc', 'extProc', 'transformations'] as const;
 
 const ROUTE_POLICIES = [
   'requestHeaderModifier', 'responseHeaderModifier', 'requestRedirect', 'urlRewrite', 'requestMirror', 'directResponse',
   'mcpGuardrails', 'a2a', 'ai', 'backendTunnel',
-  'localRateLimit', 'remoteRateLimit', 'oidc', 'extAuthz', 'extProc',
+  'localRateLimit', 'remoteRateLimit', 'oidc', 'extProc',
   'transformations', 'buffer', 'timeout', 'retry', 'delay',
 ] as const;
 
@@ -40,7 +40,7 @@ export const UNSUPPORTED_KEYS = {
   targetPolicies: ['requestHeaderModifier', 'transformations', 'tcp', 'backendTunnel'],
   targetHttp: ['version'],
   backendTLS: ['spiffe'],
-  backendAuth: ['aws', 'copilot', 'crossAppAccess'],
+  backendAuth: ['copilot', 'crossAppAccess'],
   oauthTokenExchange: ['service', 'actorToken', 'additionalParams'],
   tokenEndpointPolicies: ['requestHeaderModifier', 'transformations', 'backendAuth', 'http', 'tcp', 'backendTunnel'],
   clientAuth: ['certificate', 'certificateHeader'],
@@ -69,7 +69,7 @@ export const UNSUPPORTED_VALUES = {
 export const NOT_ACTED_ON: readonly string[] = [
   'enableIpv6', 'dns', 'localXdsPath', 'modelCatalog', 'database', 'storage', 'caAddress', 'caAuthToken', 'xdsAddress',
   'xdsAuthToken', 'spiffe', 'namespace', 'gateway', 'trustDomain', 'additionalTrustDomains', 'skipValidateTrustDomain',
-  'serviceAccount', 'clusterId', 'network', 'adminAddr', 'standardAttributes', 'histograms', 'sensitiveHeaders',
-  'customFunctions', 'connectionTerminationDeadline', 'connectionMinTerminationDeadline', 'workerThreads', 'tracing',
+  'serviceAccount', 'clusterId', 'network', 'adminAddr', 'standardAttributes', 'histograms',
+  'connectionTerminationDeadline', 'connectionMinTerminationDeadline', 'workerThreads', 'tracing',
   'logging.filter', 'logging.fields', 'logging.format', 'logging.database', 'readinessAddr', 'metrics', 'backend', 'hbone',
 ];

@@ -10,6 +10,6 @@ export const CALLER_TOKENS_CHARS_MAX = 16_384;
 export const callerClaims = z.object({
   /** Key of the route the call came by. */
   route: z.string(),
-  /** By the text of the place they stood at (`locationText`). */
+  /** Tokens, and values of expressions: by the text of what they were read from (`sourceText`). */
   tokens: z.record(z.string(), z.string()),
 });

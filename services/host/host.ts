@@ -8,6 +8,7 @@ import type { Audit } from './audit/audit.ts';
 import type { Bus } from './bus/bus.ts';
 import type { CallerSeal } from './caller-seal.ts';
 import type { Logger } from './telemetry/log.ts';
+import type { Learn } from './telemetry/secrets.ts';
 import type { Telemetry } from './telemetry/telemetry.ts';
 
 export interface NatsHandle {
@@ -41,6 +42,8 @@ export interface Host {
   readonly seal: CallerSeal;
   /** Takes the secrets this process knows out of a text that others will see. */
   readonly mask: (text: string) => string;
+  /** Makes a secret known that was read or had while the process runs. */
+  readonly learn: Learn;
   /** Variables that hold secrets of the gateway itself, such as the keys of callers: for no child process. */
   readonly ownVariables: ReadonlySet<string>;
   /** Address listeners bind when the configuration names only a port. */

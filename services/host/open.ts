@@ -120,7 +120,7 @@ export const openHost = Effect.fnUntraced(function* (options: OpenHostOptions): 
     });
   });
   const seal = new CallerSeal(() => generations.current?.settings.sessionKey);
-  return { bus, nats, generations, audit, telemetry, log, mask: secrets.mask, ownVariables, seal, bindAddresses: settings.bindAddresses, now: Date.now, applied, beginDrain, statsUrl: admin?.url };
+  return { bus, nats, generations, audit, telemetry, log, mask: secrets.mask, learn: secrets.learn, ownVariables, seal, bindAddresses: settings.bindAddresses, now: Date.now, applied, beginDrain, statsUrl: admin?.url };
 });
 
 /** What its variables stand for is secret before anything is said of a document. */

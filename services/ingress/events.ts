@@ -1,6 +1,7 @@
 /** What ingress tells the world: one function per fact, feeding counter, audit and log. */
 import { Fault } from '#protocol/faults/fault.ts';
 import type { Host } from '#host/host.ts';
+import type { CheckOutcome } from '#policies/authorizer/authorizer.ts';
 import { SECONDS_BUCKETS } from '#host/telemetry/metrics.ts';
 
 /** The methods that run something on behalf of a caller; decisions about these are audited one by one. */
@@ -13,12 +14,17 @@ export interface RequestFacts {
   readonly method?: string | undefined;
   readonly name?: string | undefined;
   readonly traceparent?: string | undefined;
+  /** What an external authorizer said of it. */
+  readonly extauthz?: Readonly<Record<string, unknown>> | undefined;
 }
 
 export type SessionFacts = Required<Pick<RequestFacts, 'route' | 'principal' | 'session' | 'traceparent'>>;
 
 /** unknown: an event id that is none of the session's. expired: nothing of its stream is kept. limit: too many are open. */
 export type StreamRefusal = 'unknown' | 'expired' | 'limit';
+
+/** Why no request could be made of what came. */
+export type Unreadable = 'headers-too-long' | 'timeout' | 'malformed';
 
 /** limit: too many at once. timeout: it took too long. refused: client and listener did not agree. unready: the listener has no usable certificate. */
 export type HandshakeFailure = 'limit' | 'timeout' | 'refused' | 'unready';
@@ -28,12 +34,17 @@ export interface IngressEvents {
   denied(facts: RequestFacts, why: { readonly reason: string; readonly rule?: string }): void;
   /** A connection that was closed by rules before anything was read of it. */
   connectionDenied(reason: string): void;
+  /** What came and was no HTTP request, or had headers that were too long or too late. */
+  unreadable(why: Unreadable): void;
   /** A request that broke a rule of the protocol, by what it was. */
   refused(route: string, why: string): void;
   /** A session id that is unknown, closed, or somebody else's: which of them is nobody's business. */
   sessionRefused(facts: SessionFacts): void;
   streamRefused(facts: SessionFacts, why: StreamRefusal): void;
   handshakeFailed(why: HandshakeFailure): void;
+  checked(authorizer: string, outcome: CheckOutcome): void;
+  /** @param startedAt by performance.now(). */
+  authorizerAnswered(authorizer: string, startedAt: number): void;
   answered(route: string, outcome: number | Fault, startedAt: number): void;
   failed(what: string, error: unknown): void;
 }
@@ -46,17 +57,21 @@ export function ingressEvents({ telemetry, audit, log }: Host): IngressEvents {
   const streams = telemetry.counter('parley_stream_refusals', 'event streams that were not opened, by route and reason');
   const handshakes = telemetry.counter('parley_tls_handshakes_failed', 'TLS connections that came to nothing before a request, by reason');
   const closed = telemetry.counter('parley_connections_denied', 'connections that rules closed before anything was read, by reason');
+  const garbage = telemetry.counter('parley_requests_unreadable', 'what came and was no HTTP request, or had headers that were too long or too late, by reason');
   const denials = telemetry.counter('parley_requests_denied', 'requests a policy denied, by route and reason');
+  const checks = telemetry.counter('parley_authorizer_checks', 'calls an external authorizer was to decide, by what came of it');
+  const waits = telemetry.histogram('parley_authorizer_seconds', 'time until an external authorizer answered, in seconds', SECONDS_BUCKETS);
   return {
     allowed(facts) {
       if (facts.method === undefined || !CALLS.has(facts.method)) return;
-      const { route, principal, session, method, name, traceparent } = facts;
-      audit.record({ kind: 'call_allowed', route, principal, session, method, tool: name, traceparent });
+      const { route, principal, session, method, name, traceparent, extauthz } = facts;
+      audit.record({ kind: 'call_allowed', route, principal, session, method, tool: name, traceparent, extauthz });
     },
-    denied({ route, principal, session, method, name, traceparent }, { reason, rule }) {
+    denied({ route, principal, session, method, name, traceparent, extauthz }, { reason, rule }) {
       denials.add(1, { route, reason });
-      audit.record({ kind: 'call_denied', route, principal, session, method, tool: name, traceparent, reason, rule });
+      audit.record({ kind: 'call_denied', route, principal, session, method, tool: name, traceparent, reason, rule, extauthz });
     },
+    unreadable: (why) => garbage.add(1, { why }),
     connectionDenied: (reason) => closed.add(1, { reason }),
     refused: (route, why) => refusals.add(1, { route, why }),
     sessionRefused(facts) {
@@ -68,6 +83,8 @@ export function ingressEvents({ telemetry, audit, log }: Host): IngressEvents {
       audit.record({ kind: 'stream_refused', ...facts, reason });
     },
     handshakeFailed: (why) => handshakes.add(1, { why }),
+    checked: (authorizer, outcome) => checks.add(1, { authorizer, outcome }),
+    authorizerAnswered: (authorizer, startedAt) => waits.record((performance.now() - startedAt) / 1000, { authorizer }),
     answered(route, outcome, startedAt) {
       requests.add(1, { route, status: outcome instanceof Fault ? outcome.code : outcome });
       seconds.record((performance.now() - startedAt) / 1000, { route });

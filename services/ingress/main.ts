@@ -2,12 +2,14 @@
 import type { Socket } from 'node:net';
 import { Effect } from 'effect';
 import { type Connection, type ConnectionJudge, connectionJudge } from '#policies/networkAuthorization/policy.ts';
+import { speaking } from '#protocol/config/language.ts';
 import { serviceOf } from '#protocol/subjects/frames.ts';
 import type { Environment } from '#host/environment.ts';
 import { readConfigFile } from '#host/files.ts';
 import type { Host, Service } from '#host/host.ts';
 import { type IngressEvents, ingressEvents } from './events.ts';
 import { authorizationServers } from './runtime/authorization-servers.ts';
+import { AuthorizerConnections } from './runtime/authorizers.ts';
 import type { IngressDeps } from './runtime/exchange.ts';
 import { Gateway } from './runtime/gateway.ts';
 import { IssuerKeySets } from './runtime/issuer-keys.ts';
@@ -18,7 +20,7 @@ import { OpenStreams } from './runtime/open-streams.ts';
 import { ResponseLogs } from './runtime/response-logs.ts';
 import { SessionCalls } from './runtime/session-calls.ts';
 import { SessionStreams } from './runtime/session-streams.ts';
-import { plainAddress } from './runtime/source.ts';
+import { destinationOf, plainAddress } from './runtime/source.ts';
 import { StreamLogs } from './runtime/stream-logs.ts';
 import { buildWorld } from './runtime/world.ts';
 import { type IngressSettings, readIngressSettings } from './settings.ts';
@@ -53,15 +55,19 @@ async function openIngress(host: Host, settings: IngressSettings): Promise<() =>
     cutOff: () => !host.bus.connected,
     log: host.log,
     handshakeFailed: deps.events.handshakeFailed,
+    unreadable: deps.events.unreadable,
     handler: (door) => (request, response) => gateway.handle(door, request, response),
   });
   host.telemetry.gauge('parley_streams_open', 'event streams open to clients', () => keepAlive.open);
   const keys = new IssuerKeySets({ bus: host.bus, failed: deps.events.failed });
   const authorizationServer = authorizationServers(host.bus);
+  const connections = new AuthorizerConnections(deps.events);
   let opening = Promise.resolve();
   const unwatch = host.generations.onChange((generation) => {
-    judge = connectionJudge(generation.frontendPolicies);
-    const world = keys.during((of) => buildWorld(generation, { now: host.now, file: readConfigFile, keys: of, authorizationServer, surroundings: { env: settings.where } }));
+    judge = speaking(generation.language, () => connectionJudge(generation.frontendPolicies));
+    const world = keys.during((of) =>
+      connections.during((authorizers) => buildWorld(generation, { now: host.now, file: readConfigFile, keys: of, authorizationServer, authorizers, surroundings: { env: settings.where } })),
+    );
     gateway.enter(world);
     opening = listeners.follow(generation.binds);
   });
@@ -71,14 +77,15 @@ async function openIngress(host: Host, settings: IngressSettings): Promise<() =>
     keys.stop();
     await opening;
     await leave({ listeners, endless: deps.endless, answers: deps.answers, ...settings });
+    connections.stop();
     keepAlive.stop();
   };
 }
 
-const connectionOf = ({ remoteAddress = '', remotePort = 0, localAddress = '', localPort = 0 }: Socket): Connection => ({
-  source: { address: plainAddress(remoteAddress), port: remotePort },
-  destination: { address: plainAddress(localAddress), port: localPort },
-});
+function connectionOf(socket: Socket): Connection {
+  const { remoteAddress = '', remotePort = 0 } = socket;
+  return { source: { address: plainAddress(remoteAddress), port: remotePort }, destination: destinationOf(socket) };
+}
 
 function depsOf(host: Host, settings: IngressSettings, keepAlive: KeepAlive): IngressDeps {
   const { bus } = host;

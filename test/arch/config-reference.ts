@@ -1,6 +1,6 @@
 /** docs/config.md, out of the schema that judges configurations. What a key means is said here; that it exists is not. */
 import { z } from 'zod';
-import { implemented } from '#policies/order.ts';
+import { type Entry, POLICIES, implemented } from '#policies/order.ts';
 import { documentSchema } from '#protocol/config/document.ts';
 import { NOT_ACTED_ON } from '#protocol/config/unsupported.ts';
 
@@ -63,6 +63,7 @@ const MEANINGS: Readonly<Record<string, string>> = {
   'mcp.policies.backendAuth': AUTH,
   'mcp.policies.cors': 'see [policies/cors](../policies/cors/README.md)',
   'mcp.policies.apiKey': 'see [policies/apiKey](../policies/apiKey/README.md)',
+  'mcp.policies.extAuthz': 'see [policies/extAuthz](../policies/extAuthz/README.md)',
   'mcp.policies.basicAuth': 'see [policies/basicAuth](../policies/basicAuth/README.md)',
   'mcp.policies.csrf': 'see [policies/csrf](../policies/csrf/README.md)',
   'mcp.policies.authorization': 'rules for requests: [policies/authorization](../policies/authorization/README.md)',
@@ -87,6 +88,7 @@ const MEANINGS: Readonly<Record<string, string>> = {
   'gateways.listeners': 'several hosts on one port, instead of policies here: [listeners](#listeners)',
   'gateways.cors': 'before a route is chosen: [policies/cors](../policies/cors/README.md)',
   'gateways.apiKey': 'before a route is chosen: [policies/apiKey](../policies/apiKey/README.md)',
+  'gateways.extAuthz': 'before a route is chosen: [policies/extAuthz](../policies/extAuthz/README.md)',
   'gateways.basicAuth': 'before a route is chosen: [policies/basicAuth](../policies/basicAuth/README.md)',
   'gateways.authorization': 'before a route is chosen: [policies/authorization](../policies/authorization/README.md)',
   'gateways.jwtAuth': 'before a route is chosen: [policies/jwtAuth](../policies/jwtAuth/README.md)',
@@ -100,6 +102,7 @@ const MEANINGS: Readonly<Record<string, string>> = {
   'routes.policies.backendTLS': TLS,
   'routes.policies.backendAuth': AUTH,
   'routes.policies.apiKey': 'after the route is chosen: [policies/apiKey](../policies/apiKey/README.md)',
+  'routes.policies.extAuthz': 'after the route is chosen: [policies/extAuthz](../policies/extAuthz/README.md)',
   'routes.policies.basicAuth': 'after the route is chosen: [policies/basicAuth](../policies/basicAuth/README.md)',
   'routes.policies.csrf': 'after the route is chosen: [policies/csrf](../policies/csrf/README.md)',
   'routes.policies.authorization': 'after the route is chosen: [policies/authorization](../policies/authorization/README.md)',
@@ -149,7 +152,7 @@ const MEANINGS: Readonly<Record<string, string>> = {
   'backendAuth.oauthTokenExchange.path': 'of the token endpoint, when not in `host`; `/` unless given',
   'backendAuth.oauthTokenExchange.policies.backendTLS': 'how connections to the token endpoint are secured: [backendTLS](#backendtls)',
   'backendAuth.oauthTokenExchange.grantType': '`tokenExchange` is RFC 8693, the one unless given; `jwtBearer` is RFC 7523',
-  'backendAuth.oauthTokenExchange.subjectToken.source': 'where in the request the token of the caller stands',
+  'backendAuth.oauthTokenExchange.subjectToken.source': 'where in the request the token of the caller stands: a place, or `expression` with one over the request',
   'backendAuth.oauthTokenExchange.subjectToken.tokenType': 'its type, a URN; an access token unless given',
   'backendAuth.oauthTokenExchange.audiences': 'the services it is wanted for',
   'backendAuth.oauthTokenExchange.scopes': 'the scopes that are wanted',
@@ -168,6 +171,14 @@ const MEANINGS: Readonly<Record<string, string>> = {
   'backendAuth.gcp.type': '`accessToken` unless given; an `idToken` is for one audience',
   'backendAuth.gcp.audience': 'of an ID token; `https://` and the host of the server unless given',
   'backendAuth.gcp.credential': 'a secret: JSON of a service account or a user; else what `GOOGLE_APPLICATION_CREDENTIALS`, gcloud or the metadata server have where connectors run',
+  'backendAuth.aws.accessKeyId': 'requests are signed (AWS Signature Version 4): the id of the key. Without one, what Amazon’s own chain finds where connectors run: environment, shared files, web identity, container, instance',
+  'backendAuth.aws.secretAccessKey': 'the key, a secret',
+  'backendAuth.aws.sessionToken': 'of a key that ends, a secret',
+  'backendAuth.aws.region': 'that of the server; else `AWS_REGION` or the shared files where connectors run',
+  'backendAuth.aws.serviceName': 'the service to sign for, such as `execute-api` or `bedrock-agentcore`; `bedrock` unless given',
+  'backendAuth.aws.assumeRole.roleArn': 'the role whose keys are had from STS, until shortly before they end',
+  'backendAuth.aws.assumeRole.sessionName': 'what the session is called; a text, or `expression` with one over the request. Random unless given',
+  'backendAuth.aws.assumeRole.tags': 'of the session: entries with `key`, and `value` or `expression`. Callers whose values differ have keys of their own',
   'backendAuth.azure.explicitConfig.clientSecret.tenant_id': 'a token for an application: its tenant',
   'backendAuth.azure.explicitConfig.clientSecret.client_id': 'its name',
   'backendAuth.azure.explicitConfig.clientSecret.client_secret': 'its secret',
@@ -189,6 +200,7 @@ const MEANINGS: Readonly<Record<string, string>> = {
   'listeners.routes': '[routes](#routes), without `gateways`',
   'listeners.policies.cors': 'before a route is chosen: [policies/cors](../policies/cors/README.md)',
   'listeners.policies.apiKey': 'before a route is chosen: [policies/apiKey](../policies/apiKey/README.md)',
+  'listeners.policies.extAuthz': 'before a route is chosen: [policies/extAuthz](../policies/extAuthz/README.md)',
   'listeners.policies.basicAuth': 'before a route is chosen: [policies/basicAuth](../policies/basicAuth/README.md)',
   'tls.mode': 'only `static` is served yet',
   'tls.cert': "the server's certificate, then those that lead to its authority",
@@ -204,6 +216,8 @@ const MEANINGS: Readonly<Record<string, string>> = {
   'listeners.policies.jwtAuth': 'before a route is chosen: [policies/jwtAuth](../policies/jwtAuth/README.md)',
   'config.mcp.sessionTtl': 'how long a legacy session may be idle (default 30m)',
   'config.session.key': '64 hex digits that ingress and connectors share: tokens of callers are sealed with it on their way. Best `$SESSION_KEY`',
+  'config.customFunctions': 'functions that every expression may call, as a block of `name(a, b) { expression }` and `this.name(a, rest...) { expression }`: [expressions](../policies/cel/README.md#functions-of-the-configuration)',
+  'config.sensitiveHeaders': 'headers that carry credentials, beside those everybody knows and those that policies read one from: shown to nobody, and kept at ingress',
   'config.statsAddr': 'where `/metrics` and `/healthz/ready` are (default 127.0.0.1:15020); `PARLEY_STATS_ADDR` wins',
   'config.logging.level': 'of the log; `PARLEY_LOG_LEVEL` wins',
 };
@@ -260,7 +274,7 @@ function rowsOf(shape: Shape, title: string, at: readonly string[], prefix = '')
     if (title === 'config' && NOT_ACTED_ON.some((later) => later === key)) continue;
     const inner = notNull(one);
     const own = DESCRIBED_APART.has(name) || OWN.has([...at, ...key.split('.')].join('.'));
-    if (Object.keys(inner).length === 0 && !Object.hasOwn(implemented, name)) refused.push(key);
+    if (Object.keys(inner).length === 0 && !isServed(name, title)) refused.push(key);
     else if (inner.properties !== undefined && !own && !LINKED.has(name) && hasServed(inner)) nest(inner, key);
     else if (inner.properties !== undefined && !own && (title === 'targets' || title === 'config')) nest(inner, key);
     else rows.push({ id: `${title}.${key}`, key, kind: kindOf(one), required: shape.required?.includes(name) ?? false });
@@ -272,6 +286,12 @@ function rowsOf(shape: Shape, title: string, at: readonly string[], prefix = '')
     rows.push(...below.rows);
     refused.push(...below.refused);
   }
+}
+
+/** Of keys whose schema is a policy's own. */
+function isServed(name: string, title: string): boolean {
+  const { notYet = [] } = (POLICIES as Readonly<Record<string, Entry>>)[name] ?? {};
+  return Object.hasOwn(implemented, name) && !(title.startsWith('backends') && notYet.includes('backend'));
 }
 
 const hasServed = (shape: Shape): boolean => Object.entries(shape.properties ?? {}).some(([name, one]) => Object.keys(notNull(one)).length > 0 || Object.hasOwn(implemented, name));

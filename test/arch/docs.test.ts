@@ -93,6 +93,6 @@ describe('the examples', () => {
     const text = textOf(file);
     expect(text).toMatch(/^# \S/);
     const { document, problems } = readDocument(text, { file });
-    expect([...problems, ...compileDocument(document, { env: { FILES_KEY: 'of-the-environment' }, policies: policySchemas }).problems]).toEqual([]);
+    expect([...problems, ...compileDocument(document, { env: { FILES_KEY: 'of-the-environment', SESSION_KEY: '5e'.repeat(32), GATEWAY_SECRET: 'of-the-environment' }, policies: policySchemas }).problems]).toEqual([]);
   });
 });

@@ -1,6 +1,7 @@
 /** Starts the programs of the bench, waits until they are ready, and ends them. */
 import { spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
 import { connect } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 
@@ -14,6 +15,9 @@ export interface Program {
   readonly ended: boolean;
   /** The end of what it wrote, for the message when it does not start. */
   readonly lastWords: string;
+  /** Of one started with `ipc`: sends it a message, and resolves with its next. */
+  ask(message: string): Promise<unknown>;
+  tell(message: string): void;
   stop(): Promise<void>;
 }
 
@@ -22,17 +26,18 @@ export interface Start {
   readonly command?: string;
   readonly env?: Readonly<Record<string, string>>;
   readonly cwd?: string;
+  readonly ipc?: boolean;
 }
 
 /** @param start its args go to this Node unless it names another command. */
-export function startProgram({ args, command = process.execPath, env = {}, cwd }: Start): Program {
-  const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, ...env }, ...(cwd === undefined ? {} : { cwd }) });
+export function startProgram({ args, command = process.execPath, env = {}, cwd, ipc = false }: Start): Program {
+  const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'pipe', ...(ipc ? (['ipc'] as const) : [])], env: { ...process.env, ...env }, ...(cwd === undefined ? {} : { cwd }) });
   let words = '';
   const hear = (chunk: Buffer): void => {
     words = (words + chunk.toString()).slice(-STDERR_CHARS_MAX);
   };
-  child.stdout.on('data', hear);
-  child.stderr.on('data', hear);
+  child.stdout?.on('data', hear);
+  child.stderr?.on('data', hear);
   let ended = false;
   const end = new Promise<void>((resolve) => {
     child.on('exit', (code, signal) => {
@@ -53,6 +58,12 @@ export function startProgram({ args, command = process.execPath, env = {}, cwd }
     },
     get lastWords() {
       return words.trim();
+    },
+    tell: (message) => void child.send(message),
+    async ask(message) {
+      const answer = once(child, 'message');
+      child.send(message);
+      return ((await answer) as unknown[])[0];
     },
     stop: () => (ended ? Promise.resolve() : stop(child, end)),
   };

@@ -1,4 +1,4 @@
-/** Parley in front of the fixture, as one process or as four, ready to be asked. */
+/** Parley in front of the fixture, as one process, as four, or as one that wants a token for everything, ready to be asked. */
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -9,8 +9,10 @@ import { startNats } from '../world/nats.ts';
 import { startChild } from './child.ts';
 import type { Child } from './child.ts';
 import { freePort } from '../world/port.ts';
+import { ISSUER, keySet, makeKey } from '../world/tokens.ts';
+import { startShim } from './token-shim.ts';
 
-export const MODES = ['one', 'four'] as const;
+export const MODES = ['one', 'four', 'guarded'] as const;
 export type Mode = (typeof MODES)[number];
 
 export interface Parley {
@@ -38,15 +40,31 @@ export async function startParley(mode: Mode, target: string, signal: AbortSigna
     undo.push(() => rm(directory, { recursive: true, force: true }));
     const port = await freePort();
     const config = join(directory, 'config.yaml');
-    await writeFile(config, stringify({ mcp: { port, targets: [{ name: 'everything', mcp: { host: target } }] } }));
+    const served = `http://127.0.0.1:${port}/mcp`;
+    const guard = mode === 'guarded' ? await guardOf(served) : undefined;
+    await writeFile(config, stringify({ mcp: { port, ...guard?.mcp, targets: [{ name: 'everything', mcp: { host: target } }] } }));
     const children = await startProcesses(mode, { config, data: join(directory, 'data') }, undo);
-    const url = `http://127.0.0.1:${port}/mcp`;
+    const shim = guard === undefined ? undefined : await startShim(served, guard.token);
+    if (shim !== undefined) undo.push(() => shim.close());
+    const url = shim?.url ?? served;
     await untilReady(url, children, signal);
     return { url, stop };
   } catch (error) {
     await stop();
     throw error;
   }
+}
+
+const SCOPES = { endpoint: ['mcp'], tools: { '*': ['tools'] }, prompts: { '*': ['prompts'] }, resources: { '*': ['resources'] } };
+/** Longer than any run. */
+const TOKEN_S = 24 * 60 * 60;
+
+/** What has every request judged, and its message read; and a token that may do everything. */
+async function guardOf(resource: string): Promise<{ readonly mcp: object; readonly token: string }> {
+  const key = await makeKey();
+  const mcpAuthentication = { issuer: ISSUER, audiences: [resource], jwks: keySet(key), resourceMetadata: { resource }, requiredScopes: SCOPES };
+  const claims = { iss: ISSUER, sub: 'conformance', aud: resource, exp: Math.floor(Date.now() / 1_000) + TOKEN_S, scope: 'mcp tools prompts resources' };
+  return { mcp: { policies: { mcpAuthentication } }, token: await key.sign(claims) };
 }
 
 async function startProcesses(mode: Mode, { config, data }: { config: string; data: string }, undo: (() => Promise<void>)[]): Promise<Child[]> {
@@ -57,7 +75,7 @@ async function startProcesses(mode: Mode, { config, data }: { config: string; da
   };
   // Without NATS_URL `up` starts a nats-server of its own, as it does for a newcomer.
   const { NATS_URL: _, ...alone } = process.env;
-  if (mode === 'one') return [start('up', ['up', '-f', config, '--data', data], alone)];
+  if (mode !== 'four') return [start('up', ['up', '-f', config, '--data', data], alone)];
   const nats = await startNats();
   undo.push(() => nats.stop());
   return SERVICES.map((service) => start(service, service === 'policy' ? ['run', service, '-f', config] : ['run', service], { ...process.env, NATS_URL: nats.url }));

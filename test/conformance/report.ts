@@ -3,8 +3,10 @@ import Table from 'cli-table3';
 import pc from 'picocolors';
 import { tally } from './compare.ts';
 import type { Difference, Failure, Tally } from './compare.ts';
+import { NOT_APPLICABLE } from './auth.ts';
+import type { AuthRow } from './auth.ts';
 import type { Mode } from './parley.ts';
-import type { Requirements, Results, Revision } from './suite.ts';
+import type { Check, Requirements, Results, Revision } from './suite.ts';
 
 /** One pass of the suite: against the fixture itself, or through Parley. */
 export interface Leg {
@@ -25,7 +27,7 @@ export interface EraReport {
 
 const colors = pc.createColors(process.stdout.isTTY === true && pc.isColorSupported);
 const MESSAGE_MAX_CHARS = 160;
-export const TITLES = { direct: 'direct', one: 'one process', four: 'four processes' } as const;
+export const TITLES = { direct: 'direct', one: 'one process', four: 'four processes', guarded: 'with tokens' } as const;
 
 export function passed({ legs, broken }: EraReport): boolean {
   return broken.length === 0 && legs.every((leg) => leg.failures.length === 0 && leg.differences.every(({ tolerated }) => tolerated));
@@ -96,8 +98,21 @@ function summary({ revision }: EraReport, { where, results, failures, difference
   return `${good ? colors.green('ok  ') : colors.red('FAIL')} ${line}${named.join('')}`;
 }
 
+const failed = ({ checks }: AuthRow): readonly Check[] => checks.filter(({ status }) => status === 'FAILURE');
+
+/** What is known to fail has to: else the reason that is written down is none. */
+export const authPassed = (rows: readonly AuthRow[]): boolean => rows.every((row) => (failed(row).length > 0) === (row.known !== undefined));
+
+export function showAuth(rows: readonly AuthRow[]): string {
+  const table = plainTable(['scenario', 'tested', 'pass/fail/warn/skip', '']);
+  for (const row of rows) table.push([row.scenario, row.tested, cell(row.checks, row.known === undefined), row.known === undefined ? '' : 'known']);
+  const reasons = rows.flatMap((row) => failed(row).map(({ errorMessage }) => `  ${row.scenario} (${row.tested}): ${brief(errorMessage)}${row.known === undefined ? '' : `\n    known: ${row.known}`}`));
+  const others = NOT_APPLICABLE.map(([scenarios, why]) => `  ${scenarios}: ${why}`);
+  return [colors.bold('\nAuthorization (pass/fail/warn/skip)'), table.toString(), ...reasons, colors.bold('Scenarios of clients that do not apply to a gateway'), ...others].join('\n');
+}
+
 /** The same for machines: what `--json` writes. */
-export function toJson(reports: readonly EraReport[]): string {
+export function toJson(reports: readonly EraReport[], auth: readonly AuthRow[]): string {
   const eras = reports.map((report) => ({
     revision: report.revision,
     passed: passed(report),
@@ -110,5 +125,5 @@ export function toJson(reports: readonly EraReport[]): string {
       scenarios: Object.fromEntries([...results].map(([scenario, checks]) => [scenario, { ...tally(checks), checks }])),
     })),
   }));
-  return `${JSON.stringify({ passed: reports.every(passed), eras }, null, 2)}\n`;
+  return `${JSON.stringify({ passed: reports.every(passed) && authPassed(auth), eras, auth }, null, 2)}\n`;
 }

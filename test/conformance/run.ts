@@ -2,10 +2,11 @@
 import { writeFile } from 'node:fs/promises';
 import { parseArgs } from 'node:util';
 import { startEverything } from '../fixtures/everything/main.ts';
+import { runAuth } from './auth.ts';
 import { compare, scoredFailures } from './compare.ts';
 import { MODES, startParley } from './parley.ts';
 import type { Mode } from './parley.ts';
-import { passed, show, TITLES, toJson } from './report.ts';
+import { authPassed, passed, show, showAuth, TITLES, toJson } from './report.ts';
 import type { EraReport, Leg } from './report.ts';
 import { readRequirements, REVISIONS, runSuite } from './suite.ts';
 import type { Results, Revision } from './suite.ts';
@@ -14,39 +15,44 @@ const HELP = `usage: npm run test:conformance -- [options]
 
 Runs the official MCP conformance suite against the fixture server, then through Parley, and compares check by check.
 Exits 1 when a scored scenario fails, or when a check ends otherwise through Parley than direct (unless it is better, in a
-scenario about the edge itself).
+scenario about the edge itself). Then what the suite knows of authorization, as far as it applies to a gateway.
 
-  --mode one|four|both               Parley as one process, as four processes on NATS, or both in turn (default both)
-  --era 2025-11-25|2026-07-28|both   which requirement set to run (default both)
+  --mode one|four|guarded|all        Parley as one process, as four processes on NATS, as one that wants a token with a
+                                     scope for everything, or each in turn (default all)
+  --era 2025-11-25|2026-07-28|all    which requirement set to run (default all)
   --direct-only                      the fixture alone, without Parley
+  --auth-only                        authorization alone
   --json FILE                        also write the result as JSON
   --help                             this text`;
 
 interface Plan {
   readonly modes: readonly Mode[];
   readonly revisions: readonly Revision[];
+  readonly auth: boolean;
   readonly json: string | undefined;
 }
 
 function readPlan(): Plan | 'help' {
   const { values } = parseArgs({
     options: {
-      mode: { type: 'string', default: 'both' },
-      era: { type: 'string', default: 'both' },
+      mode: { type: 'string', default: 'all' },
+      era: { type: 'string', default: 'all' },
       'direct-only': { type: 'boolean', default: false },
+      'auth-only': { type: 'boolean', default: false },
       json: { type: 'string' },
       help: { type: 'boolean', default: false },
     },
   });
   if (values.help) return 'help';
   const modes = choose('--mode', values.mode, MODES);
-  return { modes: values['direct-only'] ? [] : modes, revisions: choose('--era', values.era, REVISIONS), json: values.json };
+  const revisions = values['auth-only'] ? [] : choose('--era', values.era, REVISIONS);
+  return { modes: values['direct-only'] ? [] : modes, revisions, auth: !values['direct-only'], json: values.json };
 }
 
 function choose<T extends string>(flag: string, value: string, all: readonly T[]): readonly T[] {
-  if (value === 'both') return all;
+  if (value === 'all') return all;
   const chosen = all.filter((one) => one === value);
-  if (chosen.length === 0) throw new Error(`${flag} ${value} is none of ${[...all, 'both'].join(', ')}`);
+  if (chosen.length === 0) throw new Error(`${flag} ${value} is none of ${[...all, 'all'].join(', ')}`);
   return chosen;
 }
 
@@ -105,10 +111,12 @@ async function main(): Promise<void> {
   if (plan === 'help') return console.log(HELP);
   const stopping = new AbortController();
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => stopping.abort(new Error(`stopped by ${signal}`)));
-  const reports = await run(plan, stopping.signal);
+  const reports = plan.revisions.length === 0 ? [] : await run(plan, stopping.signal);
   for (const report of reports) console.log(show(report));
-  if (plan.json !== undefined) await writeFile(plan.json, toJson(reports));
-  if (!reports.every(passed)) process.exitCode = 1;
+  const auth = plan.auth ? await runAuth(stopping.signal) : [];
+  if (plan.auth) console.log(showAuth(auth));
+  if (plan.json !== undefined) await writeFile(plan.json, toJson(reports, auth));
+  if (!reports.every(passed) || !authPassed(auth)) process.exitCode = 1;
 }
 
 main().catch((error: unknown) => {

@@ -4,6 +4,7 @@ import { once } from 'node:events';
 import { mkdtemp, readFile, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { parse } from 'yaml';
 import { z } from 'zod';
@@ -53,10 +54,33 @@ export const runSuite = (url: string, revision: Revision, signal: AbortSignal): 
 export const runScenario = (url: string, scenario: string, revision: Revision, signal: AbortSignal): Promise<Results> =>
   runServer(url, ['--scenario', scenario, '--spec-version', revision], signal);
 
-async function runServer(url: string, what: readonly string[], signal: AbortSignal): Promise<Results> {
+const runServer = (url: string, what: readonly string[], signal: AbortSignal): Promise<Results> => run(['server', '--url', url, ...what], { signal });
+
+/** One scenario of a client: `command` is run with the URL of the scenario's server as its last word. */
+export const runClient = (command: string, scenario: string, revision: Revision, signal: AbortSignal): Promise<Results> =>
+  run(['client', '--command', command, '--scenario', scenario, '--spec-version', revision, '--force'], { signal });
+
+/** The scenarios of an authorization server, one of which wants a person with a browser. @param what its options. @param browse follows a URL and ends at the suite. */
+export const runAuthorization = (what: readonly string[], browse: (url: URL) => Promise<unknown>, signal: AbortSignal): Promise<Results> =>
+  run(['authorization', ...what], { signal, hear: onUrl(browse) });
+
+function onUrl(browse: (url: URL) => Promise<unknown>): (line: string) => void {
+  return (line) => {
+    if (!/^https?:\S+[?&]response_type=code\S*$/.test(line)) return;
+    browse(new URL(line)).catch((error: unknown) => console.error('in place of a browser:', error));
+  };
+}
+
+interface Running {
+  readonly signal: AbortSignal;
+  /** Told every line of what the suite says. */
+  readonly hear?: (line: string) => void;
+}
+
+async function run(what: readonly string[], running: Running): Promise<Results> {
   const directory = await mkdtemp(join(tmpdir(), 'parley-conformance-'));
   try {
-    const output = await runCli(['server', '--url', url, ...what, '-o', directory], signal);
+    const output = await runCli([...what, '-o', directory], running);
     const results = await readResults(directory);
     if (results.size === 0) throw new Error(`the conformance suite wrote no results for ${what.join(' ')}; it said:\n${output}`);
     return results;
@@ -66,7 +90,7 @@ async function runServer(url: string, what: readonly string[], signal: AbortSign
 }
 
 /** The exit code is left aside: it tells of scored failures, which the results tell with names. */
-async function runCli(args: readonly string[], signal: AbortSignal): Promise<string> {
+async function runCli(args: readonly string[], { signal, hear }: Running): Promise<string> {
   const tooLong = AbortSignal.timeout(SUITE_MAX_MS);
   const limit = AbortSignal.any([signal, tooLong]);
   const child = spawn(process.execPath, [installed('dist/index.js'), ...args], { stdio: ['ignore', 'pipe', 'pipe'], signal: limit });
@@ -74,6 +98,7 @@ async function runCli(args: readonly string[], signal: AbortSignal): Promise<str
   const keep = (chunk: Buffer) => (tail = (tail + chunk.toString()).slice(-OUTPUT_TAIL_CHARS));
   child.stdout.on('data', keep);
   child.stderr.on('data', keep);
+  if (hear !== undefined) createInterface({ input: child.stdout }).on('line', hear);
   try {
     await once(child, 'close');
   } catch (error) {
@@ -84,16 +109,16 @@ async function runCli(args: readonly string[], signal: AbortSignal): Promise<str
   return tail;
 }
 
-/** The suite names each directory `server-<scenario>-<time>`. */
-const RESULT_DIRECTORY = /^server-(?<scenario>.+)-\d{4}-\d{2}-\d{2}T[\d-]+Z$/;
+/** The suite names each directory `<what>-<scenario>-<time>`; `<what>-` is not there for clients, and scenarios may have a slash. */
+const RESULT_FILE = /^(?:server-|authorization-server-)?(?<scenario>.+)-\d{4}-\d{2}-\d{2}T[\d-]+Z\/checks\.json$/;
 
 async function readResults(directory: string): Promise<Results> {
   const results = new Map<string, readonly Check[]>();
-  for (const entry of await readdir(directory)) {
-    const scenario = RESULT_DIRECTORY.exec(entry)?.groups?.['scenario'];
+  for (const file of await readdir(directory, { recursive: true })) {
+    const scenario = RESULT_FILE.exec(file)?.groups?.['scenario'];
     if (scenario === undefined) continue;
-    const file = await readFile(join(directory, entry, 'checks.json'), 'utf8').catch(() => undefined);
-    if (file !== undefined) results.set(scenario, z.array(CHECK).parse(JSON.parse(file)));
+    const text = await readFile(join(directory, file), 'utf8').catch(() => undefined);
+    if (text !== undefined) results.set(scenario, z.array(CHECK).parse(JSON.parse(text)));
   }
   return results;
 }

@@ -160,7 +160,7 @@ describe('what nobody used for long', () => {
     const events = connectorEvents(host);
     const config = host.generations.current?.backends.get(backend);
     if (config === undefined) throw new Error('no configuration');
-    const own = new Backend({ config, surroundings: { env: {}, ownEnv: {}, events, seal: host.seal }, events, rules: new CallRules(), handleKeys: [new Secret('0f'.repeat(32))] });
+    const own = new Backend({ config, surroundings: { env: {}, ownEnv: {}, events, seal: host.seal, learn: () => undefined }, events, rules: new CallRules(), handleKeys: [new Secret('0f'.repeat(32))] });
     const requests = new ServerRequests(host.bus.instance, 1_000);
     sessions = new HeldSessions({ host, events, requests });
     host.bus.serve(connectorOpen.to({ backend }), (asked) => void sessions.open(own, asked));

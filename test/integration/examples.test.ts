@@ -7,6 +7,8 @@ import { POLICIES, implemented, policySchemas } from '#policies/order.ts';
 import type { Entry } from '#policies/order.ts';
 import { compileDocument } from '#protocol/config/compile.ts';
 import { readDocument } from '#protocol/config/read.ts';
+import { expressionProblems } from '../../services/policy/runtime/caller-problems.ts';
+import { type HttpAuthorizer, startHttpAuthorizer } from '../world/authorizer.ts';
 import { startCommand } from '../world/command.ts';
 import type { Command } from '../world/command.ts';
 import { freePort } from '../world/port.ts';
@@ -14,10 +16,14 @@ import { initializeOf, send } from '../world/wire.ts';
 
 const EXAMPLES = join(import.meta.dirname, '../../docs/examples');
 const files = (await readdir(EXAMPLES)).toSorted();
-/** They say how servers are reached, and name some that only their readers have. */
-const connections = Object.entries<Entry>(POLICIES).flatMap(([id, { connection }]) => (connection ? [`${id}.yaml`] : []));
+/** They say how servers are reached, and name some that only their readers have. One has a file for each of its kinds: `backendAuth-aws.yaml`. */
+const connectionIds = Object.entries<Entry>(POLICIES).flatMap(([id, { connection }]) => (connection ? [id] : []));
+const connections = files.filter((file) => connectionIds.some((id) => file === `${id}.yaml` || file.startsWith(`${id}-`)));
 /** `200 with nothing`, ``401 with `Name: value` ``. */
 const CLAIM = /(\d{3}) with (?:nothing|`([^`:]+): ([^`]+)`)/g;
+
+/** What the examples take from the environment of their readers. */
+const ENV = { FILES_KEY: 'of-the-environment', SESSION_KEY: '5e'.repeat(32), GATEWAY_SECRET: 'of-the-environment' };
 
 let folder: string;
 beforeAll(async () => {
@@ -26,13 +32,15 @@ beforeAll(async () => {
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
 test('there is one for each policy that is enforced', () => {
-  expect(files).toEqual([...Object.keys(implemented).map((id) => `${id}.yaml`), ...connections].toSorted());
+  expect(files.filter((file) => !file.includes('-'))).toEqual([...Object.keys(implemented), ...connectionIds].map((id) => `${id}.yaml`).toSorted());
+  expect(files.filter((file) => file.includes('-') && !connections.includes(file))).toEqual([]);
 });
 
 describe.each(connections)('docs/examples/%s', (file) => {
   test('says how its one server is reached', async () => {
     const { document } = readDocument(await readFile(join(EXAMPLES, file), 'utf8'), { file });
-    const { generation } = compileDocument(document, { env: { FILES_KEY: 'of-the-environment' }, policies: policySchemas });
+    const { generation, expressions = [], problems } = compileDocument(document, { env: ENV, policies: policySchemas });
+    expect([problems, expressionProblems(expressions)]).toEqual([[], []]);
     const [target, ...others] = [...(generation?.backends.values() ?? [])].flatMap(({ targets }) => targets);
     expect(others).toEqual([]);
     expect(target).toHaveProperty(file === 'backendTLS.yaml' ? 'tls' : 'auth');
@@ -43,17 +51,23 @@ describe.each(files.filter((file) => !connections.includes(file)))('docs/example
   let up: Command;
   let url: string;
   let first: string;
+  let authorizer: HttpAuthorizer;
   beforeAll(async () => {
+    // Of extAuthz.yaml.
+    authorizer = await startHttpAuthorizer(({ headers }, response) => void response.writeHead(headers['x-user'] === 'ada' ? 200 : 403).end());
     const text = await readFile(join(EXAMPLES, file), 'utf8');
     [first = ''] = text.split('\n');
     const port = await freePort();
     url = `http://127.0.0.1:${port}/mcp`;
     const config = join(folder, file);
-    await writeFile(config, text.replace('port: 3000', `port: ${port}`));
+    await writeFile(config, text.replace('port: 3000', `port: ${port}`).replace('127.0.0.1:9000', authorizer.host));
     up = startCommand(['up', '--data', join(folder, `${file}.data`), '-f', config]);
     await up.line(/^ready after/);
   });
-  afterAll(() => up?.stop());
+  afterAll(async () => {
+    await up?.stop();
+    await authorizer?.close();
+  });
 
   test('answers as its first line says', async () => {
     const claims = [...first.matchAll(CLAIM)];

@@ -1,6 +1,7 @@
 /**
  * A gateway of four processes with every kind of credential, used well and badly by clients of both eras, while everything
- * it writes and says is kept: no secret is in it.
+ * it writes and says is kept: no secret is in it. Not even where a program of somebody else's prints what it read from a file,
+ * or was given by a token endpoint, as we did.
  */
 import { generateKeyPairSync } from 'node:crypto';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
@@ -10,6 +11,7 @@ import { connect, type NatsConnection } from '@nats-io/transport-node';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { stringify } from 'yaml';
 import { startMisbehaving, type MisbehavingHttp } from '../fixtures/misbehaving/http.ts';
+import { type Sts, startSts } from '../fixtures/sigv4.ts';
 import { startTokenEndpoint, type IssuingEndpoint } from '../fixtures/token-endpoint.ts';
 import { startCommand, type Command } from '../world/command.ts';
 import { startNats, type NatsWorld } from '../world/nats.ts';
@@ -32,6 +34,7 @@ let folder: string;
 let connection: NatsConnection;
 let server: MisbehavingHttp;
 let endpoint: IssuingEndpoint;
+let sts: Sts;
 let url: string;
 const running: Command[] = [];
 /** Everything that was said on NATS. */
@@ -49,15 +52,27 @@ const ROUTES = (): Record<string, object> => ({
   exchange: { oauthTokenExchange: { host: endpoint.url, path: '/good', clientAuth: { clientId: 'c', clientSecret: '$CLIENT_SECRET' } } },
   refused: { oauthTokenExchange: { host: endpoint.url, path: '/bad', clientAuth: { clientId: 'c', clientSecret: '$CLIENT_SECRET', method: 'clientSecretPost' } } },
   google: { gcp: { credential: { file: join(folder, 'account.json') } } },
+  aws: { aws: { region: 'eu-test-1', assumeRole: { roleArn: 'arn:aws:iam::123456789012:role/files' } } },
   unusable: { jwtSign: { signingKey: '$A_KEY' } },
 });
+/** On its standard error, which is logged. */
+const TELLING = `
+import { createInterface } from 'node:readline';
+createInterface({ input: process.stdin }).on('line', (line) => {
+  const { id, method } = JSON.parse(line);
+  if (method === 'tools/call') console.error('telling ${MARK}-file ${MARK}-issued ${MARK}-assumed and ${MARK}-session');
+  const result = method === 'initialize' ? { protocolVersion: '2025-11-25', capabilities: { tools: {} }, serverInfo: { name: 'telling', version: '1' } } : { content: [] };
+  if (id !== undefined) console.log(JSON.stringify(method === 'server/discover' ? { jsonrpc: '2.0', id, error: { code: -32601, message: 'unknown' } } : { jsonrpc: '2.0', id, result }));
+});
+`;
 const FAIL: ReadonlySet<string> = new Set(['refused', 'unusable']);
 
 beforeAll(async () => {
-  [nats, folder, server, endpoint] = await Promise.all([
+  [nats, folder, server, sts, endpoint] = await Promise.all([
     startNats(),
     mkdtemp(join(tmpdir(), 'parley-planted-')),
     startMisbehaving({}),
+    startSts(new Map([['AKIAPLANTED', { secret: `${MARK}-aws` }]]), { give: { secret: `${MARK}-assumed`, session: `${MARK}-session` } }),
     startTokenEndpoint(({ path, form }) => {
       if (path === '/bad') return { status: 400, body: { error: 'invalid_grant', error_description: form.toString() } };
       return { body: { access_token: `${MARK}-issued`, expires_in: 3600 } };
@@ -72,6 +87,9 @@ beforeAll(async () => {
   await writeFile(join(folder, 'account.json'), JSON.stringify({ type: 'service_account', client_email: 'a@b', private_key: ACCOUNT_KEY, token_uri: `${endpoint.url}/google` }));
   const port = await freePort();
   const routes = Object.entries(ROUTES()).map(([name, auth]) => ({ name, matches: [{ path: { exact: `/${name}` } }], backends: [{ mcp: { targets: [target(auth)] } }] }));
+  await writeFile(join(folder, 'telling.mjs'), TELLING);
+  const telling = { name: 'telling', stdio: { cmd: process.execPath, args: [join(folder, 'telling.mjs')] } };
+  routes.push({ name: 'telling', matches: [{ path: { exact: '/telling' } }], backends: [{ mcp: { targets: [telling] } }] });
   const file = join(folder, 'config.yaml');
   await writeFile(file, stringify({ config: { session: { key: '$SESSION_KEY' } }, binds: [{ port, listeners: [{ routes }] }] }));
   url = `http://127.0.0.1:${port}`;
@@ -79,14 +97,14 @@ beforeAll(async () => {
   // Who needs no secret has none, and starts all the same.
   running.push(startCommand(['run', 'policy', '-f', file], { ...all, ...SECRETS, SESSION_KEY }));
   running.push(startCommand(['run', 'session'], all));
-  running.push(startCommand(['run', 'connector'], { ...all, ...SECRETS, SESSION_KEY }));
+  running.push(startCommand(['run', 'connector'], { ...all, ...SECRETS, SESSION_KEY, AWS_ACCESS_KEY_ID: 'AKIAPLANTED', AWS_SECRET_ACCESS_KEY: `${MARK}-aws`, AWS_ENDPOINT_URL_STS: sts.url, AWS_CONFIG_FILE: join(folder, 'none') }));
   running.push(startCommand(['run', 'ingress'], { ...all, SESSION_KEY }));
   await Promise.all(running.map((command) => command.line(/^ready after/)));
 });
 afterAll(async () => {
   await Promise.all(running.map((command) => command.stop()));
   await connection?.close();
-  await Promise.all([nats?.stop(), server?.close(), endpoint?.close(), rm(folder, { recursive: true, force: true })]);
+  await Promise.all([nats?.stop(), server?.close(), sts?.close(), endpoint?.close(), rm(folder, { recursive: true, force: true })]);
 });
 
 const headers = { authorization: `Bearer ${MARK}-caller` };
@@ -107,8 +125,12 @@ async function use(name: string): Promise<(string | undefined)[]> {
 test('no secret is in what is logged, audited, stored, said on the bus or answered', async () => {
   for (const name of Object.keys(ROUTES())) expect([name, await use(name)]).toEqual([name, FAIL.has(name) ? [undefined, undefined] : ['m', 'm']]);
   const shown = JSON.stringify(server.seen.map(({ headers: got, path }) => [got, path]));
-  for (const secret of ['a', 'b', 'c', 'file', 'caller', 'issued']) expect(shown).toContain(`${MARK}-${secret}`);
+  expect(sts.asked.length).toBeGreaterThan(0);
+  for (const secret of ['a', 'b', 'c', 'file', 'caller', 'issued', 'session']) expect(shown).toContain(`${MARK}-${secret}`);
   await eventually('audit events of all kinds', () => (heard.some((text) => text.includes('call_failed')) && heard.some((text) => text.includes('call_completed')) ? true : undefined));
+
+  await use('telling');
+  await running[2]?.line(/telling \[redacted\] \[redacted\] \[redacted\] and \[redacted\]/);
 
   // A wrong file is refused, with its words in the log; the good one stays.
   await writeFile(join(folder, 'config.yaml'), stringify({ mcp: { targets: [target({ key: '$A_KEY', passthrough: {} })] } }));

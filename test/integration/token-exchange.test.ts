@@ -85,6 +85,13 @@ describe('the token of a caller', () => {
     expect([...(endpoint.seen[0]?.form ?? [])]).toEqual([['grant_type', 'urn:ietf:params:oauth:grant-type:jwt-bearer'], ['assertion', 'ann']]);
   });
 
+  test('may be read by an expression', async () => {
+    const { url } = await world({ subjectToken: { source: { expression: 'request.headers["x-user"].split(" ")[1]' } } }, issue);
+    const ask = (name: string) => sendModern(url, 'tools/call', { name: 'echo', headers: { [name]: 'token ann' }, params: { arguments: { message: 'm' } } });
+    expect(textOf((await ask('x-user')).json)).toBe('m');
+    expect((await ask('x-other')).json?.error?.message).toBe('files is asked with a token of the caller, and none came with the call');
+  });
+
   test('is exchanged once for all who ask at the same time, and each caller gets their own', async () => {
     const { url, server, endpoint } = await world({}, issue);
     const callers = ['ann', 'bob', 'ann', 'bob', 'ann'];
@@ -142,12 +149,12 @@ describe('a token that cannot be had ends the call, and the server is not asked'
     ['echoes the token as an error', () => ({ status: 400, body: { error: 'planted-token!' } }), 'answered HTTP 400'],
     ['says nothing of use', () => ({ body: 'planted <html>' }), 'gave no token'],
     ['gives no token', () => ({ body: { id_token: 'planted' } }), 'gave no token'],
-    ['says too much', () => ({ body: 'x'.repeat(300_000) }), 'cannot be used: its answer is larger than 262144 bytes'],
+    ['says too much', () => ({ body: 'x'.repeat(300_000) }), 'cannot be used: its answer is larger than 65536 bytes'],
     ['sends on elsewhere', () => ({ status: 307, body: {} }), 'answered HTTP 307'],
     ['is silent', () => undefined, 'did not answer within 5000 ms'],
   ])('by an endpoint that %s', async (_, answer, words) => {
     const { url, server, endpoint } = await world({}, answer);
-    expect((await echo(url, 'planted-token')).json?.error).toEqual({ code: -32_603, message: `files: no credential: the token endpoint at ${endpoint.url} ${words}` });
+    expect((await echo(url, 'planted-token')).json?.error).toEqual({ code: -32_603, message: `files: backendAuth.oauthTokenExchange: the token endpoint at ${endpoint.url} ${words}` });
     expect(server.seen).toEqual([]);
   });
 
@@ -155,7 +162,7 @@ describe('a token that cannot be had ends the call, and the server is not asked'
     const { url, server, endpoint } = await world({}, issue);
     await endpoint.close();
     opened.shift();
-    expect((await echo(url, 'ann')).json?.error?.message).toBe(`files: no credential: the token endpoint at ${endpoint.url} cannot be used: ECONNREFUSED`);
+    expect((await echo(url, 'ann')).json?.error?.message).toBe(`files: backendAuth.oauthTokenExchange: the token endpoint at ${endpoint.url} cannot be used: ECONNREFUSED`);
     expect(server.seen).toEqual([]);
   });
 });

@@ -48,6 +48,8 @@ export async function startAuthorizationServer({ resource, documents = {} }: Aut
   };
   const rest = provider.callback();
   handle = (request, response) => {
+    // RFC 6749 §3.3: who asks for no scope gets one that was agreed on.
+    if (request.url?.startsWith('/auth?') === true && !request.url.includes('&scope=')) request.url += `&scope=${SCOPES[0]}`;
     if (request.url?.startsWith('/interaction/') !== true) return rest(request, response);
     agree(provider, request, response, { account: world.account, resource }).catch((error: unknown) => response.writeHead(500).end(String(error)));
   };

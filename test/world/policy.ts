@@ -1,15 +1,21 @@
 /** What the test of a policy needs: a request as it came, and what policies may use of the outside world. */
 import { Fault } from '#protocol/faults/fault.ts';
+import type { Authorizers } from '#policies/authorizer/authorizer.ts';
+import { NOTHING_WRITTEN, editRequest } from '#policies/request-edits.ts';
 import type { AuthorizationServer, PolicyCall, PolicyDeps, PublishedKeys } from '#policies/policy.ts';
 
 export const callWith = (more: Partial<PolicyCall> = {}): PolicyCall => ({
-  method: 'POST', path: '/mcp', query: '', host: 'gw.test', headers: {}, scheme: 'http', version: 'HTTP/1.1', source: { address: '127.0.0.1', port: 50_000, tls: undefined }, ...more,
+  method: 'POST', path: '/mcp', query: '', host: 'gw.test', headers: {}, scheme: 'http', version: 'HTTP/1.1', source: { address: '127.0.0.1', port: 50_000, tls: undefined },
+  with: (edits) => callWith({ ...more, ...editRequest({ headers: more.headers ?? {}, query: more.query ?? '', written: NOTHING_WRITTEN }, edits) }),
+  ...more,
 });
 
-/** At the beginning of time, without a file, and with nobody who fetches keys. */
-export const depsWith = (more: Partial<PolicyDeps> = {}): PolicyDeps => ({ now: () => 0, file: noFile, keys: () => NO_KEYS, authorizationServer: () => NO_SERVER, ...more });
+/** At the beginning of time, without a file, and with nobody who fetches keys or decides. */
+export const depsWith = (more: Partial<PolicyDeps> = {}): PolicyDeps => ({ now: () => 0, file: noFile, keys: () => NO_KEYS, authorizationServer: () => NO_SERVER, authorizers: NO_AUTHORIZERS, ...more });
 
 const NO_KEYS: PublishedKeys = { current: () => undefined, refresh: () => undefined };
+
+const NO_AUTHORIZERS: Authorizers = { grpc: () => ({ check: unreachable }), http: () => ({ send: unreachable }), counted: () => undefined };
 
 const NO_SERVER: AuthorizationServer = { metadata: unreachable, register: unreachable };
 

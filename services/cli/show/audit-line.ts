@@ -5,7 +5,7 @@ export function auditLine({ time, data }: AuditCloudEvent): string {
   const { kind, latencyMs, ...facts } = data;
   const words = [time, kind.padEnd(KIND_CHARS)];
   if (latencyMs !== undefined) words.push(`${latencyMs.toFixed(1)}ms`);
-  for (const [name, value] of Object.entries(facts)) if (value !== undefined) words.push(`${name}=${quoted(value)}`);
+  for (const [name, value] of Object.entries(facts)) if (value !== undefined) words.push(`${name}=${quoted(typeof value === 'string' ? value : JSON.stringify(value))}`);
   return words.join(' ');
 }
 

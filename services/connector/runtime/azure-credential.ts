@@ -8,8 +8,8 @@ import { Secret } from '#protocol/config/secret.ts';
 import { Fault } from '#protocol/faults/fault.ts';
 import type { Environment } from '#host/environment.ts';
 import type { Credential, CredentialSurroundings } from './credentials.ts';
-import { HeldToken, type Issued } from './held-token.ts';
-import { NamedFile } from './named-file.ts';
+import { Held, type Issued } from './held.ts';
+import { NamedFile } from '#host/named-file.ts';
 import { type Outgoing, place } from './outgoing.ts';
 import { TokenEndpoint, type TokenQuestion } from './token-endpoint.ts';
 
@@ -31,15 +31,15 @@ const NAMES = {
 export class AzureCredential implements Credential {
   readonly #surroundings: CredentialSurroundings;
   readonly #endpoint: TokenEndpoint;
-  readonly #token: HeldToken;
+  readonly #token: Held<string>;
   readonly #resource: string;
 
   constructor({ source }: AzureToken, surroundings: CredentialSurroundings) {
     this.#surroundings = surroundings;
-    this.#endpoint = new TokenEndpoint(surroundings.target);
+    this.#endpoint = new TokenEndpoint({ ...surroundings, key: 'backendAuth.azure' });
     this.#resource = surroundings.url.hostname.endsWith(FOUNDRY_HOSTS) ? FOUNDRY : SERVICES;
     const found = source.of === 'environment' ? foundIn(surroundings.env) : source;
-    this.#token = new HeldToken(() => this.#issue(this.#question(found)));
+    this.#token = new Held(() => this.#issue(this.#question(found)));
   }
 
   add(outgoing: Outgoing): void | Promise<void> {
@@ -52,10 +52,10 @@ export class AzureCredential implements Credential {
     return this.#endpoint.close();
   }
 
-  async #issue(question: TokenQuestion): Promise<Issued> {
+  async #issue(question: TokenQuestion): Promise<Issued<string>> {
     const { accessToken, expiresInMs } = await this.#endpoint.ask(question);
-    if (accessToken === undefined) throw this.#fault('no credential: Azure gave no token');
-    return { token: accessToken, goodMs: expiresInMs ?? GOOD_MS };
+    if (accessToken === undefined) throw this.#fault('backendAuth.azure: Azure gave no token');
+    return { value: accessToken, goodMs: expiresInMs ?? GOOD_MS };
   }
 
   #question(source: Found): TokenQuestion {

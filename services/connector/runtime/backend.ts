@@ -2,6 +2,7 @@
 import type { McpBackend } from '#protocol/config/generation.ts';
 import type { CallerSeal } from '#host/caller-seal.ts';
 import type { Environment } from '#host/environment.ts';
+import type { Learn } from '#host/telemetry/secrets.ts';
 import type { HandleKeys } from '../core/handle-seal.ts';
 import type { CallRules } from './call-rules.ts';
 import { type HandleFacts, Handles } from './handles.ts';
@@ -15,6 +16,7 @@ import { type SessionUpstream, UpstreamCall } from './upstream.ts';
 export interface BackendSurroundings extends StdioSurroundings {
   readonly seal: CallerSeal;
   readonly ownEnv: Environment;
+  readonly learn: Learn;
 }
 
 export interface BackendOptions {

@@ -1,6 +1,6 @@
 /** The token of the caller, passed on to the server (`passthrough`). */
 import type { Passthrough } from '#protocol/config/backend-auth.ts';
-import { BEARER, type CredentialLocation, locationText } from '#protocol/config/credential-location.ts';
+import { BEARER, type CallerSource, sourceText } from '#protocol/config/credential-location.ts';
 import { Fault } from '#protocol/faults/fault.ts';
 import type { Caller } from '#host/caller-seal.ts';
 import type { Credential } from './credentials.ts';
@@ -22,8 +22,8 @@ export class CallerCredential implements Credential {
 }
 
 /** @throws Fault `upstream`: nothing is asked without it. */
-export function callerToken(caller: Caller | undefined, location: CredentialLocation, target: string): string {
-  const token = caller?.tokens.get(locationText(location));
+export function callerToken(caller: Caller | undefined, source: CallerSource, target: string): string {
+  const token = caller?.tokens.get(sourceText(source));
   if (token === undefined) throw new Fault('upstream', `${target} is asked with a token of the caller, and none came with the call`, { target, reason: 'no-token' });
   return token.reveal();
 }

@@ -167,7 +167,8 @@ export class Connector {
   }
 
   #serve(key: string, config: McpBackend): void {
-    const surroundings = { env: this.#inherited(), ownEnv: this.#env, events: this.#events, seal: this.#host.seal };
+    const { seal, learn } = this.#host;
+    const surroundings = { env: this.#inherited(), ownEnv: this.#env, events: this.#events, seal, learn };
     const backend = new Backend({ config, surroundings, events: this.#events, rules: this.#rules, handleKeys: this.#handleKeys });
     const serving = [
       this.#take(connectorCall.to({ backend: key }), (asked) => {

@@ -9,6 +9,8 @@ import type { BackendAuth, Key, Token } from '#protocol/config/backend-auth.ts';
 import type { CredentialLocation } from '#protocol/config/credential-location.ts';
 import type { Environment } from '#host/environment.ts';
 import type { Caller } from '#host/caller-seal.ts';
+import type { Learn } from '#host/telemetry/secrets.ts';
+import { AwsCredential } from './aws-credential.ts';
 import { AzureCredential } from './azure-credential.ts';
 import { CallerCredential } from './caller-credential.ts';
 import { ExchangeCredential } from './exchange-credential.ts';
@@ -23,6 +25,8 @@ export interface CredentialSurroundings {
   /** Of the server. */
   readonly url: URL;
   readonly env: Environment;
+  /** Told of every secret that is read or had. */
+  readonly learn: Learn;
 }
 
 export interface Credential {
@@ -30,19 +34,30 @@ export interface Credential {
   readonly ofCaller?: boolean;
   /** A promise only where one has to be fetched. @throws Fault (C1) */
   add(outgoing: Outgoing, caller: Caller | undefined): void | Promise<void>;
+  /** True = it was wrong, as a refusal with this date says, and is right from now on. */
+  corrected?(status: number, date: string | undefined): boolean;
   close?(): Promise<void>;
 }
 
 export class Credentials {
   /** It speaks for callers: nothing is asked on behalf of nobody. */
   readonly ofCaller: boolean;
+  /** There is one that a refusal may correct. */
+  readonly correctable: boolean;
   readonly #all: readonly Credential[];
 
   constructor({ keys, token }: BackendAuth, surroundings: CredentialSurroundings) {
-    const { target } = surroundings;
-    const fixed = keys.map((key) => new FixedCredential(target, key));
-    this.#all = token === undefined ? fixed : [credentialOf(token, surroundings), ...fixed];
+    const fixed = keys.map((key) => new FixedCredential(surroundings, key));
+    const made = token === undefined ? [] : [credentialOf(token, surroundings)];
+    // A signature covers the others.
+    this.#all = token?.kind === 'aws' ? [...fixed, ...made] : [...made, ...fixed];
     this.ofCaller = this.#all.some(({ ofCaller }) => ofCaller === true);
+    this.correctable = this.#all.some(({ corrected }) => corrected !== undefined);
+  }
+
+  /** A request that was refused may be sent again, once. */
+  corrected(status: number, date: string | undefined): boolean {
+    return this.#all.some((credential) => credential.corrected?.(status, date) === true);
   }
 
   /** A promise only where something has to be fetched. @throws Fault (C1) */
@@ -64,18 +79,19 @@ export class Credentials {
 }
 
 function credentialOf(token: Token, surroundings: CredentialSurroundings): Credential {
-  const { target } = surroundings;
   switch (token.kind) {
     case 'passthrough':
-      return new CallerCredential(target, token);
+      return new CallerCredential(surroundings.target, token);
     case 'oauthTokenExchange':
-      return new ExchangeCredential(target, token);
+      return new ExchangeCredential(token, surroundings);
+    case 'aws':
+      return new AwsCredential(token, surroundings);
     case 'azure':
       return new AzureCredential(token, surroundings);
     case 'gcp':
       return new GoogleCredential(token, surroundings);
     case 'jwtSign':
-      return new SignedCredential(target, token);
+      return new SignedCredential(token, surroundings);
   }
 }
 
@@ -85,8 +101,8 @@ class FixedCredential implements Credential {
   /** The value of a header that is the same for every call. */
   readonly #ready: string | undefined;
 
-  constructor(target: string, { value, location }: Key) {
-    this.#value = secretReader(value, { target, key: 'backendAuth.key' });
+  constructor({ target, learn }: CredentialSurroundings, { value, location }: Key) {
+    this.#value = secretReader(value, { target, key: 'backendAuth.key', learn });
     this.#location = location;
     this.#ready = 'secret' in value && location.in === 'header' && isFieldValue(value.secret.reveal()) ? location.prefix + value.secret.reveal() : undefined;
   }

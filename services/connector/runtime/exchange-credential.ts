@@ -1,18 +1,16 @@
 /**
  * The token of the caller, exchanged for one that is meant for the server (`oauthTokenExchange`).
  *
- * E1 A token that was had is used for the same token of a caller alone, until shortly before it ends; the cache knows callers
- *    by a digest, and forgets what was not used for longest.
- * E2 Those who ask with the same token at the same time ask once.
+ * E1 A token that was had is used for the same token of a caller alone, until shortly before it ends (held.ts); callers are
+ *    known by a digest.
  */
 import { createHash } from 'node:crypto';
 import type { ClientAuth, TokenExchange } from '#protocol/config/token-exchange.ts';
 import { Fault } from '#protocol/faults/fault.ts';
 import type { Caller } from '#host/caller-seal.ts';
-import { clock } from '#host/clock.ts';
 import { callerToken } from './caller-credential.ts';
-import type { Credential } from './credentials.ts';
-import { usableUntil } from './held-token.ts';
+import type { Credential, CredentialSurroundings } from './credentials.ts';
+import { HeldByKey, type Issued } from './held.ts';
 import { type Outgoing, place } from './outgoing.ts';
 import { secretReader } from './secret-reader.ts';
 import { signerOf } from './signed-credential.ts';
@@ -22,60 +20,42 @@ const GRANTS = { tokenExchange: 'urn:ietf:params:oauth:grant-type:token-exchange
 const ASSERTION = 'urn:ietf:params:oauth:client-assertion-type:jwt-bearer';
 const ASSERTION_MS = 60_000;
 
-interface Had {
-  readonly token: string;
-  readonly until: number;
-}
-
 export class ExchangeCredential implements Credential {
   readonly ofCaller = true;
   readonly #target: string;
   readonly #config: TokenExchange;
   readonly #endpoint: TokenEndpoint;
   readonly #prove: Prove;
-  /** By the digest of the caller's token; the one used last is last. */
-  readonly #had = new Map<string, Had>();
-  readonly #asking = new Map<string, Promise<string>>();
+  readonly #held: HeldByKey<string>;
 
-  constructor(target: string, config: TokenExchange) {
-    this.#target = target;
+  constructor(config: TokenExchange, surroundings: CredentialSurroundings) {
+    this.#target = surroundings.target;
     this.#config = config;
-    this.#endpoint = new TokenEndpoint(target, config.tls);
-    this.#prove = clientProof(config.client, target);
+    this.#endpoint = new TokenEndpoint({ ...surroundings, key: 'backendAuth.oauthTokenExchange' }, config.tls);
+    this.#prove = clientProof(config.client, surroundings);
+    this.#held = new HeldByKey(config.cache.entriesMax);
   }
 
   add(outgoing: Outgoing, caller: Caller | undefined): void | Promise<void> {
     const { location, subject } = this.#config;
     const token = callerToken(caller, subject.source, this.#target);
     const key = createHash('sha256').update(token).digest('base64');
-    const had = this.#known(key);
-    if (had !== undefined) return place(had, location, outgoing);
-    const asking = this.#asking.get(key) ?? this.#exchange(token, key).finally(() => this.#asking.delete(key));
-    this.#asking.set(key, asking);
-    return asking.then((exchanged) => place(exchanged, location, outgoing));
+    const exchanged = this.#held.get(key, () => this.#exchange(token));
+    if (typeof exchanged === 'string') return place(exchanged, location, outgoing);
+    return exchanged.then((late) => place(late, location, outgoing));
   }
 
   close(): Promise<void> {
     return this.#endpoint.close();
   }
 
-  #known(key: string): string | undefined {
-    const had = this.#had.get(key);
-    if (had === undefined) return undefined;
-    this.#had.delete(key);
-    if (clock() >= had.until) return undefined;
-    this.#had.set(key, had);
-    return had.token;
-  }
-
-  async #exchange(token: string, key: string): Promise<string> {
+  async #exchange(token: string): Promise<Issued<string>> {
     const { url, cache } = this.#config;
     const question = { url, form: this.#form(token), headers: {} as Record<string, string> };
     await this.#prove(question);
     const { accessToken, expiresInMs } = await this.#endpoint.ask(question);
-    if (accessToken === undefined) throw new Fault('upstream', `${this.#target}: no credential: the token endpoint at ${new URL(url).origin} gave no token`, { target: this.#target, reason: 'credential' });
-    this.#keep(key, { token: accessToken, until: usableUntil(expiresInMs ?? cache.defaultTtlMs) });
-    return accessToken;
+    if (accessToken === undefined) throw new Fault('upstream', `${this.#target}: backendAuth.oauthTokenExchange: the token endpoint at ${new URL(url).origin} gave no token`, { target: this.#target, reason: 'credential' });
+    return { value: accessToken, goodMs: expiresInMs ?? cache.defaultTtlMs };
   }
 
   #form(token: string): URLSearchParams {
@@ -90,13 +70,6 @@ export class ExchangeCredential implements Credential {
     return form;
   }
 
-  #keep(key: string, had: Had): void {
-    const { entriesMax } = this.#config.cache;
-    if (entriesMax === 0) return;
-    const [oldest] = this.#had.keys();
-    if (oldest !== undefined && this.#had.size >= entriesMax) this.#had.delete(oldest);
-    this.#had.set(key, had);
-  }
 }
 
 interface Proving {
@@ -108,8 +81,8 @@ interface Proving {
 /** Adds who asks, to a request to the token endpoint. */
 type Prove = (question: Proving) => void | Promise<void>;
 
-function clientProof(client: ClientAuth | undefined, target: string): Prove {
-  const owner = (key: string) => ({ target, key: `backendAuth.oauthTokenExchange.clientAuth.${key}` });
+function clientProof(client: ClientAuth | undefined, { target, learn }: CredentialSurroundings): Prove {
+  const owner = (key: string) => ({ target, learn, key: `backendAuth.oauthTokenExchange.clientAuth.${key}` });
   switch (client?.method) {
     case undefined:
       return () => undefined;

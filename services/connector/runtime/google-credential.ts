@@ -13,7 +13,7 @@ import { Secret } from '#protocol/config/secret.ts';
 import { Fault } from '#protocol/faults/fault.ts';
 import type { Environment } from '#host/environment.ts';
 import type { Credential, CredentialSurroundings } from './credentials.ts';
-import { HeldToken, type Issued } from './held-token.ts';
+import { Held, type Issued } from './held.ts';
 import { type Outgoing, place } from './outgoing.ts';
 import { secretReader } from './secret-reader.ts';
 import { signerOf } from './signed-credential.ts';
@@ -37,15 +37,15 @@ export class GoogleCredential implements Credential {
   readonly #config: GoogleToken;
   readonly #surroundings: CredentialSurroundings;
   readonly #endpoint: TokenEndpoint;
-  readonly #token: HeldToken;
+  readonly #token: Held<string>;
 
   constructor(config: GoogleToken, surroundings: CredentialSurroundings) {
     this.#config = config;
     this.#surroundings = surroundings;
-    this.#endpoint = new TokenEndpoint(surroundings.target);
+    this.#endpoint = new TokenEndpoint({ ...surroundings, key: 'backendAuth.gcp' });
     const source = config.credential ?? foundIn(surroundings.env);
-    const read = source === undefined ? undefined : secretReader(source, { target: surroundings.target, key: 'backendAuth.gcp.credential' });
-    this.#token = new HeldToken(() => (read === undefined ? this.#ofMetadata() : this.#of(this.#account(read()))));
+    const read = source === undefined ? undefined : secretReader(source, { ...surroundings, key: 'backendAuth.gcp.credential' });
+    this.#token = new Held(() => (read === undefined ? this.#ofMetadata() : this.#of(this.#account(read()))));
   }
 
   add(outgoing: Outgoing): void | Promise<void> {
@@ -72,7 +72,7 @@ export class GoogleCredential implements Credential {
     throw this.#fault('backendAuth.gcp.credential: expected the JSON of a service_account or an authorized_user');
   }
 
-  async #of(known: Account): Promise<Issued> {
+  async #of(known: Account): Promise<Issued<string>> {
     const form = known.type === 'service_account' ? await this.#grant(known) : this.#refresh(known);
     const { accessToken, idToken, expiresInMs } = await this.#endpoint.ask({ url: known.token_uri, form });
     return this.#issued(this.#wantsId ? idToken : accessToken, expiresInMs);
@@ -89,7 +89,7 @@ export class GoogleCredential implements Credential {
     return new URLSearchParams({ grant_type: 'refresh_token', client_id, client_secret, refresh_token });
   }
 
-  async #ofMetadata(): Promise<Issued> {
+  async #ofMetadata(): Promise<Issued<string>> {
     const host = this.#surroundings.env['GCE_METADATA_HOST'] ?? METADATA_HOST;
     const base = `http://${host}/computeMetadata/v1/instance/service-accounts/default`;
     const asked = { method: 'GET', headers: { 'metadata-flavor': 'Google' } } as const;
@@ -98,9 +98,9 @@ export class GoogleCredential implements Credential {
     return this.#issued(accessToken, expiresInMs);
   }
 
-  #issued(token: string | undefined, expiresInMs: number | undefined): Issued {
-    if (token === undefined || token === '') throw this.#fault('no credential: Google gave no token of the kind that is wanted');
-    return { token, goodMs: expiresInMs ?? goodMsOf(token) };
+  #issued(token: string | undefined, expiresInMs: number | undefined): Issued<string> {
+    if (token === undefined || token === '') throw this.#fault('backendAuth.gcp: Google gave no token of the kind that is wanted');
+    return { value: token, goodMs: expiresInMs ?? goodMsOf(token) };
   }
 
   #fault(what: string): Fault {

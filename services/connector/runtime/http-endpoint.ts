@@ -7,8 +7,9 @@ import { Fault } from '#protocol/faults/fault.ts';
 import type { Caller } from '#host/caller-seal.ts';
 import { clock } from '#host/clock.ts';
 import type { Environment } from '#host/environment.ts';
+import type { Learn } from '#host/telemetry/secrets.ts';
 import { Credentials } from './credentials.ts';
-import { securedConnector } from './secured-connector.ts';
+import { securedConnector } from '#host/secured-connector.ts';
 import { MESSAGE_BYTES_MAX } from './upstream.ts';
 
 const CONNECTIONS_MAX = 256;
@@ -65,6 +66,7 @@ export interface SealedCaller {
 export interface EndpointSurroundings {
   readonly open?: OpenCaller | undefined;
   readonly env?: Environment;
+  readonly learn?: Learn;
 }
 
 export type OpenCaller = (caller: SealedCaller) => Promise<Caller>;
@@ -77,11 +79,11 @@ export class HttpEndpoint {
   readonly #credentials: Credentials | undefined;
   readonly #open: OpenCaller | undefined;
 
-  constructor({ name, url, tls, auth }: Pick<McpHttpTarget, 'name' | 'url' | 'tls' | 'auth'>, { open, env = {} }: EndpointSurroundings = {}) {
+  constructor({ name, url, tls, auth }: Pick<McpHttpTarget, 'name' | 'url' | 'tls' | 'auth'>, { open, env = {}, learn = () => undefined }: EndpointSurroundings = {}) {
     this.#target = name;
     this.url = new URL(url);
     this.#open = open;
-    this.#credentials = auth === undefined ? undefined : new Credentials(auth, { target: name, url: this.url, env });
+    this.#credentials = auth === undefined ? undefined : new Credentials(auth, { target: name, url: this.url, env, learn });
     this.#path = this.url.pathname + this.url.search;
     this.#pool = new Pool(this.url.origin, {
       connections: CONNECTIONS_MAX,
@@ -90,22 +92,34 @@ export class HttpEndpoint {
     });
   }
 
-  async send({ method, headers, body, stop, deadline, caller }: HttpQuestion): Promise<HttpAnswer> {
-    const left = deadline === Number.MAX_SAFE_INTEGER ? 0 : Math.max(1, deadline - clock() + TIMEOUT_SLACK_MS);
+  async send(question: HttpQuestion): Promise<HttpAnswer> {
     try {
-      const authorized = this.#credentials === undefined ? this.#path : this.#authorized(this.#credentials, headers, caller);
-      const path = typeof authorized === 'string' ? authorized : await authorized;
-      const options: Dispatcher.RequestOptions = { method, path, headers, body: body ?? null, headersTimeout: left, bodyTimeout: left };
-      if (stop !== undefined) options.signal = stop.signal;
-      return await classify(await this.#pool.request(options));
+      const credentials = this.#credentials;
+      if (credentials?.correctable !== true) return await classify(await this.#request(question));
+      const response = await this.#request({ ...question, headers: { ...question.headers } });
+      if (!credentials.corrected(response.statusCode, textOf(response.headers['date']))) return await classify(response);
+      await response.body.dump();
+      return await classify(await this.#request(question));
     } catch (error) {
       throw this.fault(error);
     }
   }
 
+  #request(question: HttpQuestion): Promise<Dispatcher.ResponseData> {
+    const authorized = this.#credentials === undefined ? this.#path : this.#authorized(this.#credentials, question);
+    return typeof authorized === 'string' ? this.#ask(authorized, question) : authorized.then((path) => this.#ask(path, question));
+  }
+
+  #ask(path: string, { method, headers, body, stop, deadline }: HttpQuestion): Promise<Dispatcher.ResponseData> {
+    const left = deadline === Number.MAX_SAFE_INTEGER ? 0 : Math.max(1, deadline - clock() + TIMEOUT_SLACK_MS);
+    const options: Dispatcher.RequestOptions = { method, path, headers, body: body ?? null, headersTimeout: left, bodyTimeout: left };
+    if (stop !== undefined) options.signal = stop.signal;
+    return this.#pool.request(options);
+  }
+
   /** The path to ask for, once the headers carry what they must. */
-  #authorized(credentials: Credentials, headers: Record<string, string>, caller: Promise<Caller> | undefined): string | Promise<string> {
-    const outgoing = { path: this.#path, headers };
+  #authorized(credentials: Credentials, { method, headers, body, caller }: HttpQuestion): string | Promise<string> {
+    const outgoing = { method, body, path: this.#path, headers };
     const adding = caller === undefined ? credentials.add(outgoing) : caller.then((known) => credentials.add(outgoing, known));
     return adding === undefined ? outgoing.path : adding.then(() => outgoing.path);
   }
@@ -159,6 +173,8 @@ export class HttpEndpoint {
     return new Fault('upstream', `${this.#target} at ${this.url.origin} cannot be used: ${code ?? message ?? 'unknown error'}`, facts, { cause: error });
   }
 }
+
+const textOf = (header: string | string[] | undefined): string | undefined => (typeof header === 'string' ? header : undefined);
 
 async function handleAll(events: readonly EventSourceMessage[], handlers: EventHandlers): Promise<void> {
   for (const event of events) {

@@ -3,6 +3,8 @@ import type { CredentialLocation } from '#protocol/config/credential-location.ts
 import { Fault } from '#protocol/faults/fault.ts';
 
 export interface Outgoing {
+  readonly method: string;
+  readonly body: Uint8Array | undefined;
   path: string;
   readonly headers: Record<string, string>;
 }

@@ -3,21 +3,25 @@ import { type KeyObject, createPrivateKey } from 'node:crypto';
 import { SignJWT } from 'jose';
 import type { SignedToken, Signer } from '#protocol/config/signed-token.ts';
 import { Fault } from '#protocol/faults/fault.ts';
-import type { Credential } from './credentials.ts';
-import { HeldToken } from './held-token.ts';
-import type { FileOwner } from './named-file.ts';
+import type { Credential, CredentialSurroundings } from './credentials.ts';
+import { Held } from './held.ts';
+import type { FileOwner } from '#host/named-file.ts';
 import { type Outgoing, place } from './outgoing.ts';
 import { secretReader } from './secret-reader.ts';
 
 export class SignedCredential implements Credential {
   readonly #config: SignedToken;
-  readonly #token: HeldToken;
+  readonly #token: Held<string>;
 
-  constructor(target: string, config: SignedToken) {
+  constructor(config: SignedToken, { target, learn }: CredentialSurroundings) {
     const { signer, claims, ttlMs } = config;
-    const sign = signerOf(signer, { target, key: 'backendAuth.jwtSign.signingKey' });
+    const sign = signerOf(signer, { target, key: 'backendAuth.jwtSign.signingKey', learn });
     this.#config = config;
-    this.#token = new HeldToken(async () => ({ token: await sign(claims, ttlMs), goodMs: ttlMs }));
+    this.#token = new Held(async () => {
+      const value = await sign(claims, ttlMs);
+      learn(value, 'passing');
+      return { value, goodMs: ttlMs };
+    });
   }
 
   add(outgoing: Outgoing): void | Promise<void> {

@@ -8,6 +8,7 @@ import { type Era, LATEST_LEGACY, LATEST_MODERN } from '#protocol/mcp/versions.t
 import type { ConnectorStatus } from '#protocol/subjects/connector.ts';
 import { clock } from '#host/clock.ts';
 import type { Environment } from '#host/environment.ts';
+import type { Learn } from '#host/telemetry/secrets.ts';
 import { HttpEndpoint, type OpenCaller, type SealedCaller } from './http-endpoint.ts';
 import { LegacyHttp } from './legacy-http.ts';
 import { LegacyStdio, type StdioEvents } from './legacy-stdio.ts';
@@ -44,6 +45,8 @@ export interface Surroundings extends StdioSurroundings {
   readonly open?: OpenCaller | undefined;
   /** What this process itself has, children or not: where credentials of clouds are looked for. */
   readonly ownEnv: Environment;
+  /** Told of every secret that is read or had. */
+  readonly learn: Learn;
 }
 
 export class Target {
@@ -58,10 +61,10 @@ export class Target {
   #verdict: Verdict | undefined;
   status: TargetStatus;
 
-  constructor(backend: string, config: McpTarget, { open, ownEnv, ...stdio }: Surroundings) {
+  constructor(backend: string, config: McpTarget, { open, ownEnv, learn, ...stdio }: Surroundings) {
     this.config = config;
     this.#stdio = stdio;
-    this.#endpoint = config.kind === 'mcp' ? new HttpEndpoint(config, { open, env: ownEnv }) : undefined;
+    this.#endpoint = config.kind === 'mcp' ? new HttpEndpoint(config, { open, env: ownEnv, learn }) : undefined;
     this.#modern = config.kind === 'mcp' ? new ModernHttp(config.name, this.#endpoint as HttpEndpoint) : new ModernStdio(config, stdio.env, stdio.events);
     this.#starts = new Restarts(config.name);
     this.hints = new ToolHints((cursor) => ask(this.#modern, modernCall('tools/list', this.#probeDeadline(), cursor === undefined ? {} : { cursor })));

@@ -1,21 +1,25 @@
 /** Asks a token endpoint for a token (RFC 6749 §5). What it says goes nowhere, but for the code of an error. */
-import { Agent, request } from 'undici';
 import { z } from 'zod';
 import type { BackendTls } from '#protocol/config/backend-tls.ts';
-import { Fault } from '#protocol/faults/fault.ts';
-import { securedConnector } from './secured-connector.ts';
+import type { Learn } from '#host/telemetry/secrets.ts';
+import { LimitedHttp } from './limited-http.ts';
 
-const ANSWER_MS = 5_000;
-const ANSWER_BYTES_MAX = 256 * 1024;
-const CONNECTIONS_MAX = 16;
 /** What RFC 6749 §5.2 allows, and nothing that a token could be. */
 const ERROR_CODE = /^[a-z_]{1,40}$/;
 
-const answerShape = z.object({ access_token: z.string().min(1).optional(), id_token: z.string().min(1).optional(), expires_in: z.coerce.number().nonnegative().optional(), expires_on: z.coerce.number().nonnegative().optional() });
+const answerShape = z.object({
+  access_token: z.string().min(1).optional(),
+  id_token: z.string().min(1).optional(),
+  issued_token_type: z.string().optional(),
+  expires_in: z.coerce.number().nonnegative().optional(),
+  expires_on: z.coerce.number().nonnegative().optional(),
+});
 
 export interface TokenAnswer {
   readonly accessToken: string | undefined;
   readonly idToken: string | undefined;
+  /** RFC 8693 §2.2.1, where it is said. */
+  readonly issuedType: string | undefined;
   readonly expiresInMs: number | undefined;
 }
 
@@ -26,61 +30,45 @@ export interface TokenQuestion {
   readonly form?: URLSearchParams;
 }
 
-export class TokenEndpoint {
-  readonly #target: string;
-  readonly #agent: Agent;
+/** Whose tokens these are: for messages, and who is told of them. */
+export interface TokenOwner {
+  readonly target: string;
+  /** Of the configuration: `backendAuth.gcp`. */
+  readonly key: string;
+  readonly learn: Learn;
+}
 
-  /** @param target whose credential it is, for messages. */
-  constructor(target: string, tls?: BackendTls) {
-    this.#target = target;
-    const connect = tls === undefined ? { timeout: ANSWER_MS } : securedConnector(tls, { target: `${target}: token endpoint`, timeoutMs: ANSWER_MS });
-    this.#agent = new Agent({ connections: CONNECTIONS_MAX, connect });
+export class TokenEndpoint {
+  readonly #http: LimitedHttp;
+  readonly #learn: Learn;
+
+  constructor({ target, key, learn }: TokenOwner, tls?: BackendTls) {
+    this.#http = new LimitedHttp({ target, key, of: 'the token endpoint' }, tls);
+    this.#learn = learn;
   }
 
-  /** @throws Fault `upstream` that names the target and the endpoint's origin. */
+  /** @throws Fault `upstream` that names the target, the key and the endpoint's origin. */
   async ask(question: TokenQuestion): Promise<TokenAnswer> {
     const read = answerShape.safeParse(parsed(await this.text(question)));
-    if (!read.success) throw this.#fault(question.url, 'gave no token');
-    const { access_token: accessToken, id_token: idToken, expires_in: seconds, expires_on: end } = read.data;
+    if (!read.success) throw this.#http.fault(question.url, 'gave no token');
+    const { access_token: accessToken, id_token: idToken, issued_token_type: issuedType, expires_in: seconds, expires_on: end } = read.data;
+    for (const token of [accessToken, idToken]) if (token !== undefined) this.#learn(token, 'passing');
     // Azure's metadata servers say when a token ends; some do not say how long that is.
     const left = end === undefined ? undefined : Math.max(0, end * 1000 - Date.now());
-    return { accessToken, idToken, expiresInMs: seconds === undefined ? left : seconds * 1000 };
+    return { accessToken, idToken, issuedType, expiresInMs: seconds === undefined ? left : seconds * 1000 };
   }
 
   /** The body of its answer. */
   async text({ method = 'POST', url, headers = {}, form }: TokenQuestion): Promise<string> {
     const posted = form === undefined ? {} : { 'content-type': 'application/x-www-form-urlencoded' };
-    const signal = AbortSignal.timeout(ANSWER_MS);
-    try {
-      const { statusCode, body } = await request(url, { method, headers: { accept: 'application/json', ...posted, ...headers }, body: form?.toString() ?? null, dispatcher: this.#agent, signal });
-      const text = await readText(body);
-      if (statusCode === 200) return text;
-      throw this.#fault(url, `answered HTTP ${statusCode}${errorCode(text)}`);
-    } catch (error) {
-      if (error instanceof Fault) throw error;
-      const { code = 'unknown error' } = error as { code?: string };
-      throw this.#fault(url, signal.aborted ? `did not answer within ${ANSWER_MS} ms` : `cannot be used: ${code}`);
-    }
+    const { status, text } = await this.#http.send({ method, url, headers: { accept: 'application/json', ...posted, ...headers }, body: form?.toString() });
+    if (status === 200) return text;
+    throw this.#http.fault(url, `answered HTTP ${status}${errorCode(text)}`);
   }
 
   close(): Promise<void> {
-    return this.#agent.destroy();
+    return this.#http.close();
   }
-
-  #fault(url: string, what: string): Fault {
-    return new Fault('upstream', `${this.#target}: no credential: the token endpoint at ${new URL(url).origin} ${what}`, { target: this.#target, reason: 'credential' });
-  }
-}
-
-async function readText(body: AsyncIterable<Uint8Array>): Promise<string> {
-  const chunks: Uint8Array[] = [];
-  let size = 0;
-  for await (const chunk of body) {
-    size += chunk.length;
-    if (size > ANSWER_BYTES_MAX) throw Object.assign(new Error(), { code: `its answer is larger than ${ANSWER_BYTES_MAX} bytes` });
-    chunks.push(chunk);
-  }
-  return Buffer.concat(chunks).toString('utf8');
 }
 
 function parsed(text: string): unknown {

@@ -10,6 +10,7 @@ import { AUDIT_TYPE_PREFIX, type AuditCloudEvent, type AuditData } from '#protoc
 import type { AuditKind } from '#protocol/audit/kinds.ts';
 import type { Logger } from '../telemetry/log.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
+import { namesSecret } from '../telemetry/secrets.ts';
 import { traceIdOf } from '../telemetry/spans.ts';
 import { KeptCheck } from './kept.ts';
 import { AuditSubjects } from './subjects.ts';
@@ -37,6 +38,8 @@ export interface AuditEvent {
   /** The rule that denied it, by its place. */
   readonly rule?: string | undefined;
   readonly generation?: string | undefined;
+  /** What an external authorizer said; told as far as it is short and says nothing secret. */
+  readonly extauthz?: Readonly<Record<string, unknown>> | undefined;
 }
 
 export interface Audit {
@@ -137,7 +140,23 @@ function dataOf(event: AuditEvent, mask: (text: string) => string): AuditData {
     reason: cut(event.reason),
     rule: event.rule,
     generation: event.generation,
+    extauthz: event.extauthz === undefined ? undefined : sayings(event.extauthz, mask),
   };
+}
+
+const SAYINGS_MAX = 32;
+const SAYING_CHARS_MAX = 256;
+/** A token in the form of JWS or JWE. */
+const TOKEN_SHAPE = /\beyJ[\w-]+\.[\w-]*\.[\w-]*/;
+
+/** Its authorizer may put anything there, a token for the server too: names and values that look like a secret are left out. */
+function sayings(said: Readonly<Record<string, unknown>>, mask: (text: string) => string): Record<string, string | number | boolean> {
+  const told = Object.entries(said).flatMap(([name, value]): [string, string | number | boolean][] => {
+    if (namesSecret(name)) return [];
+    if (typeof value === 'number' || typeof value === 'boolean') return [[name, value]];
+    return typeof value === 'string' && value.length <= SAYING_CHARS_MAX && !TOKEN_SHAPE.test(value) ? [[name, mask(value)]] : [];
+  });
+  return Object.fromEntries(told.slice(0, SAYINGS_MAX));
 }
 
 /** Events come in crowds: those of one millisecond share its text. */

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { SECRETS_MAX, SECRET_CHARS_MIN, Secrets, namesSecret } from './secrets.ts';
+import { PASSING_MAX, SECRETS_MAX, SECRET_CHARS_MIN, Secrets, namesSecret } from './secrets.ts';
 
 const knowing = (...texts: readonly string[]): Secrets => {
   const secrets = new Secrets();
@@ -18,6 +18,9 @@ describe('what a process tells', () => {
 
   test('holds nothing of a secret that holds another', () => {
     expect(knowing('inner-secret', 'the-inner-secret-and-more').mask('see the-inner-secret-and-more')).toBe('see [redacted]');
+    const secrets = knowing('inner-secret');
+    secrets.learn('the-inner-secret-and-more', 'passing');
+    expect(secrets.mask('see the-inner-secret-and-more')).toBe('see [redacted]');
   });
 
   test('keeps what is shorter than a secret, and loses what is just as long', () => {
@@ -29,6 +32,17 @@ describe('what a process tells', () => {
     const nth = (n: number): string => `secret-${String(n).padStart(6, '0')}`;
     const { mask } = knowing(...Array.from({ length: SECRETS_MAX + 1 }, (_, n) => nth(n)));
     expect(mask(`${nth(0)} ${nth(SECRETS_MAX - 1)} ${nth(SECRETS_MAX)}`)).toBe(`[redacted] [redacted] ${nth(SECRETS_MAX)}`);
+  });
+
+  test('holds none of the last secrets that were had and pass; those that were used again count as new', () => {
+    const nth = (n: number): string => `passing-${String(n).padStart(6, '0')}`;
+    const secrets = knowing('kept-secret');
+    for (const n of Array.from({ length: PASSING_MAX }, (_, index) => index)) secrets.learn(nth(n), 'passing');
+    secrets.learn(nth(0), 'passing');
+    secrets.learn(nth(PASSING_MAX), 'passing');
+    secrets.learn('of-a-file', 'kept');
+    secrets.learn('short', 'passing');
+    expect(secrets.mask(`${nth(0)} ${nth(1)} ${nth(PASSING_MAX)} kept-secret of-a-file short`)).toBe(`[redacted] ${nth(1)} [redacted] [redacted] [redacted] short`);
   });
 
   test('keeps plain addresses, which a log is of little use without, and loses those with a secret in them', () => {

@@ -1,13 +1,16 @@
 /**
  * The secrets this process knows, taken out of whatever it tells: a server prints its environment, an error quotes a header.
  * Known are what `$VAR` of the configuration stood for, variables and settings whose names say that they hold a secret, and
- * what lets us in at NATS and at the collector of traces. What was never told to us as one cannot be known.
+ * what lets us in at NATS and at the collector of traces; and what is read from files and had from others as the process runs
+ * (`learn`). What was never told to us as one cannot be known.
  */
 
 /** Less would take ordinary words out of every line. */
 export const SECRET_CHARS_MIN = 8;
 /** More are not looked for: each line is searched for each. */
 export const SECRETS_MAX = 10_000;
+/** Of those that are had and pass, such as tokens for callers: the last ones. Each line and each audited call is searched for each. */
+export const PASSING_MAX = 128;
 const MASK = '[redacted]';
 
 const SECRET_NAME = /authori[sz]ation|cookie|passw|secret|token|credential|api[-_]?key|private[-_]?key|bearer|^seed$/i;
@@ -31,9 +34,15 @@ const isSecret = (text: string): boolean => text.length >= SECRET_CHARS_MIN && !
 export const secretVariables = (names: Iterable<string>, env: Readonly<Record<string, string | undefined>>): string[] =>
   [...names].filter((name) => !SHARED_VARIABLES.has(name) && isSecret(env[name] ?? ''));
 
+/** Tells of a secret: `kept` for as long as the process runs, as of a file, or `passing`, as a token that ends. */
+export type Learn = (text: string, how: 'kept' | 'passing') => void;
+
 export class Secrets {
-  /** Longest first: one may hold another. */
-  #texts: readonly string[] = [];
+  readonly #kept = new Set<string>();
+  /** The one told last is last. */
+  readonly #passing = new Set<string>();
+  /** All of them, longest first: one may hold another. Undefined = there are new ones. */
+  #texts: readonly string[] | undefined;
 
   /** Of one process: its variables that say by their names that they are secret. */
   static of(env: Readonly<Record<string, string | undefined>>): Secrets {
@@ -52,14 +61,23 @@ export class Secrets {
   }
 
   add(texts: Iterable<string>): void {
-    const all = new Set(this.#texts);
-    for (const text of texts) if (isSecret(text)) for (const form of formsOf(text)) all.add(form);
-    if (all.size === this.#texts.length) return;
-    this.#texts = [...all].slice(0, SECRETS_MAX).toSorted((one, other) => other.length - one.length);
+    for (const form of [...texts].filter(isSecret).flatMap(formsOf)) if (this.#kept.size < SECRETS_MAX) this.#kept.add(form);
+    this.#texts = undefined;
   }
+
+  readonly learn: Learn = (text, how) => {
+    if (how === 'kept') return this.add([text]);
+    if (!isSecret(text)) return;
+    this.#passing.delete(text);
+    this.#passing.add(text);
+    const [oldest] = this.#passing;
+    if (oldest !== undefined && this.#passing.size > PASSING_MAX) this.#passing.delete(oldest);
+    this.#texts = undefined;
+  };
 
   readonly mask = (text: string): string => {
     let masked = text;
+    this.#texts ??= [...this.#kept, ...this.#passing].toSorted((one, other) => other.length - one.length);
     for (const secret of this.#texts) if (masked.includes(secret)) masked = masked.replaceAll(secret, MASK);
     return masked;
   };

@@ -1,10 +1,23 @@
 import { describe, expect, test } from 'vitest';
-import { BEARER, type CredentialLocation, locationText } from '#protocol/config/credential-location.ts';
-import { mayBeShown, tokensAt } from './caller-tokens.ts';
+import { callWith } from '../../../test/world/policy.ts';
+import type { Facts } from '#policies/policy.ts';
+import { BEARER, type CallerSource, sourceText } from '#protocol/config/credential-location.ts';
+import { Secret } from '#protocol/config/secret.ts';
+import { callerReader, mayBeShown } from './caller-tokens.ts';
 
-const QUERY: CredentialLocation = { in: 'query', name: 't' };
-const COOKIE: CredentialLocation = { in: 'cookie', name: 't' };
-const found = (place: CredentialLocation, headers: Record<string, string | string[]>, query = ''): string | undefined => tokensAt([place], { headers, query })?.[locationText(place)];
+const QUERY: CallerSource = { in: 'query', name: 't' };
+const COOKIE: CallerSource = { in: 'cookie', name: 't' };
+const WHOLE: CallerSource = { in: 'header', name: 'authorization', prefix: '' };
+const READ: CallerSource = { in: 'expression', expression: 'request.headers["authorization"].split(" ")[1]' };
+const SUBJECT: CallerSource = { in: 'value', expression: 'jwt.sub' };
+
+interface Asked {
+  readonly headers?: Record<string, string | string[]>;
+  readonly query?: string;
+}
+
+const read = (sources: CallerSource[], { headers = {}, query = '' }: Asked, facts: Facts = {}) => callerReader(sources, {})(callWith({ headers, query }), facts);
+const found = (source: CallerSource, headers: Record<string, string | string[]>, query = ''): string | undefined => read([source], { headers, query })?.[sourceText(source)];
 
 describe('the token of a request', () => {
   test.each([
@@ -22,11 +35,48 @@ describe('the token of a request', () => {
     expect(found(QUERY, {}, '')).toBeUndefined();
   });
 
-  test('is none when there are several', () => expect(found(BEARER, { authorization: ['Bearer a', 'Bearer b'] })).toBeUndefined());
+  test('is none when there are several', () => {
+    expect(found(BEARER, { authorization: ['Bearer a', 'Bearer b'] })).toBeUndefined();
+    expect(found(QUERY, {}, 't=a&t=b')).toBeUndefined();
+    expect(found(COOKIE, { cookie: 't=a; t=b' })).toBeUndefined();
+  });
 
   test('is had from every place that is asked for, as far as it is there', () => {
-    expect(tokensAt([BEARER, QUERY], { headers: { authorization: 'Bearer a' }, query: 't=b' })).toEqual({ [locationText(BEARER)]: 'a', [locationText(QUERY)]: 'b' });
-    expect(tokensAt([BEARER, QUERY], { headers: {}, query: '' })).toBeUndefined();
+    expect(read([BEARER, QUERY], { headers: { authorization: 'Bearer a' }, query: 't=b' })).toEqual({ [sourceText(BEARER)]: 'a', [sourceText(QUERY)]: 'b' });
+    expect(read([BEARER, QUERY], {})).toBeUndefined();
+  });
+
+  test('may be read by an expression', () => {
+    expect(found(READ, { authorization: 'Bearer abc' })).toBe('abc');
+    expect(found(READ, {})).toBeUndefined();
+  });
+
+  test.each([BEARER, WHOLE, QUERY, READ])('that is no good is not shown, wherever it is looked for: %j', (source) => {
+    const refused = { headers: { authorization: 'Bearer abc' }, query: 't=abc' };
+    expect(read([source], refused)).toBeDefined();
+    expect(read([source], refused, { refusedTokens: [new Secret('abc')] })).toBeUndefined();
+    expect(read([source], refused, { refusedTokens: [] })).toBeDefined();
+  });
+
+  test('that is good is shown beside one that is not', () => {
+    const facts = { jwt: {}, refusedTokens: [new Secret('abc')] };
+    expect(read([BEARER, QUERY], { headers: { authorization: 'Bearer abc' }, query: 't=d' }, facts)).toEqual({ [sourceText(QUERY)]: 'd' });
+  });
+});
+
+describe('what an expression makes of a request', () => {
+  test.each([
+    [{ sub: 'ada' }, 'ada'],
+    [{ sub: 42 }, '42'],
+    [{ sub: true }, 'true'],
+    [{ sub: ['ada'] }, undefined],
+    [{}, undefined],
+  ])('of claims %j is %s', (jwt, value) => expect(read([SUBJECT], {}, { jwt })?.[sourceText(SUBJECT)]).toBe(value));
+
+  test('is told of a caller whose credential is for this gateway, too', () => {
+    const plan: CallerSource = { in: 'value', expression: 'apiKey.plan' };
+    const facts = { principal: 'k', apiKey: { plan: 'gold' } };
+    expect(read([plan, BEARER], { headers: { authorization: 'Bearer key' } }, facts)).toEqual({ [sourceText(plan)]: 'gold' });
   });
 });
 
@@ -39,4 +89,19 @@ describe('a server may be shown', () => {
     ['no token that may be a key of this gateway', { principal: 'p', jwt: {}, apiKey: {} }, false],
     ['nothing of a caller who was proven in some other way', { principal: 'p' }, false],
   ])('%s', (_, facts, may) => expect(mayBeShown(facts)).toBe(may));
+});
+
+describe('a header that a policy wrote', () => {
+  const call = callWith({ headers: { authorization: 'Bearer made', cookie: 't=came' }, written: new Set(['authorization']) });
+  const key = { principal: 'k', apiKey: {} };
+  const reader = callerReader([BEARER, COOKIE], {});
+
+  test('is for servers, where what the caller showed is not', () => {
+    expect(reader(call, key)).toEqual({ [sourceText(BEARER)]: 'made' });
+    expect(reader({ ...call, written: new Set() }, key)).toBeUndefined();
+  });
+
+  test('changes nothing for a caller whose token may be shown', () => {
+    expect(reader(call, {})).toEqual({ [sourceText(BEARER)]: 'made', [sourceText(COOKIE)]: 'came' });
+  });
 });

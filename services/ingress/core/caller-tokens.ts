@@ -1,45 +1,62 @@
-/** The tokens of a request that servers are to be shown, and whether they are for servers at all. */
-import type { Facts, PolicyCall } from '#policies/policy.ts';
-import { type CredentialLocation, locationText } from '#protocol/config/credential-location.ts';
+/** What servers that are asked as their caller are to know of a request: its tokens, as far as they are for servers at all, and what expressions make of it. */
+import { type CredentialLocation as Place, credentialReader } from '#policies/credential.ts';
+import type { Facts, PolicyCall, PolicyDeps } from '#policies/policy.ts';
+import { compileRequestExpression } from '#policies/rules/request-expression.ts';
+import { requestVariables } from '#policies/rules/request-variables.ts';
+import { type CallerSource, sourceText } from '#protocol/config/credential-location.ts';
 
 /**
  * A token that was verified, or that nobody here asked for, is the caller's to show. A credential that was for this gateway
- * (a key, a password) goes no further.
+ * (a key, a password) goes no further, and neither does a token that is no good.
  */
 export const mayBeShown = ({ principal, jwt, apiKey, basicAuth }: Facts): boolean =>
   apiKey === undefined && basicAuth === undefined && (jwt !== undefined || principal === undefined);
 
-/** By place, as far as they are there; undefined when none is. */
-export function tokensAt(places: readonly CredentialLocation[], call: Pick<PolicyCall, 'headers' | 'query'>): Record<string, string> | undefined {
-  let found: Record<string, string> | undefined;
-  for (const place of places) {
-    const token = tokenAt(place, call);
-    if (token !== undefined && token !== '') (found ??= {})[locationText(place)] = token;
-  }
-  return found;
+/** By the text of each source, as far as it is there; undefined when nothing is. */
+export type CallerReader = (call: PolicyCall, facts: Facts) => Record<string, string> | undefined;
+
+type ReadOne = (call: PolicyCall, facts: Facts) => string | undefined;
+
+/** @throws Error for an expression that was never looked at. */
+export function callerReader(sources: readonly CallerSource[], deps: Pick<PolicyDeps, 'surroundings'>): CallerReader {
+  const readers = new Map(sources.map((source) => [sourceText(source), readerOf(source, deps)]));
+  return (call, facts) => {
+    let found: Record<string, string> | undefined;
+    for (const [text, read] of readers) {
+      const value = read(call, facts);
+      if (value !== undefined) (found ??= {})[text] = value;
+    }
+    return found;
+  };
 }
 
-function tokenAt(place: CredentialLocation, { headers, query }: Pick<PolicyCall, 'headers' | 'query'>): string | undefined {
-  switch (place.in) {
-    case 'header': {
-      const value = headers[place.name];
-      // The name of a scheme is the same in any case (RFC 9110 §11.1).
-      const fits = typeof value === 'string' && value.slice(0, place.prefix.length).toLowerCase() === place.prefix.toLowerCase();
-      return fits ? value.slice(place.prefix.length).trim() : undefined;
-    }
+function readerOf(source: CallerSource, deps: Pick<PolicyDeps, 'surroundings'>): ReadOne {
+  if (source.in === 'value') {
+    const evaluate = compileRequestExpression(source.expression);
+    return (call, facts) => evaluate(requestVariables(call, facts, deps));
+  }
+  const read = credentialReader(placeOf(source), deps);
+  const computed = source.in === 'expression';
+  const header = source.in === 'header' ? source.name : '';
+  return (call, facts) => {
+    // What a policy wrote is meant for servers, whatever the caller had to show here.
+    const token = mayBeShown(facts) || call.written?.has(header) === true ? read(call, facts) : undefined;
+    if (typeof token !== 'string') return undefined;
+    const { refusedTokens = [] } = facts;
+    // What an expression makes of one that is no good need not look like it.
+    return refusedTokens.some((refused) => computed || token.includes(refused.reveal())) ? undefined : token;
+  };
+}
+
+function placeOf(source: Exclude<CallerSource, { in: 'value' }>): Place {
+  switch (source.in) {
+    case 'header':
+      return { header: { name: source.name, prefix: source.prefix } };
     case 'query':
-      return new URLSearchParams(query).get(place.name) ?? undefined;
-    case 'cookie': {
-      const cookie = headers['cookie'];
-      return typeof cookie === 'string' ? cookieOf(cookie, place.name) : undefined;
-    }
+      return { queryParameter: { name: source.name } };
+    case 'cookie':
+      return { cookie: { name: source.name } };
+    case 'expression':
+      return { expression: source.expression };
   }
-}
-
-function cookieOf(text: string, name: string): string | undefined {
-  for (const pair of text.split(';')) {
-    const at = pair.indexOf('=');
-    if (at > 0 && pair.slice(0, at).trim() === name) return pair.slice(at + 1).trim();
-  }
-  return undefined;
 }

@@ -1,4 +1,4 @@
-/** The authorization servers of issuers, asked by way of the policy service: this process reaches nobody but clients and the bus. */
+/** The authorization servers of issuers, asked by way of the policy service. */
 import { NOTHING, type Bus } from '#host/bus/bus.ts';
 import { clock } from '#host/clock.ts';
 import type { AuthorizationServer } from '#policies/policy.ts';

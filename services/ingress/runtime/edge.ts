@@ -3,7 +3,8 @@
  * behind it (http-edge.ts); a faster server may take its place without a line changing here or above.
  */
 import type { Admission } from '../core/admission.ts';
-import type { Source } from '#policies/policy.ts';
+import type { BodyPrefix, Source } from '#policies/policy.ts';
+import type { RequestEdit } from '#policies/request-edits.ts';
 
 export interface EdgeRequest {
   readonly method: string;
@@ -16,6 +17,10 @@ export interface EdgeRequest {
   readonly scheme: 'http' | 'https';
   /** Who is connected. */
   readonly source: Source;
+  /** What they are connected to. */
+  readonly destination: Pick<Source, 'address' | 'port'>;
+  /** Milliseconds since the epoch. */
+  readonly startedAtMs: number;
   /** What the connection was admitted by, when it is encrypted (core/admission.ts). */
   readonly admission: Admission;
   /** Names in lower case. */
@@ -26,6 +31,11 @@ export interface EdgeRequest {
   header(name: string): string | undefined;
   /** @throws Fault `invalid` with fact `status: 413` when the body is larger than `max` bytes. */
   body(max: number): Promise<Uint8Array>;
+  /** Its first bytes; all of it can be read after that. @throws Fault `invalid` when the client breaks off. */
+  prefix(max: number): Promise<BodyPrefix>;
+  /** Headers whose value a policy wrote. */
+  readonly written: ReadonlySet<string>;
+  with(edits: readonly RequestEdit[]): EdgeRequest;
 }
 
 export interface EdgeResponse {

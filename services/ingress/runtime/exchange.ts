@@ -9,7 +9,6 @@ import { Fault, asFault } from '#protocol/faults/fault.ts';
 import { type Id, type Request, nameOf } from '#protocol/mcp/message.ts';
 import type { Era } from '#protocol/mcp/versions.ts';
 import { ANONYMOUS } from '#protocol/records/principal.ts';
-import { mayBeShown, tokensAt } from '../core/caller-tokens.ts';
 import { bareStatus, refusalOf } from '../core/refusal.ts';
 import type { IngressEvents, SessionFacts, StreamRefusal } from '../events.ts';
 import type { EdgeRequest, EdgeResponse } from './edge.ts';
@@ -121,8 +120,10 @@ export class Exchange {
     const { status } = verdict;
     const content = verdict.content ?? (verdict.kind === 'deny' ? { type: 'text/plain', text: verdict.message } : undefined);
     this.response.carry(verdict.kind === 'deny' ? verdict.responseHeaders : verdict.headers);
-    const { world, principal, session } = this;
-    if (verdict.kind === 'deny') this.deps.events.denied({ route: world.route.key, principal, session, method: about?.method, name: about && nameOf(about.method, about.params) }, verdict);
+    if (verdict.kind === 'deny') {
+      const { world, principal, session, facts } = this;
+      this.deps.events.denied({ route: world.route.key, principal, session, method: about?.method, name: about && nameOf(about.method, about.params), extauthz: facts.extauthz }, verdict);
+    }
     if (content === undefined) this.response.send(status, {});
     else this.response.send(status, { 'content-type': content.type }, content.text);
     this.done(status);
@@ -133,12 +134,12 @@ export class Exchange {
     return this.world.callFacts?.(this.request, this.facts);
   }
 
-  /** Seals the tokens its backends are asked with, as far as the request has them. @throws Fault when they are too long. */
+  /** Seals what its backends are told of the caller, as far as the request has it. @throws Fault when they are too long. */
   async sealCaller(): Promise<void> {
     const { world, request, facts, deps } = this;
-    if (world.speaksFor === undefined || !mayBeShown(facts)) return;
-    const { places, backends } = world.speaksFor;
-    const tokens = tokensAt(places, request);
+    if (world.speaksFor === undefined) return;
+    const { read, backends } = world.speaksFor;
+    const tokens = read(request, facts);
     if (tokens !== undefined) this.caller = await deps.seal.seal(tokens, { route: world.route.key, backends, goodMs: CALL_MS });
   }
 

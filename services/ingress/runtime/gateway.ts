@@ -44,6 +44,9 @@ interface Judgement {
   readonly known: Facts;
 }
 
+/** All that is known of a request, and the request as policies left it. */
+type Go = (facts: Facts, now: Arrival) => void;
+
 export class Gateway {
   readonly #deps: IngressDeps;
   #world: World | undefined;
@@ -65,7 +68,7 @@ export class Gateway {
     if (listener !== undefined && (door.secure || listener.tls !== undefined) && bind.admission(listener) !== request.admission) return this.#misdirected(arrival);
     const chain = listener === undefined ? emptyChain : bind.gatewayChain(listener);
     if (chain.empty) this.#route(arrival, bind, NO_FACTS);
-    else this.#judge(arrival, { chain, route: NO_ROUTE, known: NO_FACTS }, (facts) => this.#route(arrival, bind, facts));
+    else this.#judge(arrival, { chain, route: NO_ROUTE, known: NO_FACTS }, (facts, now) => this.#route(now, bind, facts));
   }
 
   #route(arrival: Arrival, bind: BindWorld, known: Facts): void {
@@ -74,7 +77,7 @@ export class Gateway {
     const world = bind.routeWorld(found);
     const { chain, route } = world;
     if (chain.empty) this.#serve(arrival, new Exchange(arrival, world, known, this.#deps));
-    else this.#judge(arrival, { chain, route: route.key, known }, (facts) => this.#serve(arrival, new Exchange(arrival, world, facts, this.#deps)));
+    else this.#judge(arrival, { chain, route: route.key, known }, (facts, now) => this.#serve(now, new Exchange(now, world, facts, this.#deps)));
   }
 
   #serve({ door, request }: Arrival, exchange: Exchange): void {
@@ -93,8 +96,8 @@ export class Gateway {
     face.catch((error: unknown) => exchange.refuseError(error));
   }
 
-  /** Calls `go` with all that is known when the policies agree; otherwise they have answered. */
-  #judge(arrival: Arrival, judgement: Judgement, go: (facts: Facts) => void): void {
+  /** Calls `go` when the policies agree; otherwise they have answered. */
+  #judge(arrival: Arrival, judgement: Judgement, go: Go): void {
     const { chain, known } = judgement;
     try {
       const verdict = chain.apply(arrival.request, known);
@@ -105,20 +108,22 @@ export class Gateway {
     }
   }
 
-  #obey(arrival: Arrival, { route, known }: Judgement, verdict: Verdict, go: (facts: Facts) => void): void {
-    const { response } = arrival;
+  #obey(arrival: Arrival, { route, known }: Judgement, verdict: Verdict, go: Go): void {
+    const { request, response } = arrival;
     switch (verdict.kind) {
       case 'pass':
-        return go(known);
-      case 'rewrite':
+        return go(known, arrival);
+      case 'rewrite': {
+        const { facts, requestEdits: edits } = verdict;
         response.carry(verdict.responseHeaders);
-        return go(verdict.facts === undefined ? known : { ...known, ...verdict.facts });
+        return go(facts === undefined ? known : { ...known, ...facts }, edits === undefined ? arrival : { ...arrival, request: request.with(edits) });
+      }
       case 'answer':
         response.carry(verdict.headers);
         return this.#answer(arrival, route, verdict.status, verdict.content);
       case 'deny':
         response.carry(verdict.responseHeaders);
-        this.#deps.events.denied({ route, principal: known.principal ?? ANONYMOUS }, verdict);
+        this.#deps.events.denied({ route, principal: known.principal ?? ANONYMOUS, extauthz: verdict.facts?.extauthz ?? known.extauthz }, verdict);
         return this.#answer(arrival, route, verdict.status, verdict.content ?? plain(verdict.message));
     }
   }

@@ -3,11 +3,16 @@ import { type IncomingMessage, type Server, type ServerResponse, createServer } 
 import type { Socket } from 'node:net';
 import { TLSSocket } from 'node:tls';
 import { clock } from '#host/clock.ts';
-import type { Source } from '#policies/policy.ts';
-import { Fault } from '#protocol/faults/fault.ts';
+import type { BodyPrefix, Source } from '#policies/policy.ts';
+import { NOTHING_WRITTEN, type RequestEdit } from '#policies/request-edits.ts';
 import type { Admission } from '../core/admission.ts';
+import type { Unreadable } from '../events.ts';
 import type { EdgeHandler, EdgeRequest, EdgeResponse, EdgeStream } from './edge.ts';
-import { sourceOf } from './source.ts';
+import { EditedRequest } from './edited-request.ts';
+import { HeldBody, readBody } from './request-body.ts';
+import { withEveryCredential } from './request-headers.ts';
+import { destinationOf, sourceOf } from './source.ts';
+import { refuseUnreadable } from './unreadable.ts';
 
 /** A request's headers must be in by then; bodies have the same time. */
 const REQUEST_MS = 60_000;
@@ -46,9 +51,11 @@ export interface HttpServerOptions {
   readonly secure?: Secure | undefined;
   /** Whether this process reaches nobody behind it now. */
   readonly cutOff?: () => boolean;
+  /** Told of what came and was no request. */
+  readonly unreadable?: (why: Unreadable) => void;
 }
 
-export function createHttpServer(handle: EdgeHandler, { stalledMs = STALLED_MS, secure, cutOff = () => false }: HttpServerOptions = {}): Server {
+export function createHttpServer(handle: EdgeHandler, { stalledMs = STALLED_MS, secure, cutOff = () => false, unreadable }: HttpServerOptions = {}): Server {
   const state: ServerState = { stalledMs, silent: new Set(), leaving: false, cutOff };
   const server = createServer({ requestTimeout: REQUEST_MS, headersTimeout: HEADERS_MS, keepAliveTimeout: IDLE_MS }, (request, response) => {
     state.silent.delete(request.socket);
@@ -61,6 +68,7 @@ export function createHttpServer(handle: EdgeHandler, { stalledMs = STALLED_MS, 
     socket.once('close', () => state.silent.delete(socket));
   });
   if (secure !== undefined) putBehind(secure, server, state);
+  if (unreadable !== undefined) refuseUnreadable(server, unreadable);
   return server;
 }
 
@@ -124,8 +132,11 @@ class NodeRequest implements EdgeRequest {
   readonly method: string;
   readonly path: string;
   readonly query: string;
+  readonly startedAtMs = Date.now();
   readonly #request: IncomingMessage;
   #headers: Readonly<Record<string, string | readonly string[] | undefined>> | undefined;
+  /** Once somebody looked into the body. */
+  #held: HeldBody | undefined;
 
   constructor(request: IncomingMessage) {
     this.#request = request;
@@ -148,6 +159,10 @@ class NodeRequest implements EdgeRequest {
     return sourceOf(this.#request.socket);
   }
 
+  get destination(): Pick<Source, 'address' | 'port'> {
+    return destinationOf(this.#request.socket);
+  }
+
   get admission(): Admission {
     return admissions.get(this.#request.socket);
   }
@@ -166,39 +181,21 @@ class NodeRequest implements EdgeRequest {
   }
 
   body(max: number): Promise<Uint8Array> {
-    const request = this.#request;
-    if (Number(request.headers['content-length'] ?? 0) > max) return Promise.reject(tooLarge(max));
-    return new Promise((resolve, reject) => {
-      const chunks: Buffer[] = [];
-      let size = 0;
-      request.on('data', (chunk: Buffer) => {
-        size += chunk.length;
-        if (size <= max) chunks.push(chunk);
-        else {
-          request.pause();
-          reject(tooLarge(max));
-        }
-      });
-      request.once('end', () => resolve(chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks)));
-      request.once('error', (cause) => reject(new Fault('invalid', 'the body broke off', { status: '400' }, { cause })));
-    });
+    return this.#held === undefined ? readBody(this.#request, max) : this.#held.whole(max);
+  }
+
+  prefix(max: number): Promise<BodyPrefix> {
+    return (this.#held ??= new HeldBody(this.#request)).prefix(max);
+  }
+
+  get written(): ReadonlySet<string> {
+    return NOTHING_WRITTEN;
+  }
+
+  with(edits: readonly RequestEdit[]): EdgeRequest {
+    return new EditedRequest(this, this, edits);
   }
 }
-
-const CREDENTIALS: readonly string[] = ['authorization', 'proxy-authorization'];
-
-/** Of two Authorization headers node keeps the first and says nothing; a proxy before us may have meant the other. Here they are a list. */
-function withEveryCredential({ headers, rawHeaders }: IncomingMessage): Readonly<Record<string, string | readonly string[] | undefined>> {
-  let more: Record<string, string[]> | undefined;
-  for (const name of CREDENTIALS) {
-    if (headers[name] === undefined) continue;
-    const values = rawHeaders.filter((_, at) => at % 2 === 1 && rawHeaders[at - 1]?.toLowerCase() === name);
-    if (values.length > 1) more = { ...more, [name]: values };
-  }
-  return more === undefined ? headers : { ...headers, ...more };
-}
-
-const tooLarge = (max: number): Fault => new Fault('invalid', `the body is larger than ${max} bytes`, { status: '413' });
 
 /**
  * node joins headers and a string into one write, headers and a buffer into a gathered one, which costs a tenth of a
@@ -237,7 +234,7 @@ class NodeResponse implements EdgeResponse {
 
   carry(headers: readonly (readonly [name: string, value: string])[]): void {
     for (const [name, value] of headers) {
-      if (name === 'vary') this.#response.appendHeader(name, value);
+      if (name === 'vary' || name === 'set-cookie') this.#response.appendHeader(name, value);
       else this.#response.setHeader(name, value);
     }
   }

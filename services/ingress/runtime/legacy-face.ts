@@ -36,7 +36,7 @@ export function statelessPost(exchange: Exchange, { kind, message, payload }: Pa
   const facts = exchange.callFacts();
   const name = nameOf(method, params);
   const version = request.header(VERSION_HEADER) ?? LATEST_LEGACY;
-  deps.events.allowed({ route: world.route.key, principal, method, name, traceparent });
+  deps.events.allowed({ route: world.route.key, principal, method, name, traceparent, extauthz: exchange.facts.extauthz });
   deps.bus.call(
     connectorOnce.to({ backend: backend.key }),
     { payload, meta: { kind, method, name, id: idKey(id), principal, route: world.route.key, version, facts, caller: exchange.caller }, deadline: within(CALL_MS), traceparent },
@@ -114,7 +114,7 @@ function deliver(exchange: Exchange, { kind, message, payload }: ParsedMessage, 
     comeBack: request ? () => comeBackTo(exchange, session) : undefined,
     done: exchange.done,
   });
-  if (request) deps.events.allowed({ route: world.route.key, principal, session, method, name, traceparent });
+  if (request) deps.events.allowed({ route: world.route.key, principal, session, method, name, traceparent, extauthz: exchange.facts.extauthz });
   deps.sessions.call({ ...sessionMessage(exchange, session, 'deliver'), payload, kind, method, name, facts, ...(request ? { id: idKey(id) } : {}) }, answer);
   response.onClose(() => answer.gone());
 }

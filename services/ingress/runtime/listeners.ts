@@ -4,7 +4,7 @@ import type { Socket } from 'node:net';
 import { FileWatch } from '#host/file-watch.ts';
 import type { Logger } from '#host/telemetry/log.ts';
 import type { Bind } from '#protocol/config/generation.ts';
-import type { HandshakeFailure } from '../events.ts';
+import type { HandshakeFailure, Unreadable } from '../events.ts';
 import type { EdgeHandler } from './edge.ts';
 import type { Door } from './gateway.ts';
 import { beginLeaving, createHttpServer, stopHttpServer } from './http-edge.ts';
@@ -36,6 +36,7 @@ export interface ListenersOptions {
   readonly handler: BindHandler;
   readonly log: Logger;
   readonly handshakeFailed: (why: HandshakeFailure) => void;
+  readonly unreadable: (why: Unreadable) => void;
   /** Whether this process reaches nobody behind it now. */
   readonly cutOff: () => boolean;
   /** Absent = everybody is let in. */
@@ -103,13 +104,13 @@ export class Listeners {
 
   async #listen(bound: Bound): Promise<void> {
     const { bind, tls, servers } = bound;
-    const { addresses, handler, log, admits, cutOff } = this.#options;
+    const { addresses, handler, log, admits, cutOff, unreadable } = this.#options;
     const { port } = bind;
     await tls?.follow(bind.listeners);
     // Who balances sees a closed port, and not one that breaks every handshake.
     if (tls?.usable === false) return this.#retryLater(bound);
     for (const address of addresses) {
-      const server = createHttpServer(handler({ port, secure: tls !== undefined, loopback: LOOPBACK.test(address) }), { secure: tls?.secure, cutOff });
+      const server = createHttpServer(handler({ port, secure: tls !== undefined, loopback: LOOPBACK.test(address) }), { secure: tls?.secure, cutOff, unreadable });
       // Before anything is read of it.
       if (admits !== undefined) server.prependListener('connection', (socket: Socket) => void (admits(socket) || socket.destroy()));
       try {

@@ -35,7 +35,7 @@ export function modernPost(exchange: Exchange, { kind, message, payload }: Parse
   const lasting = method === LISTEN;
   const open = lasting ? deps.endless : deps.answers;
   const answer = new McpAnswer({ response, id: asked.id, era: 'modern', keepAlive: deps.keepAlive, open, lasting, done: exchange.done });
-  deps.events.allowed({ route: world.route.key, principal, method, name, traceparent });
+  deps.events.allowed({ route: world.route.key, principal, method, name, traceparent, extauthz: exchange.facts.extauthz });
   const meta = { kind, method, name, principal, route: world.route.key, id: kind === 'request' ? idKey(asked.id) : undefined, params: paramHeaders(exchange), facts, caller: exchange.caller };
   const deadline = lasting ? Number.MAX_SAFE_INTEGER : within(CALL_MS);
   const askedAt = clock();

@@ -15,6 +15,9 @@ export function sourceOf(socket: Socket): Source {
   return source;
 }
 
+/** Where it has reached us. */
+export const destinationOf = ({ localAddress = '', localPort = 0 }: Socket): Pick<Source, 'address' | 'port'> => ({ address: plainAddress(localAddress), port: localPort });
+
 const MAPPED = /^::ffff:(?=\d+\.\d+\.\d+\.\d+$)/i;
 
 /** A socket that takes both kinds of addresses writes IPv4 ones as IPv6: rules mean the address itself. */

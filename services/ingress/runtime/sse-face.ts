@@ -97,7 +97,7 @@ function deliver(exchange: Exchange, { kind, message, payload }: ParsedMessage, 
   const { id, method, params } = message as Request;
   const request = kind === 'request';
   const name = request ? nameOf(method, params) : undefined;
-  if (request) deps.events.allowed({ route: world.route.key, principal, session, method, name, traceparent });
+  if (request) deps.events.allowed({ route: world.route.key, principal, session, method, name, traceparent, extauthz: exchange.facts.extauthz });
   deps.sessions.call(
     { ...sessionMessage(exchange, session, 'deliver'), payload, kind, method, name, facts, transient: '1', ...(request ? { id: idKey(id) } : {}) },
     toStream(exchange, session, request ? id : undefined),

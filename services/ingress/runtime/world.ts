@@ -5,9 +5,11 @@ import { mergeBackendPolicies } from '#policies/rules/backend-policies.ts';
 import { McpRules } from '#policies/rules/mcp-rules.ts';
 import { requestVariables } from '#policies/rules/request-variables.ts';
 import type { Bind, Generation, Listener, McpBackend, Route } from '#protocol/config/generation.ts';
-import { callerTokens } from '#protocol/config/backend-auth.ts';
-import type { CredentialLocation } from '#protocol/config/credential-location.ts';
+import { callerSources } from '#protocol/config/backend-auth.ts';
+import type { CallerSource } from '#protocol/config/credential-location.ts';
+import { speaking } from '#protocol/config/language.ts';
 import { type Admission, admissionOf } from '../core/admission.ts';
+import { type CallerReader, callerReader } from '../core/caller-tokens.ts';
 import { type RouteLookup, type RouteRequest, compileListeners, compileRoutes } from '../core/route.ts';
 import { metadataOf } from '../core/well-known.ts';
 
@@ -48,15 +50,16 @@ export interface RouteWorld {
   /** What connectors are to know of a call, as JSON of CallFacts; absent when no rules judge it there. @throws Fault when it is too long. */
   readonly callFacts: ((call: PolicyCall, facts: Facts) => string) | undefined;
   /** Backends that are asked as their caller, and where the tokens for that stand in a request; undefined = none is. */
-  readonly speaksFor: { readonly backends: readonly string[]; readonly places: readonly CredentialLocation[] } | undefined;
+  readonly speaksFor: { readonly backends: readonly string[]; readonly read: CallerReader } | undefined;
   /** A backend by weight. Undefined when none may be chosen. */
   pick(random: number): McpBackend | undefined;
 }
 
-export function buildWorld(generation: Generation, deps: PolicyDeps): World {
-  const building = { generation, deps, rules: new McpRules(generation) };
-  return { generation, binds: new Map(generation.binds.map((bind) => [bind.port, buildBind(bind, building)])) };
-}
+export const buildWorld = (generation: Generation, deps: PolicyDeps): World =>
+  speaking(generation.language, () => {
+    const building = { generation, deps, rules: new McpRules(generation) };
+    return { generation, binds: new Map(generation.binds.map((bind) => [bind.port, buildBind(bind, building)])) };
+  });
 
 interface Building {
   readonly generation: Generation;
@@ -73,7 +76,7 @@ function buildBind(bind: Bind, { generation, deps, rules }: Building): BindWorld
     const chain = compileChain(route.policies, 'route', here);
     const gateway = chains.get(listener) as Chain;
     return {
-      ...reach(route, generation),
+      ...reach(route, generation, here),
       ...guards(route, generation, here),
       route,
       chain,
@@ -105,6 +108,7 @@ function buildBind(bind: Bind, { generation, deps, rules }: Building): BindWorld
 /** Where in the configuration, under the names rules know it by. */
 const placeOf = ({ port }: Bind, listener: Listener, route?: Route): object => ({
   bind: String(port),
+  ...(listener.gateway === undefined ? {} : { gateway: { name: listener.gateway } }),
   listener: { name: listener.name },
   ...(route === undefined ? {} : { route: { name: route.name } }),
 });
@@ -119,7 +123,7 @@ function guards(route: Route, generation: Generation, deps: PolicyDeps): Pick<Ro
 const onlyOne = <T>(all: readonly T[]): T | undefined => (all.length === 1 ? all[0] : undefined);
 
 /** Which backends a route leads to, and by what odds. */
-function reach(route: Route, generation: Generation): Pick<RouteWorld, 'backends' | 'backendKeys' | 'dnsRebindingProtection' | 'stateless' | 'speaksFor' | 'pick'> {
+function reach(route: Route, generation: Generation, deps: PolicyDeps): Pick<RouteWorld, 'backends' | 'backendKeys' | 'dnsRebindingProtection' | 'stateless' | 'speaksFor' | 'pick'> {
   const weighted = route.backends.flatMap(({ backend, weight }) => {
     const found = generation.backends.get(backend);
     return found === undefined ? [] : [{ backend: found, weight }];
@@ -131,7 +135,7 @@ function reach(route: Route, generation: Generation): Pick<RouteWorld, 'backends
     backendKeys: backends.map(({ key }) => key).join(','),
     dnsRebindingProtection: backends.some((backend) => backend.dnsRebindingProtection),
     stateless: backends.some((backend) => backend.statefulMode === 'stateless'),
-    speaksFor: speaksFor(backends),
+    speaksFor: speaksFor(backends, deps),
     pick(random) {
       let left = random * total;
       for (const { backend, weight } of weighted) if ((left -= weight) < 0) return backend;
@@ -140,9 +144,9 @@ function reach(route: Route, generation: Generation): Pick<RouteWorld, 'backends
   };
 }
 
-function speaksFor(backends: readonly McpBackend[]): RouteWorld['speaksFor'] {
-  const speaking = backends.filter((backend) => placesOf(backend).length > 0);
-  return speaking.length === 0 ? undefined : { backends: speaking.map(({ key }) => key), places: speaking.flatMap(placesOf) };
+function speaksFor(backends: readonly McpBackend[], deps: PolicyDeps): RouteWorld['speaksFor'] {
+  const speaking = backends.filter((backend) => sourcesOf(backend).length > 0);
+  return speaking.length === 0 ? undefined : { backends: speaking.map(({ key }) => key), read: callerReader(speaking.flatMap(sourcesOf), deps) };
 }
 
-const placesOf = ({ targets }: McpBackend): CredentialLocation[] => targets.flatMap((target) => (target.kind === 'mcp' && target.auth !== undefined ? callerTokens(target.auth) : []));
+const sourcesOf = ({ targets }: McpBackend): CallerSource[] => targets.flatMap((target) => (target.kind === 'mcp' && target.auth !== undefined ? callerSources(target.auth) : []));

@@ -1,9 +1,14 @@
 /** What stands in the way of asking servers with the token of whoever calls: seen when a document is loaded, before anybody calls. */
 import { locationSchema } from '#policies/credential.ts';
-import { callerTokens } from '#protocol/config/backend-auth.ts';
+import { VALUE_SCOPE } from '#policies/rules/request-expression.ts';
+import { REQUEST_SCOPE } from '#policies/rules/request-scope.ts';
+import { expressionProblem } from '#policies/rules/rule-set.ts';
+import { callerSources } from '#protocol/config/backend-auth.ts';
 import { BEARER } from '#protocol/config/credential-location.ts';
 import type { Generation, McpHttpTarget, PolicyDocuments } from '#protocol/config/generation.ts';
+import { type Language, speaking } from '#protocol/config/language.ts';
 import { type ProblemWithoutPosition, problem } from '#protocol/config/problem.ts';
+import type { RequestExpression } from '#protocol/config/request-expressions.ts';
 
 /** How what is loaded will be served, as far as that is known. */
 export interface Running {
@@ -16,7 +21,7 @@ export const callerProblems = (generation: Generation, running: Running | undefi
 /** Tokens of callers go from ingress to connectors sealed: between processes, with a key that both know. */
 function sealProblems({ backends, settings }: Generation, running: Running | undefined): ProblemWithoutPosition[] {
   if (settings.sessionKey !== undefined || running?.alone === true) return [];
-  const speaking = [...backends.keys()].flatMap((key) => targetsOf({ backends }, key)).find(({ auth }) => auth !== undefined && callerTokens(auth).length > 0);
+  const speaking = [...backends.keys()].flatMap((key) => targetsOf({ backends }, key)).find(({ auth }) => auth !== undefined && callerSources(auth).length > 0);
   if (speaking === undefined) return [];
   const message = `the target "${speaking.name}" is asked with a token of the caller: between processes it is sealed with config.session.key, which is missing`;
   return [problem(running === undefined ? 'warning' : 'error', ['config', 'session', 'key'], message, 'only "parley up" can do without: openssl rand -hex 32 makes one')];
@@ -55,3 +60,12 @@ function isBearer(location: unknown): boolean {
 
 const targetsOf = ({ backends }: Pick<Generation, 'backends'>, key: string): McpHttpTarget[] =>
   (backends.get(key)?.targets ?? []).flatMap((target) => (target.kind === 'mcp' ? [target] : []));
+
+/** What servers are told of a request is read by expressions, whose language the document's own schema does not know. */
+export const expressionProblems = (expressions: readonly RequestExpression[] = [], language?: Language): ProblemWithoutPosition[] =>
+  speaking(language, () =>
+    expressions.flatMap(({ path, source, use }) => {
+      const message = expressionProblem(source, use === 'token' ? REQUEST_SCOPE : VALUE_SCOPE);
+      return message === undefined ? [] : [problem('error', path, message)];
+    }),
+  );

@@ -1,14 +1,17 @@
 /** Compiles every policy of a generation as those who enforce it do: to see whether that works, and what has to be fetched for it. */
 import { readConfigFile } from '#host/files.ts';
 import { compileChain } from '#policies/chain.ts';
+import type { Authorizers } from '#policies/authorizer/authorizer.ts';
 import type { AuthorizationServer, PolicyDeps, PublishedKeys } from '#policies/policy.ts';
 import type { Generation } from '#protocol/config/generation.ts';
+import { speaking } from '#protocol/config/language.ts';
 import { Fault, asFault } from '#protocol/faults/fault.ts';
 
 const NO_KEYS: PublishedKeys = { current: () => undefined, refresh: () => undefined };
 
 const nobody = (): Promise<never> => Promise.reject(new Fault('bug', 'nothing is judged here'));
 const NO_SERVER: AuthorizationServer = { metadata: nobody, register: nobody };
+const NO_AUTHORIZERS: Authorizers = { grpc: () => ({ check: nobody }), http: () => ({ send: nobody }), counted: () => undefined };
 
 export interface Chains {
   /** What is wrong with policies that their schemas took: `place: what`. */
@@ -19,7 +22,9 @@ export interface Chains {
   readonly issuers: ReadonlySet<string>;
 }
 
-export function compileChains({ binds }: Pick<Generation, 'binds'>): Chains {
+export const compileChains = (generation: Pick<Generation, 'binds' | 'language'>): Chains => speaking(generation.language, () => compileAll(generation));
+
+function compileAll({ binds }: Pick<Generation, 'binds'>): Chains {
   const problems: string[] = [];
   const keys = new Set<string>();
   const issuers = new Set<string>();
@@ -34,6 +39,7 @@ export function compileChains({ binds }: Pick<Generation, 'binds'>): Chains {
       issuers.add(issuer);
       return NO_SERVER;
     },
+    authorizers: NO_AUTHORIZERS,
   };
   const attempt = (place: string, compile: () => unknown): void => {
     try {

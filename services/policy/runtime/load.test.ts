@@ -35,6 +35,16 @@ describe('a gateway whose servers are asked with tokens of callers', () => {
     expect(JSON.stringify([problems, generation])).not.toContain(KEY);
   });
 
+  test.each([
+    ['request.headers["x-user"', 'line 1, column 16 of the expression: not an expression'],
+    ['jwt.rawToken', 'jwt.rawToken is not kept once it was judged'],
+    ['request.body', 'request.body cannot be used here'],
+  ])('is refused with the expression %s for its token', (expression, words) => {
+    const [problem, ...others] = load({ oauthTokenExchange: { host: 'h', subjectToken: { source: { expression } } } }, ALONE).problems;
+    expect([problem?.path, others]).toEqual(['mcp.targets[0].policies.backendAuth.oauthTokenExchange.subjectToken.source.expression', []]);
+    expect(problem?.message).toContain(words);
+  });
+
   test.each(['short', `${KEY}00`, 'x'.repeat(64)])('is refused with the session key %j', (key) => {
     expect(load({ passthrough: {} }, ONE_OF_MANY, { session: { key } }).problems).toMatchObject([{ severity: 'error', path: 'config.session.key', message: 'expected 64 hex digits, as of "openssl rand -hex 32"' }]);
   });

@@ -28,11 +28,7 @@ interface Files {
 }
 
 export function securedConnector(tls: BackendTls, { target, timeoutMs }: Connecting): Connector {
-  const files = {
-    root: named(tls.root, target, 'root'),
-    cert: named(tls.cert, target, 'cert'),
-    key: named(tls.key, target, 'key'),
-  };
+  const files = filesOf(tls, target);
   const fixed = optionsOf(tls, timeoutMs);
   let made: { readonly of: string; readonly connect: Connector } | undefined;
   return (options, callback) => {
@@ -47,17 +43,36 @@ export function securedConnector(tls: BackendTls, { target, timeoutMs }: Connect
   };
 }
 
+/** The same for a library that makes connections by itself, from the files as they are now. @throws Fault (T2) */
+export function securedChannel(tls: BackendTls, target: string): { readonly context: SecureContext; readonly verify: Verification; readonly hostname: string | undefined } {
+  return { context: contextOf(tls, filesOf(tls, target)), verify: verificationOf(tls), hostname: tls.hostname };
+}
+
+const filesOf = ({ root, cert, key }: BackendTls, target: string): Files => ({ root: named(root, target, 'root'), cert: named(cert, target, 'cert'), key: named(key, target, 'key') });
+
 const named = (path: string | undefined, target: string, key: string): NamedFile | undefined =>
   path === undefined ? undefined : new NamedFile(path, { target, key: `backendTLS.${key}` });
 
-function optionsOf({ hostname, verify, alpn, subjectAltNames }: BackendTls, timeout: number): buildConnector.BuildOptions {
+interface Verification {
+  readonly rejectUnauthorized: boolean;
+  readonly checkServerIdentity?: (host: string, certificate: PeerCertificate) => Error | undefined;
+}
+
+function verificationOf({ verify, subjectAltNames }: BackendTls): Verification {
   return {
-    timeout,
     rejectUnauthorized: verify !== 'nothing',
-    ...(alpn === undefined ? {} : { allowH2: alpn.includes('h2'), preferH2: alpn[0] === 'h2' }),
-    ...(hostname === undefined ? {} : { servername: hostname }),
     ...(verify === 'chain' ? { checkServerIdentity: () => undefined } : {}),
     ...(subjectAltNames === undefined ? {} : { checkServerIdentity: (_host: string, certificate: PeerCertificate) => refusePinned(subjectAltNames, certificate) }),
+  };
+}
+
+function optionsOf(tls: BackendTls, timeout: number): buildConnector.BuildOptions {
+  const { hostname, alpn } = tls;
+  return {
+    timeout,
+    ...verificationOf(tls),
+    ...(alpn === undefined ? {} : { allowH2: alpn.includes('h2'), preferH2: alpn[0] === 'h2' }),
+    ...(hostname === undefined ? {} : { servername: hostname }),
   };
 }
 

@@ -1,12 +1,15 @@
 /** A file the configuration names for a target, read again once it has changed. Small, and on the way of no call that has what it needs. */
 import { statSync } from 'node:fs';
 import { Fault, asFault } from '#protocol/faults/fault.ts';
-import { readConfigFile } from '#host/files.ts';
+import type { Learn } from './telemetry/secrets.ts';
+import { readConfigFile } from './files.ts';
 
 /** Whose file it is, for messages: `backendTLS.root`. */
 export interface FileOwner {
   readonly target: string;
   readonly key: string;
+  /** Told of what is in it, where that is a secret. */
+  readonly learn?: Learn | undefined;
 }
 
 export class NamedFile {

@@ -1,0 +1,98 @@
+/** What a policy that asks an authorizer may say: the keys of `extAuthz`. */
+import { z } from 'zod';
+import { backendTlsSchema } from '#protocol/config/backend-tls.ts';
+import { parseDuration } from '#protocol/config/duration.ts';
+import { originOf } from '#protocol/config/host-url.ts';
+import { count, duration, exactlyOne, flag, nonEmpty, refusedKey, section } from '#protocol/config/section.ts';
+import { requestExpression, responseExpression } from './expressions.ts';
+import { PSEUDO, isFraming, isHeaderName, isPseudo } from './headers.ts';
+
+const ENTRIES_MAX = 64;
+const HEADERS_MAX = 128;
+const KEY_PARTS_MAX = 16;
+const BODY_BYTES_MAX = 8 * 1024 * 1024;
+const CACHE_ENTRIES_MAX = 1_000_000;
+const TIMEOUT_MS_MAX = 60_000;
+
+const upTo = (max: number) => [max, `at most ${max} entries`] as const;
+const few = (entries: object): boolean => Object.keys(entries).length <= ENTRIES_MAX;
+const FEW = `at most ${ENTRIES_MAX} entries`;
+
+const headerName = z
+  .string()
+  .transform((name) => name.toLowerCase())
+  .refine(isHeaderName, 'expected the name of a header')
+  .refine((name) => !isFraming(name), 'this header belongs to the connection, and is written by whoever makes it');
+const headerOrPseudo = z.string().transform((name) => name.toLowerCase()).refine((name) => isPseudo(name) || (isHeaderName(name) && !isFraming(name)), `expected the name of a header that is not the connection's own, or one of ${PSEUDO.join(', ')}`);
+
+const grpc = z.strictObject({
+  context: z.record(z.string(), z.string()).refine(few, FEW).nullish(),
+  metadata: z.record(nonEmpty, requestExpression).refine(few, FEW).nullish(),
+});
+
+const http = z.strictObject({
+  path: requestExpression.nullish(),
+  redirect: requestExpression.nullish(),
+  body: requestExpression.nullish(),
+  includeResponseHeaders: z.array(headerName).max(...upTo(HEADERS_MAX)).nullish(),
+  addRequestHeaders: z.record(headerOrPseudo, requestExpression).refine(few, FEW).nullish(),
+  metadata: z.record(nonEmpty, responseExpression).refine(few, FEW).nullish(),
+});
+
+const ttl = z.string().superRefine((text, context) => {
+  if (parseDuration(text) !== undefined) return;
+  const issue = requestExpression.safeParse(text).error?.issues[0];
+  if (issue !== undefined) context.addIssue({ code: 'custom', message: `neither a duration nor an expression: ${issue.message}` });
+});
+
+const shape = {
+  host: nonEmpty.optional(),
+  backend: nonEmpty.optional(),
+  service: refusedKey(),
+  policies: z.strictObject({
+    backendTLS: backendTlsSchema.nullish(),
+    http: section('targetHttp', { requestTimeout: duration.refine((text) => (parseDuration(text) ?? 0) > 0 && (parseDuration(text) ?? 0) <= TIMEOUT_MS_MAX, 'more than nothing, and at most 60s').nullish() }).nullish(),
+    backendAuth: refusedKey(),
+    requestHeaderModifier: refusedKey(),
+    transformations: refusedKey(),
+    tcp: refusedKey(),
+    backendTunnel: refusedKey(),
+  }).nullish(),
+  protocol: z.strictObject({ grpc: grpc.nullish(), http: http.nullish() }).superRefine(exactlyOne(['grpc', 'http'])).nullish(),
+  failureMode: z.union([z.enum(['allow', 'deny']), z.strictObject({ denyWithStatus: z.int().min(400, 'a status of an error is 400 to 599').max(599, 'a status of an error is 400 to 599') })], 'expected allow, deny, or denyWithStatus: with a status').nullish(),
+  includeRequestHeaders: z.array(headerOrPseudo).max(...upTo(HEADERS_MAX)).nullish(),
+  includeRequestBody: z
+    .strictObject({ maxRequestBytes: count.min(1, 'at least 1').max(BODY_BYTES_MAX, `at most ${BODY_BYTES_MAX}`).nullish(), allowPartialMessage: flag.nullish(), packAsBytes: flag.nullish() })
+    .nullish(),
+  cache: z.strictObject({ key: z.array(requestExpression).max(...upTo(KEY_PARTS_MAX)), ttl, maxEntries: count.max(CACHE_ENTRIES_MAX, `at most ${CACHE_ENTRIES_MAX}`).nullish() }).nullish(),
+};
+
+const one = z.strictObject(shape);
+export type AuthorizerConfig = z.output<typeof one>;
+
+const server = exactlyOne(['host', 'backend', 'service'], ['host', 'backend']);
+
+function checked(value: AuthorizerConfig, context: z.RefinementCtx): void {
+  server(value, context);
+  const found = value.host === undefined ? undefined : originOf(value.host, value.policies?.backendTLS != null);
+  if (found !== undefined && 'problem' in found) context.addIssue({ code: 'custom', path: ['host'], message: found.problem });
+  if (value.protocol?.http == null && value.policies?.backendTLS?.alpn != null) context.addIssue({ code: 'custom', path: ['policies', 'backendTLS', 'alpn'], message: 'gRPC is spoken over HTTP/2 alone' });
+}
+
+const conditional = z
+  .array(z.strictObject({ condition: requestExpression.nullish(), ...shape }).superRefine(checked))
+  .min(1, 'at least one entry is needed')
+  .max(...upTo(ENTRIES_MAX))
+  .superRefine((entries, context) => {
+    const fallback = entries.findIndex(({ condition }) => condition == null);
+    if (fallback >= 0 && fallback < entries.length - 1) context.addIssue({ code: 'custom', path: [fallback], message: 'an entry without a condition always fits: it must be the last' });
+  });
+
+/** One authorizer, or several of which the first whose condition is true is asked. */
+export const authorizerSchema = z.strictObject({ ...shape, conditional: conditional.nullish() }).superRefine((value, context) => {
+  if (value.conditional == null) return checked(value, context);
+  for (const key of Object.keys(shape)) if ((value as Record<string, unknown>)[key] != null) context.addIssue({ code: 'custom', path: [key], message: 'not allowed beside conditional: write it in each entry' });
+});
+
+export type AuthorizersConfig = z.output<typeof authorizerSchema>;
+export type ConditionalConfig = AuthorizerConfig & { readonly condition?: string | null | undefined };

@@ -1,0 +1,286 @@
+import { describe, expect, test } from 'vitest';
+import { compileDocument } from '#protocol/config/compile.ts';
+import { Fault } from '#protocol/faults/fault.ts';
+import { callWith, depsWith } from '../../test/world/policy.ts';
+import type { AuthorizerTarget, Authorizers, CheckOutcome, HttpAnswer, HttpQuestion } from '../authorizer/authorizer.ts';
+import type { CheckRequest, CheckResponse } from '../authorizer/check.ts';
+import { compileChain } from '../chain.ts';
+import { policySchemas } from '../order.ts';
+import { type BodyPrefix, type Facts, NO_FACTS, type PolicyCall, type Verdict, deny, pass } from '../policy.ts';
+import { extAuthz } from './policy.ts';
+
+const HOST = { host: 'judge.test:9000' };
+const YES: CheckResponse = { status: { code: 0 }, dynamic_metadata: null };
+const NO: CheckResponse = { status: { code: 7 }, dynamic_metadata: null };
+const ANSWER: HttpAnswer = { status: 200, headers: {}, body: new Uint8Array() };
+
+interface Judge {
+  readonly asked: (CheckRequest | HttpQuestion)[];
+  readonly targets: AuthorizerTarget[];
+  readonly counted: CheckOutcome[];
+  readonly authorizers: Authorizers;
+}
+
+/** Both kinds at once; `answer` may throw what a wire throws. */
+function judge(answer: (asked: CheckRequest | HttpQuestion) => CheckResponse | HttpAnswer): Judge {
+  const [asked, targets, counted]: [Judge['asked'], AuthorizerTarget[], CheckOutcome[]] = [[], [], []];
+  const ask = async (question: CheckRequest | HttpQuestion): Promise<never> => {
+    asked.push(question);
+    return answer(question) as never;
+  };
+  const authorizers: Authorizers = {
+    grpc: (target) => (targets.push(target), { check: ask }),
+    http: (target) => (targets.push(target), { send: ask }),
+    counted: (_url, outcome) => void counted.push(outcome),
+  };
+  return { asked, targets, counted, authorizers };
+}
+
+function compile(config: object, answer: Parameters<typeof judge>[0] = () => YES, now = () => 0) {
+  const judged = judge(answer);
+  const compiled = extAuthz.compile(extAuthz.schema.parse(config), depsWith({ authorizers: judged.authorizers, now }));
+  return { ...judged, apply: async (call: Partial<PolicyCall> = {}, facts: Facts = NO_FACTS): Promise<Verdict> => compiled.apply(callWith(call), facts) };
+}
+
+const bodied = (text: string): Partial<PolicyCall> => ({
+  prefix: async (max: number): Promise<BodyPrefix> => ({ bytes: new TextEncoder().encode(text).subarray(0, max), complete: text.length <= max }),
+});
+
+describe('its configuration', () => {
+  test('is a host, asked by gRPC within two seconds', () => {
+    expect(compile(HOST).targets).toEqual([{ url: 'http://judge.test:9000', tls: undefined, timeoutMs: 2_000 }]);
+    expect(compile({ host: 'judge.test', policies: { backendTLS: {}, http: { requestTimeout: '1s' } } }).targets).toEqual([{ url: 'https://judge.test', tls: expect.objectContaining({ verify: 'all' }), timeoutMs: 1_000 }]);
+    expect(compile({ host: 'https://judge.test:1' }).targets[0]?.url).toBe('https://judge.test:1');
+  });
+
+  test.each<[string, object]>([
+    ['no server', {}],
+    ['two servers', { ...HOST, backend: 'b' }],
+    ['a service', { service: { name: 'n', port: 1 } }],
+    ['a host with a path', { host: 'http://judge.test/check' }],
+    ['a host with a password', { host: 'http://u:p@judge.test' }],
+    ['another scheme', { host: 'ftp://judge.test' }],
+    ['http beside backendTLS', { host: 'http://judge.test', policies: { backendTLS: {} } }],
+    ['alpn for gRPC', { ...HOST, policies: { backendTLS: { alpn: ['h2', 'http/1.1'] } } }],
+    ['backendAuth', { ...HOST, policies: { backendAuth: { key: 'k' } } }],
+    ['no time', { ...HOST, policies: { http: { requestTimeout: '0s' } } }],
+    ['too much time', { ...HOST, policies: { http: { requestTimeout: '61s' } } }],
+    ['two protocols', { ...HOST, protocol: { grpc: {}, http: {} } }],
+    ['no protocol', { ...HOST, protocol: {} }],
+    ['another failureMode', { ...HOST, failureMode: 'open' }],
+    ['a status of success', { ...HOST, failureMode: { denyWithStatus: 200 } }],
+    ['an expression that is none', { ...HOST, protocol: { http: { path: '"/a" +' } } }],
+    ['an unknown variable', { ...HOST, protocol: { http: { path: 'nobody.path' } } }],
+    ['a response before there is one', { ...HOST, protocol: { http: { path: 'response.body' } } }],
+    ['all of the request', { ...HOST, cache: { key: ['request'], ttl: '1m' } }],
+    ['a header of the connection', { ...HOST, includeRequestHeaders: ['content-length'] }],
+    ['a header that is none', { ...HOST, includeRequestHeaders: ['a b'] }],
+    ['an unknown pseudo-header', { ...HOST, includeRequestHeaders: [':status'] }],
+    ['a pseudo-header of an answer', { ...HOST, protocol: { http: { includeResponseHeaders: [':path'] } } }],
+    ['no bytes of a body', { ...HOST, includeRequestBody: { maxRequestBytes: 0 } }],
+    ['too many bytes of a body', { ...HOST, includeRequestBody: { maxRequestBytes: 8 * 1024 * 1024 + 1 } }],
+    ['a cache without a time', { ...HOST, cache: { key: [] } }],
+    ['a cache with a time that is none', { ...HOST, cache: { key: [], ttl: '5 minutes' } }],
+    ['a cache past the limit', { ...HOST, cache: { key: [], ttl: '5m', maxEntries: 1_000_001 } }],
+    ['conditional without entries', { conditional: [] }],
+    ['conditional past the limit', { conditional: Array.from({ length: 65 }, () => ({ condition: 'true', ...HOST })) }],
+    ['conditional beside a host', { ...HOST, conditional: [HOST] }],
+    ['an entry without a condition that is not the last', { conditional: [HOST, { condition: 'true', ...HOST }] }],
+    ['an unknown key', { ...HOST, failMode: 'deny' }],
+  ])('refuses %s', (_, config) => expect(extAuthz.schema.safeParse(config).success).toBe(false));
+
+  test.each<[string, object]>([
+    ['the longest body', { ...HOST, includeRequestBody: { maxRequestBytes: 8 * 1024 * 1024 } }],
+    ['the largest cache', { ...HOST, cache: { key: [], ttl: 'timestamp("2030-01-01T00:00:00Z")', maxEntries: 1_000_000 } }],
+    ['as many entries as the limit', { conditional: [...Array.from({ length: 63 }, () => ({ condition: 'true', ...HOST })), HOST] }],
+    ['alpn by HTTP', { ...HOST, protocol: { http: {} }, policies: { backendTLS: { alpn: ['http/1.1'] } } }],
+  ])('takes %s', (_, config) => expect(extAuthz.schema.safeParse(config).success).toBe(true));
+
+  const documentOf = (policy: object, backends: object[], gateway = {}) => ({ backends, gateways: { default: { port: 0, ...gateway } }, routes: [{ policies: { extAuthz: policy }, backends: [{ mcp: { targets: [{ name: 'a', stdio: { cmd: 'x' } }] } }] }] });
+  const load = (document: object) => compileDocument(document, { env: {}, policies: policySchemas });
+
+  test('names a backend, whose host and backendTLS count, unless its own does', () => {
+    const backends = [{ name: 'judge', host: 'judge.test', policies: { backendTLS: { hostname: 'inner.test' } } }];
+    const policyOf = (policy: object) => load(documentOf(policy, backends)).generation?.binds[0]?.listeners[0]?.routes[0]?.policies['extAuthz'];
+    expect(policyOf({ backend: 'judge', failureMode: 'allow' })).toEqual({ host: 'https://judge.test', failureMode: 'allow', policies: { backendTLS: { hostname: 'inner.test' } } });
+    expect(policyOf({ conditional: [{ backend: 'judge', policies: { backendTLS: { insecure: true } } }] })).toEqual({ conditional: [{ host: 'https://judge.test', policies: { backendTLS: { insecure: true } } }] });
+  });
+
+  test.each<[string, object[], string]>([
+    ['there is none', [{ name: 'jugde', host: 'x' }], 'there is no backend "judge"'],
+    ['is an MCP server', [{ name: 'judge', mcp: { targets: [{ name: 'a', stdio: { cmd: 'x' } }] } }], 'is not a host'],
+    ['has credentials', [{ name: 'judge', host: 'x', policies: { backendAuth: { key: 'k' } } }], 'has backendAuth'],
+    ['has a path', [{ name: 'judge', host: 'http://x/y' }], 'without a path'],
+  ])('refuses a backend that %s', (_, backends, words) => {
+    const { generation, problems } = load(documentOf({ conditional: [{ backend: 'judge' }] }, backends));
+    expect(generation).toBeUndefined();
+    expect(problems.find(({ path }) => path === 'routes[0].policies.extAuthz.conditional[0].backend')?.message).toContain(words);
+  });
+
+  test('is refused at a backend, by name', () => {
+    const { problems } = load({ mcp: { targets: [] }, backends: [{ name: 'b', host: 'x', policies: { extAuthz: HOST } }] });
+    expect(problems.map(({ path }) => path)).toContain('backends[0].policies.extAuthz');
+    expect(() => compileChain({ extAuthz: HOST }, 'backend', depsWith())).toThrow('not enforced yet');
+  });
+
+  test.each(['gateway', 'route'] as const)('is compiled in the %s phase', (phase) => expect(compileChain({ extAuthz: HOST }, phase, depsWith()).empty).toBe(false));
+});
+
+describe('what keeps an answer from us', () => {
+  test.each<[string, unknown, string]>([
+    ['a wait', new Fault('timeout', 'planted detail'), 'timeout'],
+    ['a server that is away', new Fault('upstream', 'planted detail'), 'unavailable'],
+  ])('%s denies, with the words of nobody', async (_, error, why) => {
+    const { apply, counted } = compile(HOST, () => {
+      throw error;
+    });
+    expect(await apply()).toEqual(deny(403, `extAuthz/${why}`, 'external authorization failed'));
+    expect(counted).toEqual([why]);
+  });
+
+  test.each<[unknown, Verdict | number, CheckOutcome[]]>([
+    ['allow', pass, ['unavailable', 'allowed-failing']],
+    ['deny', 403, ['unavailable']],
+    [{ denyWithStatus: 599 }, 599, ['unavailable']],
+  ])('with failureMode %j', async (failureMode, verdict, outcomes) => {
+    const { apply, counted } = compile({ ...HOST, failureMode }, () => {
+      throw new Fault('upstream', 'away');
+    });
+    const told = await apply();
+    expect(told.kind === 'deny' ? told.status : told).toEqual(verdict);
+    expect(counted).toEqual(outcomes);
+  });
+
+  test('is a bug when it is one of ours, whatever failureMode says', async () => {
+    const { apply } = compile({ ...HOST, failureMode: 'allow' }, () => {
+      throw new TypeError('ours');
+    });
+    await expect(apply()).rejects.toThrow('ours');
+  });
+});
+
+describe('a condition', () => {
+  const conditional = (...conditions: (string | undefined)[]) => ({ conditional: conditions.map((condition, at) => ({ ...(condition === undefined ? {} : { condition }), host: `judge${at}.test` })) });
+
+  test('that fails is not true, and the fallback is asked', async () => {
+    const { apply, asked } = compile(conditional('jwt.sub == "a"', undefined), () => NO);
+    expect(await apply()).toMatchObject({ kind: 'deny', reason: 'extAuthz/denied' });
+    expect(asked).toHaveLength(1);
+  });
+
+  test('that fails without a fallback denies; one that is false does not', async () => {
+    const { apply, asked } = compile(conditional('jwt.sub == "a"', 'request.path == "/other"'));
+    expect(await apply()).toEqual(deny(403, 'extAuthz/condition', 'external authorization failed'));
+    expect(await apply({}, { jwt: { sub: 'b' } })).toBe(pass);
+    expect(asked).toEqual([]);
+  });
+
+  test('may look into the body', async () => {
+    const { apply, asked } = compile(conditional('json(request.body).method == "tools/call"'));
+    await apply(bodied('{"method":"ping"}'));
+    expect(asked).toEqual([]);
+    await apply(bodied('{"method":"tools/call"}'));
+    expect(asked).toHaveLength(1);
+    expect(await apply(bodied('not json'))).toMatchObject({ reason: 'extAuthz/condition' });
+  });
+});
+
+describe('the body', () => {
+  test.each([
+    [8_192, 'goes on'],
+    [8_193, 413],
+  ])('of %d bytes, unless told otherwise: %s', async (size, what) => {
+    const { apply, asked } = compile({ ...HOST, includeRequestBody: {} });
+    const verdict = await apply(bodied('x'.repeat(size)));
+    expect(verdict.kind === 'deny' ? verdict.status : 'goes on').toBe(what);
+    expect(asked).toHaveLength(what === 413 ? 0 : 1);
+  });
+
+  test('that breaks off is its client\'s doing', async () => {
+    const { apply } = compile({ ...HOST, includeRequestBody: {} });
+    const broken = { prefix: () => Promise.reject(new Fault('invalid', 'the body broke off', { status: '400' })) };
+    expect(await apply(broken)).toEqual(deny(400, 'extAuthz/body', 'the body broke off'));
+  });
+
+  test('is not looked at where nobody asks for it', async () => {
+    const { apply } = compile({ ...HOST, cache: { key: ['request.path'], ttl: '1m' } });
+    const guarded = { prefix: () => Promise.reject(new Error('looked at')), body: () => Promise.reject(new Error('looked at')) };
+    expect(await apply(guarded)).toMatchObject({ kind: 'rewrite' });
+  });
+});
+
+describe('a cache', () => {
+  test.each<[string, number, number]>([
+    ['"1s" + ""', 0, 2],
+    ['1s', 999, 1],
+    ['1s', 1_000, 2],
+    ['duration("1s")', 999, 1],
+    ['timestamp("1970-01-01T00:00:01Z")', 999, 1],
+    ['timestamp("1970-01-01T00:00:01Z")', 1_000, 2],
+    ['1', 999, 1],
+    ['extauthz.until', 999, 1],
+    ['extauthz.until', 1_000, 2],
+    ['extauthz.nobody', 0, 2],
+  ])('with ttl %s, %d ms later, has asked %d times', async (ttl, later, times) => {
+    let now = 0;
+    const answer = { ...YES, dynamic_metadata: { fields: { until: { kind: 'numberValue', numberValue: 1 } } } };
+    const { apply, asked } = compile({ ...HOST, cache: { key: ['request.path'], ttl } }, () => answer, () => now);
+    const first = await apply();
+    now = later;
+    expect(await apply()).toEqual(first);
+    expect(asked).toHaveLength(times);
+  });
+
+  test('tells apart what its key tells apart, types included', async () => {
+    const { apply, asked } = compile({ ...HOST, cache: { key: ['jwt.a', 'jwt.b'], ttl: '1h' } });
+    const all: Record<string, unknown>[] = [{ a: 'x', b: 'y' }, { a: 'xy', b: '' }, { a: '', b: 'xy' }, { a: '1', b: '' }, { a: 1, b: '' }, { a: true, b: '' }, { a: 'true', b: '' }, { a: null, b: '' }];
+    for (const jwt of [...all, ...all]) await apply({}, { jwt });
+    expect(asked).toHaveLength(all.length);
+  });
+
+  test.each(['jwt.list', 'jwt.map', 'jwt.nobody'])('keeps nothing by %s', async (key) => {
+    const { apply, asked } = compile({ ...HOST, cache: { key: [key], ttl: '1h' } });
+    for (const _ of [1, 2]) await apply({}, { jwt: { list: ['a'], map: {} } });
+    expect(asked).toHaveLength(2);
+  });
+
+  test('without a key keeps nothing', async () => {
+    const { apply, asked } = compile({ ...HOST, cache: { key: [], ttl: '1h' } });
+    for (const _ of [1, 2]) await apply();
+    expect(asked).toHaveLength(2);
+  });
+
+  test.each([[16_000, 1], [16_385, 2]])('keeps no decision that is too large: %d characters', async (size, times) => {
+    const { apply, asked } = compile({ ...HOST, protocol: { http: {} }, cache: { key: ['request.path'], ttl: '1h' } }, () => ({ ...ANSWER, status: 403, body: new Uint8Array(size) }));
+    for (const _ of [1, 2]) await apply();
+    expect(asked).toHaveLength(times);
+  });
+
+  test('answers at once what it knows', async () => {
+    const judged = judge(() => YES);
+    const compiled = extAuthz.compile(extAuthz.schema.parse({ ...HOST, cache: { key: ['request.path'], ttl: '1h' } }), depsWith({ authorizers: judged.authorizers }));
+    await compiled.apply(callWith(), NO_FACTS);
+    expect(compiled.apply(callWith(), NO_FACTS)).not.toBeInstanceOf(Promise);
+  });
+});
+
+describe('what it says of a caller', () => {
+  const SPIFFE = { subject: 'CN=a', issuer: 'CN=ca', subjectCn: 'a', subjectAltNames: ['dns.test'], certificate: 'PEM', spiffeId: 'spiffe://td/ns/n/sa/s', identity: undefined };
+  test.each([
+    [SPIFFE, 'spiffe://td/ns/n/sa/s'],
+    [{ ...SPIFFE, spiffeId: undefined }, 'dns.test'],
+    [{ ...SPIFFE, spiffeId: undefined, subjectAltNames: [] }, 'CN=a'],
+    [undefined, ''],
+  ])('with the certificate %#', async (tls, principal) => {
+    const { apply, asked } = compile(HOST);
+    await apply({ source: { address: '::1', port: 7, tls } });
+    expect((asked[0] as CheckRequest).attributes.source).toEqual({ address: { socket_address: { address: '::1', port_value: 7 } }, principal });
+  });
+
+  test('is the claims of a verified token, without the token', async () => {
+    const { apply, asked } = compile(HOST);
+    await apply({}, { jwt: { sub: 'ada', rawToken: 'planted' } });
+    const { filter_metadata: told } = (asked[0] as CheckRequest).attributes.metadata_context;
+    expect(told).toEqual({ 'envoy.filters.http.jwt_authn': { fields: { jwt_payload: { structValue: { fields: { sub: { stringValue: 'ada' } } } } } } });
+  });
+});

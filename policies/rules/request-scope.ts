@@ -1,0 +1,22 @@
+/** What expressions may speak of that are evaluated before the body of a request is read. */
+import type { CapturePath } from '../cel/captures.ts';
+import type { RuleScope } from './rule-set.ts';
+
+export const REQUEST_SCOPE: RuleScope = { variables: ['request', 'source', 'destination', 'jwt', 'apiKey', 'basicAuth', 'extauthz', 'env', 'proxy'], refuse };
+
+function refuse([variable, field]: CapturePath): string | undefined {
+  switch (`${variable}.${field ?? ''}`) {
+    case 'request.':
+      return 'name the field of request that is meant';
+    case 'request.body':
+      return 'request.body cannot be used here: the body is read after this; for arguments of MCP tools use mcpAuthorization';
+    case 'destination.hostname':
+      return 'destination.hostname is not known: use request.host';
+    case 'jwt.rawToken':
+      return 'jwt.rawToken is not kept once it was judged: use its claims';
+    case 'apiKey.key':
+      return 'apiKey.key is not kept once it was judged: use the metadata written beside the key';
+    default:
+      return undefined;
+  }
+}

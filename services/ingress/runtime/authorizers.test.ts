@@ -1,0 +1,125 @@
+import { once } from 'node:events';
+import type { ServerResponse } from 'node:http';
+import { type ServerHttp2Session, createServer as createHttp2 } from 'node:http2';
+import { type AddressInfo, type Server, createServer } from 'node:net';
+import { afterEach, describe, expect, test } from 'vitest';
+import type { AuthorizerTarget, Authorizers, CheckOutcome } from '#policies/authorizer/authorizer.ts';
+import { startGrpcAuthorizer, startHttpAuthorizer } from '../../../test/world/authorizer.ts';
+import { AuthorizerConnections } from './authorizers.ts';
+
+const QUESTION = { method: 'GET', path: '/', headers: {}, body: undefined };
+const CHECK = {
+  attributes: {
+    source: { address: { socket_address: { address: '', port_value: 0 } }, principal: '' }, destination: undefined,
+    request: { time: { seconds: 0, nanos: 0 }, http: { id: '', method: '', headers: {}, path: '', host: '', scheme: '', size: 0, protocol: '', body: '', raw_body: new Uint8Array() } },
+    context_extensions: {}, metadata_context: { filter_metadata: {} },
+  },
+};
+const target = (host: string, more: Partial<AuthorizerTarget> = {}): AuthorizerTarget => ({ url: `http://${host}`, tls: undefined, timeoutMs: 2_000, ...more });
+
+const undo: (() => unknown)[] = [];
+afterEach(async () => {
+  for (const step of undo.splice(0).toReversed()) await step();
+});
+
+function connections() {
+  const failures: string[] = [];
+  const counted: [string, CheckOutcome][] = [];
+  const made = new AuthorizerConnections({ checked: (...one) => counted.push(one), authorizerAnswered: () => undefined, failed: (what) => failures.push(what) });
+  undo.push(() => made.stop());
+  return { made, failures, counted };
+}
+
+/** It takes connections, and says nothing. */
+async function silent(): Promise<{ host: string; server: Server }> {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  undo.push(() => server.close());
+  return { host: `127.0.0.1:${(server.address() as AddressInfo).port}`, server };
+}
+
+describe('a connection by gRPC', () => {
+  test('is made when it is named, once for all who name it, and closed when nobody does', async () => {
+    const server = createHttp2().listen(0, '127.0.0.1');
+    undo.push(() => server.close());
+    await once(server, 'listening');
+    const host = `127.0.0.1:${(server.address() as AddressInfo).port}`;
+    const sessions: ServerHttp2Session[] = [];
+    server.on('session', (session) => sessions.push(session));
+    const { made } = connections();
+    made.during((authorizers) => [authorizers.grpc(target(host)), authorizers.grpc(target(host))]);
+    await once(server, 'session');
+    made.during((authorizers) => authorizers.grpc(target(host)));
+    const closed = once(sessions[0] as ServerHttp2Session, 'close');
+    made.during(() => undefined);
+    await closed;
+    expect(sessions).toHaveLength(1);
+  });
+
+  test('is another one for other settings', async () => {
+    const { made } = connections();
+    const { host, server } = await silent();
+    const both = new Promise<void>((resolve) => {
+      let count = 0;
+      server.on('connection', () => ++count === 2 && resolve());
+    });
+    made.during((authorizers) => [authorizers.grpc(target(host)), authorizers.grpc(target(host, { timeoutMs: 1 }))]);
+    await both;
+  });
+
+  test('that nobody names any more still serves whoever began before', async () => {
+    const server = await startGrpcAuthorizer(() => ({ status: { code: 0 } }));
+    undo.push(() => server.close());
+    const { made } = connections();
+    const old = made.during((authorizers) => authorizers.grpc(target(server.host)));
+    made.during(() => undefined);
+    expect((await old.check(CHECK)).status).toEqual({ code: 0, message: '' });
+  });
+});
+
+describe('a question', () => {
+  test('that waits when its authorizer is named no more gets its answer, and the connection is closed then', async () => {
+    const { promise: held, resolve } = Promise.withResolvers<ServerResponse>();
+    const server = await startHttpAuthorizer((_, response) => resolve(response));
+    undo.push(() => server.close());
+    const { made } = connections();
+    const answer = made.during((authorizers) => authorizers.http(target(server.host))).send(QUESTION);
+    const response = await held;
+    made.during(() => undefined);
+    const { socket } = response;
+    response.end('late');
+    expect(new TextDecoder().decode((await answer).body)).toBe('late');
+    await new Promise<void>((closed) => (socket === null || socket.closed ? closed() : socket.once('close', closed)));
+    expect(await server.open()).toBe(0);
+  });
+
+  test('past the limit of those that wait fails at once', async () => {
+    const { host } = await silent();
+    const { made } = connections();
+    const http = made.during((authorizers) => authorizers.http(target(host, { timeoutMs: 500 })));
+    const asked = Array.from({ length: 4_097 }, () => http.send(QUESTION));
+    await expect(asked[4_096]).rejects.toMatchObject({ code: 'upstream', message: expect.stringContaining('4096 questions') });
+    const others = await Promise.allSettled(asked.slice(0, 4_096));
+    expect(others.every((one) => one.status === 'rejected' && (one.reason as { code: string }).code === 'timeout')).toBe(true);
+  });
+
+  test.each<[string, (authorizers: Authorizers, host: string) => () => Promise<unknown>]>([
+    ['gRPC', (authorizers, host) => () => authorizers.grpc(target(host, { url: `https://${host}`, tls: TLS })).check(CHECK)],
+    ['HTTP', (authorizers, host) => () => authorizers.http(target(host, { url: `https://${host}`, tls: TLS })).send(QUESTION)],
+  ])('by %s whose files cannot be read fails, and names the file once', async (_, ask) => {
+    const { host } = await silent();
+    const { made, failures } = connections();
+    const asking = made.during((authorizers) => ask(authorizers, host));
+    await expect(asking()).rejects.toMatchObject({ code: 'upstream' });
+    await expect(asking()).rejects.toMatchObject({ code: 'upstream' });
+    expect(failures).toEqual([`the authorizer ${host} gave no answer`]);
+  });
+});
+
+const TLS = { root: '/nowhere/ca.pem', cert: undefined, key: undefined, hostname: undefined, verify: 'all', alpn: undefined, subjectAltNames: undefined, keyExchangeGroups: undefined } as const;
+
+test('what came of a check is counted for the host', () => {
+  const { made, counted } = connections();
+  made.during(({ counted: count }) => count('https://judge.test:9000', 'denied'));
+  expect(counted).toEqual([['judge.test:9000', 'denied']]);
+});

@@ -1,0 +1,81 @@
+/** A request as policies changed it. What they did not change is asked of the one that came. */
+import type { BodyPrefix, Source } from '#policies/policy.ts';
+import { type Edited, type RequestEdit, editRequest } from '#policies/request-edits.ts';
+import type { Admission } from '../core/admission.ts';
+import type { EdgeRequest } from './edge.ts';
+
+export class EditedRequest implements EdgeRequest {
+  readonly #came: EdgeRequest;
+  readonly #edited: Edited;
+
+  /** @param before what is edited: `came` itself, or what became of it. */
+  constructor(came: EdgeRequest, before: Edited, edits: readonly RequestEdit[]) {
+    this.#came = came;
+    this.#edited = editRequest(before, edits);
+  }
+
+  get headers(): EdgeRequest['headers'] {
+    return this.#edited.headers;
+  }
+
+  get query(): string {
+    return this.#edited.query;
+  }
+
+  get written(): ReadonlySet<string> {
+    return this.#edited.written;
+  }
+
+  header(name: string): string | undefined {
+    const value = this.#edited.headers[name];
+    return typeof value === 'string' || value === undefined ? value : value[0];
+  }
+
+  with(edits: readonly RequestEdit[]): EdgeRequest {
+    return new EditedRequest(this.#came, this.#edited, edits);
+  }
+
+  get method(): string {
+    return this.#came.method;
+  }
+
+  get path(): string {
+    return this.#came.path;
+  }
+
+  get host(): string {
+    return this.#came.host;
+  }
+
+  get scheme(): 'http' | 'https' {
+    return this.#came.scheme;
+  }
+
+  get version(): string {
+    return this.#came.version;
+  }
+
+  get source(): Source {
+    return this.#came.source;
+  }
+
+  get destination(): EdgeRequest['destination'] {
+    return this.#came.destination;
+  }
+
+  get startedAtMs(): number {
+    return this.#came.startedAtMs;
+  }
+
+  get admission(): Admission {
+    return this.#came.admission;
+  }
+
+  body(max: number): Promise<Uint8Array> {
+    return this.#came.body(max);
+  }
+
+  prefix(max: number): Promise<BodyPrefix> {
+    return this.#came.prefix(max);
+  }
+}

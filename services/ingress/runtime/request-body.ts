@@ -1,0 +1,94 @@
+/** The body of a request: read whole, or looked into first and read whole later. */
+import type { IncomingMessage } from 'node:http';
+import type { BodyPrefix } from '#policies/policy.ts';
+import { Fault } from '#protocol/faults/fault.ts';
+
+/** @throws Fault `invalid` with fact `status: 413` when it is larger. */
+export function readBody(request: IncomingMessage, max: number): Promise<Uint8Array> {
+  if (saidLength(request) > max) return Promise.reject(tooLarge(max));
+  return new Promise((resolve, reject) => {
+    const chunks: Buffer[] = [];
+    let size = 0;
+    request.on('data', (chunk: Buffer) => {
+      size += chunk.length;
+      if (size <= max) chunks.push(chunk);
+      else {
+        request.pause();
+        reject(tooLarge(max));
+      }
+    });
+    request.once('end', () => resolve(chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks)));
+    request.once('error', (cause) => reject(brokenOff(cause)));
+  });
+}
+
+/** Keeps what it has read: one reader at a time. */
+export class HeldBody {
+  readonly #request: IncomingMessage;
+  readonly #chunks: Buffer[] = [];
+  #size = 0;
+  #ended = false;
+  #broken: Fault | undefined;
+  /** Ends a wait when there are more bytes than this. */
+  #wanted = 0;
+  #wake: (() => void) | undefined;
+
+  constructor(request: IncomingMessage) {
+    this.#request = request;
+    request.on('data', (chunk: Buffer) => {
+      this.#chunks.push(chunk);
+      this.#size += chunk.length;
+      if (this.#size > this.#wanted) this.#awake();
+    });
+    request.once('end', () => {
+      this.#ended = true;
+      this.#awake();
+    });
+    request.once('error', (cause) => {
+      this.#broken = brokenOff(cause);
+      this.#awake();
+    });
+    request.pause();
+  }
+
+  async prefix(max: number): Promise<BodyPrefix> {
+    await this.#until(max);
+    return { bytes: this.#all().subarray(0, max), complete: this.#ended && this.#size <= max };
+  }
+
+  async whole(max: number): Promise<Uint8Array> {
+    if (saidLength(this.#request) > max) throw tooLarge(max);
+    await this.#until(max);
+    if (this.#size > max) throw tooLarge(max);
+    return this.#all();
+  }
+
+  /** Until there are more bytes than `max`, or no more are to come. */
+  async #until(max: number): Promise<void> {
+    if (this.#size <= max && !this.#ended && this.#broken === undefined) {
+      await new Promise<void>((resolve) => {
+        this.#wanted = max;
+        this.#wake = resolve;
+        this.#request.resume();
+      });
+    }
+    if (this.#broken !== undefined) throw this.#broken;
+  }
+
+  #awake(): void {
+    this.#request.pause();
+    this.#wake?.();
+    this.#wake = undefined;
+  }
+
+  #all(): Buffer {
+    if (this.#chunks.length !== 1) this.#chunks.splice(0, this.#chunks.length, Buffer.concat(this.#chunks));
+    return this.#chunks[0] as Buffer;
+  }
+}
+
+const saidLength = ({ headers }: IncomingMessage): number => Number(headers['content-length'] ?? 0);
+
+const tooLarge = (max: number): Fault => new Fault('invalid', `the body is larger than ${max} bytes`, { status: '413' });
+
+const brokenOff = (cause: Error): Fault => new Fault('invalid', 'the body broke off', { status: '400' }, { cause });

@@ -1,0 +1,48 @@
+/** Which tokens of a caller reach a server that is asked as its caller, and which do not. */
+import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
+import { startMisbehaving, type MisbehavingHttp } from '../fixtures/misbehaving/http.ts';
+import { startNats, type NatsWorld } from '../world/nats.ts';
+import { startParley } from '../world/parley.ts';
+import { ISSUER, type IssuerKey, keySet, makeKey } from '../world/tokens.ts';
+import { initializeOf, send, sendModern, textOf } from '../world/wire.ts';
+
+let nats: NatsWorld;
+let key: IssuerKey;
+const opened: (() => Promise<void>)[] = [];
+
+beforeAll(async () => {
+  [nats, key] = await Promise.all([startNats(), makeKey()]);
+});
+afterEach(async () => {
+  for (const close of opened.splice(0).toReversed()) await close();
+});
+afterAll(() => nats?.stop());
+
+async function world(policies: object): Promise<{ url: string; server: MisbehavingHttp }> {
+  const server = await startMisbehaving({});
+  opened.push(() => server.close());
+  const targets = [{ name: 'files', mcp: { host: server.url }, policies: { backendAuth: { passthrough: {} } } }];
+  const parley = await startParley({ nats, config: { mcp: { policies, targets } } });
+  opened.push(() => parley.stop());
+  return { url: parley.url, server };
+}
+
+const claims = (more: object = {}): Record<string, unknown> => ({ iss: ISSUER, sub: 'ada', aud: 'gw', exp: Math.floor(Date.now() / 1000) + 600, ...more });
+const WORDS = 'files is asked with a token of the caller, and none came with the call';
+
+test.each<[string, () => object]>([
+  ['jwtAuth', () => ({ mode: 'permissive', issuer: ISSUER, audiences: ['gw'], jwks: keySet(key) })],
+  ['mcpAuthentication', () => ({ mode: 'permissive', issuer: ISSUER, audiences: ['gw'], jwks: keySet(key), resourceMetadata: {} })],
+])('%s that lets every call go on lets no token go on that is no good', async (id, policy) => {
+  const { url, server } = await world({ [id]: policy() });
+  const [good, stale, forged] = await Promise.all([key.sign(claims()), key.sign(claims({ exp: 1 })), (await makeKey()).sign(claims())]);
+  for (const token of [stale, forged]) {
+    const headers = { authorization: `Bearer ${token}` };
+    expect((await sendModern(url, 'tools/call', { name: 'echo', headers })).json?.error?.message).toBe(WORDS);
+    expect((await send(url, { headers, body: initializeOf() })).json?.error?.message).toBe(WORDS);
+  }
+  expect(server.seen).toEqual([]);
+  const headers = { authorization: `Bearer ${good}` };
+  expect(textOf((await sendModern(url, 'tools/call', { name: 'echo', headers, params: { arguments: { message: 'm' } } })).json)).toBe('m');
+  expect(server.seen.every((seen) => seen.headers.authorization === headers.authorization)).toBe(true);
+});
