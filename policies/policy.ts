@@ -173,12 +173,28 @@ export interface PublishedKeys {
   refresh(): Promise<void> | undefined;
 }
 
-/** What the authorization server of an issuer says and does, by way of the policy service. Both throw Fault when it cannot be reached. */
+/** A request for a token, as a client made it. */
+export interface TokenRequest {
+  /** application/x-www-form-urlencoded */
+  readonly form: string;
+  readonly authorization?: string | undefined;
+}
+
+/** The client of an authorization server that an operator made, and every client uses. */
+export interface SharedClient {
+  readonly id: string;
+  /** For requests of this client that have none, and for people's tokens alone. Withheld from those who do not ask for tokens. */
+  readonly secret?: Secret;
+}
+
+/** What the authorization server of an issuer says and does, by way of the policy service. All throw Fault when it cannot be reached. */
 export interface AuthorizationServer {
   /** Its metadata (RFC 8414, or OpenID Connect Discovery), of this issuer. */
   metadata(): Promise<Readonly<Record<string, unknown>>>;
   /** Registers a client (RFC 7591). @returns what the server answered, as it is. */
   register(body: Uint8Array): Promise<{ readonly status: number; readonly text: string }>;
+  /** Asks for a token (RFC 6749 §3.2), with the secret of the shared client where it is for that. @returns what the server answered, as it is. */
+  token(request: TokenRequest): Promise<{ readonly status: number; readonly text: string }>;
 }
 
 /** What compiled policies may use of the outside world. */
@@ -190,7 +206,7 @@ export interface PolicyDeps {
   /** For `compile` alone: the keys at a URL are asked for from then on. */
   readonly keys: (url: string) => PublishedKeys;
   /** For `compile` alone: only those named then can be asked. */
-  readonly authorizationServer: (issuer: string) => AuthorizationServer;
+  readonly authorizationServer: (issuer: string, client?: SharedClient) => AuthorizationServer;
   /** For `compile` alone: those named then are connected to, and can be asked. */
   readonly authorizers: Authorizers;
   /** What rules know besides the call. */

@@ -3,7 +3,7 @@ import type { Request } from '#protocol/mcp/message.ts';
 import { callWith, depsWith } from '../../test/world/policy.ts';
 import { ISSUER, type IssuerKey, keySet, makeKey } from '../../test/world/tokens.ts';
 import { compileChain } from '../chain.ts';
-import { NO_FACTS, type AuthorizationServer, type PolicyCall, type PolicyDeps, type Verdict } from '../policy.ts';
+import { NO_FACTS, type AuthorizationServer, type PolicyCall, type PolicyDeps, type SharedClient, type TokenRequest, type Verdict } from '../policy.ts';
 import { mcpAuthentication } from './policy.ts';
 
 const NOW_MS = 1_700_000_000_000;
@@ -19,11 +19,16 @@ beforeAll(async () => {
 
 const METADATA = { issuer: ISSUER, authorization_endpoint: `${ISSUER}/authorize?a=1`, registration_endpoint: `${ISSUER}/register`, client_id_metadata_document_supported: true, unknown: [1] };
 const registrations: string[] = [];
+const tokenRequests: TokenRequest[] = [];
 const server: AuthorizationServer = {
   metadata: async () => METADATA,
   async register(body) {
     registrations.push(new TextDecoder().decode(body));
     return { status: 201, text: '{"client_id":"theirs"}' };
+  },
+  async token(request) {
+    tokenRequests.push(request);
+    return { status: 200, text: '{"access_token":"theirs"}' };
   },
 };
 
@@ -229,13 +234,74 @@ describe('the mirror of the authorization server', () => {
   });
 });
 
+describe('a server that refuses what clients have to send', () => {
+  const AT = '/.well-known/oauth-authorization-server/mcp';
+  const entra = { issuer: `${ISSUER}/tenant/v2.0`, provider: { entra: {} }, clientId: 'shared', clientSecret: 'hush' };
+  const form = (body: string, headers: PolicyCall['headers'] = {}): Partial<PolicyCall> => ({
+    method: 'POST', path: `${AT}/token`, headers: { 'content-type': 'application/x-www-form-urlencoded', ...headers }, body: async () => new TextEncoder().encode(body),
+  });
+
+  test('is asked by way of us, and says that it has PKCE', async () => {
+    expect(contentOf(await get(AT, entra))).toMatchObject({
+      issuer: 'http://gw.test/mcp',
+      authorization_endpoint: `http://gw.test${AT}/authorize`,
+      token_endpoint: `http://gw.test${AT}/token`,
+      registration_endpoint: `http://gw.test${AT}/client-registration`,
+      code_challenge_methods_supported: ['S256'],
+    });
+  });
+
+  test.each([
+    [entra.issuer, `${ISSUER}/tenant/v2.0`],
+    ['https://sts.windows.net/tenant/', 'https://login.microsoftonline.com/tenant/v2.0'],
+  ])('of the tokens of %s is %s, with the client that all use', (issuer, expected) => {
+    const asked: [string, SharedClient | undefined][] = [];
+    compile({ ...entra, issuer }, { authorizationServer: (...of) => (asked.push([of[0], of[1]]), server) });
+    expect(asked.map(([of, client]) => [of, client?.id, client?.secret?.reveal()])).toEqual([[expected, 'shared', 'hush']]);
+  });
+
+  test('gets the browser without the parameter, and nothing else changed', async () => {
+    const query = 'response_type=code&client_id=shared&resource=https%3A%2F%2Fgw.test%2Fmcp&scope=a%20b&state=s%26t&redirect_uri=http%3A%2F%2Flocalhost%2Fcb';
+    const verdict = await get(`${AT}/authorize`, entra, { query });
+    const headers = verdict.kind === 'answer' ? Object.fromEntries(verdict.headers) : {};
+    expect(verdict).toMatchObject({ kind: 'answer', status: 302 });
+    expect(headers['location']).toBe(`${ISSUER}/authorize?a=1&response_type=code&client_id=shared&scope=a+b&state=s%26t&redirect_uri=http%3A%2F%2Flocalhost%2Fcb`);
+  });
+
+  test('gets the request for a token without the parameter, and its answer goes back as it is', async () => {
+    tokenRequests.length = 0;
+    expect(contentOf(await ask(form('grant_type=authorization_code&resource=r&resource=r&code=c', { authorization: 'Basic eA==' }), entra))).toEqual({ access_token: 'theirs' });
+    expect(tokenRequests).toEqual([{ form: 'grant_type=authorization_code&code=c', authorization: 'Basic eA==' }]);
+  });
+
+  test.each([
+    ['a parameter twice', form('client_id=shared&client_id=another'), 400],
+    ['no form', { ...form('{}'), headers: { 'content-type': 'application/json' } }, 415],
+    ['two credentials', form('grant_type=x', { authorization: ['Basic a', 'Basic b'] }), 400],
+    ['a token by GET', { ...form(''), method: 'GET' }, 200],
+  ])('is not asked with %s', async (_, call, status) => {
+    tokenRequests.length = 0;
+    const verdict = await ask(call, entra);
+    expect([verdict.kind === 'deny' || verdict.kind === 'answer' ? verdict.status : verdict.kind, tokenRequests]).toEqual([status, []]);
+  });
+
+  test('is the only one: others are asked by clients themselves', async () => {
+    tokenRequests.length = 0;
+    expect(seen(await ask(form('grant_type=authorization_code'), { provider: { keycloak: {} } }))[0]).toBe(405);
+    expect(seen(await get(`${AT}/authorize`, { provider: { keycloak: {} } }, { query: 'client_id=a' }))[0]).toBe('answer');
+    expect(tokenRequests).toEqual([]);
+  });
+});
+
 describe('its configuration', () => {
   test.each([
     ['no audience and no resource', { audiences: [] }],
     ['authentik without the client that all use', { provider: { authentik: {} } }],
-    ['entra', { provider: { entra: {} } }],
+    ['entra without the client that all use', { provider: { entra: {} } }],
+    ['entra without a tenant', { provider: { entra: {} }, clientId: 'shared', issuer: 'https://login.microsoftonline.com' }],
     ['two providers', { provider: { okta: {}, auth0: {} } }],
-    ['a client secret', { clientSecret: 's' }],
+    ['a client secret that nobody uses', { clientId: 'shared', clientSecret: 's' }],
+    ['an empty client secret', { provider: { entra: {} }, clientId: 'shared', clientSecret: '' }],
     ['tokens in URLs', { authorizationLocation: { queryParameter: { name: 'token' } } }],
     ['tokens in URLs that an expression reads', { authorizationLocation: { expression: 'request.uri.query("token")[0]' } }],
     ['what is no expression', { authorizationLocation: { expression: 'request.headers[' } }],
@@ -255,6 +321,9 @@ describe('its configuration', () => {
     ['descope', 'https://api.descope.example/v1/apps/agentic/P2a/M3b', 'https://api.descope.example/P2a/.well-known/jwks.json'],
     ['descope', 'https://api.descope.example/P2a', 'https://api.descope.example/P2a/.well-known/jwks.json'],
     ['authentik', 'https://id.example/application/o/mcp/', 'https://id.example/application/o/mcp/jwks/'],
+    ['entra', 'https://login.microsoftonline.com/t-1/v2.0', 'https://login.microsoftonline.com/t-1/discovery/v2.0/keys'],
+    ['entra', 'https://sts.windows.net/t-1/', 'https://login.microsoftonline.com/t-1/discovery/v2.0/keys'],
+    ['entra', 'https://login.microsoftonline.us/t-1/v2.0', 'https://login.microsoftonline.us/t-1/discovery/v2.0/keys'],
     [undefined, 'https://id.example', 'https://id.example/.well-known/jwks.json'],
   ])('derives the keys of %s at %s', (name, issuer, expected) => {
     const asked: string[] = [];

@@ -8,15 +8,17 @@
  * A3 What needs a scope needs a token of this issuer that has it, in the mode `optional` too.
  */
 import { z } from 'zod';
+import { secretText } from '#protocol/config/secret-source.ts';
+import { Secret } from '#protocol/config/secret.ts';
 import { BEARER, credentialReader, locationSchema, readsHeadersOnly } from '../credential.ts';
 import { definePolicy, learned, pass } from '../policy.ts';
-import type { CompiledPolicy, Deny, Facts, PolicyCall, PolicyDeps, Verdict } from '../policy.ts';
+import type { AuthorizationServer, CompiledPolicy, Deny, Facts, PolicyCall, PolicyDeps, Verdict } from '../policy.ts';
 import { insufficient, unauthorized } from '../tokens/challenge.ts';
 import { audiences, issuer, jwks, jwtValidationOptions } from '../tokens/config.ts';
 import { factsOf, goesOnWithout, trustedIssuer } from '../tokens/judge.ts';
 import { METADATA_PATH, authorizationServerOf } from '../tokens/oauth.ts';
 import type { OauthConfig } from '../tokens/oauth.ts';
-import { PLAIN, PROVIDERS, PROVIDER_NAMES } from '../tokens/providers.ts';
+import { PLAIN, PROVIDERS, PROVIDER_NAMES, whyNoIssuer } from '../tokens/providers.ts';
 import type { Provider, ProviderName } from '../tokens/providers.ts';
 import { ScopesNeeded, isScope, requiredScopes, scopesOf } from '../tokens/scopes.ts';
 import { TokenVerifier } from '../tokens/verifier.ts';
@@ -24,10 +26,9 @@ import type { Judged, TokenProblem } from '../tokens/verifier.ts';
 
 const CLIENT_ID_CHARS_MAX = 2048;
 const settings = z.record(z.string(), z.unknown()).nullish();
-const refused = (what: string) => z.custom<undefined>((value) => value === undefined || value === null, `Parley knows this and does not do it yet: ${what}`).optional();
 
 const provider = z
-  .strictObject({ auth0: settings, keycloak: settings, okta: settings, descope: settings, authentik: settings, entra: refused('authorization and tokens through the gateway') })
+  .strictObject({ auth0: settings, keycloak: settings, okta: settings, descope: settings, authentik: settings, entra: settings })
   .refine((value) => Object.keys(value).length === 1, `expected exactly one of ${PROVIDER_NAMES.join(', ')}`);
 
 type WrittenProvider = z.output<typeof provider> | null | undefined;
@@ -56,7 +57,7 @@ const schema = z
     resourceMetadata: metadata,
     jwtValidationOptions: jwtValidationOptions.nullish(),
     clientId: z.string().min(1).max(CLIENT_ID_CHARS_MAX).nullish(),
-    clientSecret: refused('tokens through the gateway'),
+    clientSecret: secretText.nullish(),
     authorizationLocation: headerLocation.optional(),
     requiredScopes: requiredScopes.optional(),
   })
@@ -66,6 +67,9 @@ const schema = z
       context.addIssue({ code: 'custom', path: ['audiences'], message: 'expected at least one audience, or resourceMetadata.resource, which is then the one' });
     }
     if (providerOf(idp)?.needsClientId === true && clientId == null) context.addIssue({ code: 'custom', path: ['clientId'], message: `${nameOf(idp)} registers no clients: give the clientId that all of them use` });
+    const why = whyNoIssuer(nameOf(idp), value.issuer);
+    if (why !== undefined) context.addIssue({ code: 'custom', path: ['issuer'], message: why });
+    if (value.clientSecret != null && providerOf(idp)?.refusesResource !== true) context.addIssue({ code: 'custom', path: ['clientSecret'], message: 'it is for tokens that clients get by way of the gateway, which is so with entra alone' });
     if (scopes !== undefined && mode === 'permissive') context.addIssue({ code: 'custom', path: ['requiredScopes'], message: 'nothing is refused in the mode permissive: use strict, or optional' });
   });
 
@@ -80,7 +84,7 @@ function compileMcpAuthentication(config: Config, deps: PolicyDeps): CompiledPol
   const resource = resourceMetadata.resource ?? '';
   const trusted = trustedIssuer({ ...config, audiences: config.audiences.length > 0 ? config.audiences : [resource], jwks: config.jwks ?? { url: (oauth.provider ?? PLAIN).keys(config.issuer) } }, deps);
   const verifier = new TokenVerifier([trusted], deps.now);
-  const documents = authorizationServerOf(oauth, deps.authorizationServer(config.issuer));
+  const documents = authorizationServerOf(oauth, authorizationServer(config, oauth, deps));
   const needed = new ScopesNeeded(config.requiredScopes);
   const { endpoint } = needed;
   const first = endpoint.length > 0 ? endpoint : scopesSupported(oauth);
@@ -108,6 +112,11 @@ function compileMcpAuthentication(config: Config, deps: PolicyDeps): CompiledPol
     },
     ...(needed.namesThings ? { applyRequest: (request, call, facts) => judgeScopes(needed.by(request), { needed, oauth, call, claims: facts.jwt }) } : {}),
   };
+}
+
+function authorizationServer({ issuer: of, clientId, clientSecret }: Config, { provider: idp }: OauthConfig, deps: PolicyDeps): AuthorizationServer {
+  const client = idp?.refusesResource === true && clientId != null ? { id: clientId, ...(clientSecret == null ? {} : { secret: new Secret(clientSecret) }) } : undefined;
+  return deps.authorizationServer(idp?.server?.(of) ?? of, client);
 }
 
 interface InFront {

@@ -5,16 +5,21 @@
  *   /.well-known/oauth-protected-resource[/path]
  *   /.well-known/oauth-authorization-server[/path]
  *   /.well-known/oauth-authorization-server[/path]/client-registration
+ *   /.well-known/oauth-authorization-server[/path]/authorize, /token      (relayed.ts)
  */
 import { asFault } from '#protocol/faults/fault.ts';
 import { deny } from '../policy.ts';
 import type { Answer, AuthorizationServer, Content, Deny, HeaderList, Judging, PolicyCall } from '../policy.ts';
 import type { Provider } from './providers.ts';
+import { relayedAuthorization, relayedToken } from './relayed.ts';
+import type { Relayed } from './relayed.ts';
 
 export const METADATA_PATH = '/.well-known/';
 const RESOURCE = `${METADATA_PATH}oauth-protected-resource`;
 const SERVER = `${METADATA_PATH}oauth-authorization-server`;
 const REGISTRATION = '/client-registration';
+const AUTHORIZE = '/authorize';
+const TOKEN = '/token';
 const REGISTRATION_BYTES_MAX = 64 * 1024;
 const REDIRECT_URIS_MAX = 32;
 
@@ -40,7 +45,7 @@ export function baseOf({ metadata }: OauthConfig, { host, headers }: PolicyCall)
 const ANYBODY: HeaderList = [
   ['access-control-allow-origin', '*'],
   ['access-control-allow-methods', 'GET, POST, OPTIONS'],
-  ['access-control-allow-headers', 'content-type, mcp-protocol-version'],
+  ['access-control-allow-headers', 'authorization, content-type, mcp-protocol-version'],
   ['cache-control', 'no-store'],
 ];
 
@@ -60,10 +65,31 @@ export function authorizationServerOf(config: OauthConfig, server: Authorization
     if (base === undefined) return refusal(400, 'the Host of this request is none', 'invalid_request');
     if (call.method === 'OPTIONS') return { kind: 'answer', status: 204, headers: ANYBODY };
     if (mirrored?.endsWith(REGISTRATION) === true) return call.method === 'POST' ? registered(config, server, call) : refusal(405, 'clients are registered by POST', 'invalid_request');
+    if (config.provider?.refusesResource === true && mirrored !== undefined) {
+      const relayed = relay(server, call, mirrored);
+      if (relayed !== undefined) return relayed;
+    }
     if (call.method !== 'GET') return refusal(405, 'this document is read by GET', 'invalid_request');
     if (resource !== undefined) return answer(200, JSON.stringify(resourceDocument(config, `${base}${resource}`)));
     return mirroredDocument(config, server, { base, path: mirrored ?? '' });
   };
+}
+
+/** The metadata of a resource that is called so has no query, and is not posted to. */
+function relay(server: AuthorizationServer, call: PolicyCall, mirrored: string): Judging | undefined {
+  if (mirrored.endsWith(TOKEN) && call.method === 'POST') return relayed(() => relayedToken(server, call));
+  if (mirrored.endsWith(AUTHORIZE) && call.method === 'GET' && call.query !== '') return relayed(() => relayedAuthorization(server, call.query));
+  return undefined;
+}
+
+async function relayed(ask: () => Promise<Relayed>): Promise<Answer | Deny> {
+  try {
+    const { status, text = '', location, why } = await ask();
+    if (why !== undefined) return refusal(status, why, 'invalid_request');
+    return location === undefined ? answer(status, text) : { kind: 'answer', status, headers: [...ANYBODY, ['location', location]] };
+  } catch (error) {
+    return unreachable(error);
+  }
 }
 
 /** '' for the document of the whole host. */
@@ -95,12 +121,20 @@ async function mirroredDocument(config: OauthConfig, server: AuthorizationServer
       url.searchParams.set('audience', audience);
       changes['authorization_endpoint'] = url.href;
     }
+    if (provider?.refusesResource === true) Object.assign(changes, relayedEndpoints(`${base}${SERVER}${path}`, document));
     if (clientId !== undefined || (provider?.registersHere === true && registration !== undefined)) changes['registration_endpoint'] = `${base}${SERVER}${path}${REGISTRATION}`;
     return answer(200, JSON.stringify({ ...document, ...changes }));
   } catch (error) {
     return unreachable(error);
   }
 }
+
+/** PKCE is required of MCP's clients, and by them: a server that has it may not say so. */
+const relayedEndpoints = (at: string, { code_challenge_methods_supported: methods = ['S256'] }: Readonly<Record<string, unknown>>): object => ({
+  authorization_endpoint: `${at}${AUTHORIZE}`,
+  token_endpoint: `${at}${TOKEN}`,
+  code_challenge_methods_supported: methods,
+});
 
 async function registered({ clientId }: OauthConfig, server: AuthorizationServer, call: PolicyCall): Promise<Answer | Deny> {
   try {

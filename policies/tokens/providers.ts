@@ -11,6 +11,10 @@ export interface Provider {
   readonly registersHere?: true;
   /** It registers no clients: all use the one that the operator made. */
   readonly needsClientId?: true;
+  /** The issuer of its metadata, where that is not the one of its tokens. */
+  server?(issuer: string): string;
+  /** It refuses what clients of MCP have to send (`resource`, RFC 8707): they authorize, and get tokens, by way of us. */
+  readonly refusesResource?: true;
 }
 
 export const PROVIDERS = {
@@ -19,10 +23,15 @@ export const PROVIDERS = {
   okta: { keys: oktaKeys, takesAudience: true, registersHere: true },
   descope: { keys: descopeKeys, registersHere: true },
   authentik: { keys: below('/jwks/'), needsClientId: true },
+  entra: { keys: (issuer) => `${entraTenant(issuer)}/discovery/v2.0/keys`, server: (issuer) => `${entraTenant(issuer)}/v2.0`, needsClientId: true, refusesResource: true },
 } as const satisfies Record<string, Provider>;
 
 export type ProviderName = keyof typeof PROVIDERS;
 export const PROVIDER_NAMES = Object.keys(PROVIDERS) as [ProviderName, ...ProviderName[]];
+
+/** Why an issuer cannot be one of this provider; undefined = it can. */
+export const whyNoIssuer = (name: ProviderName | undefined, issuer: string): string | undefined =>
+  name === 'entra' && tenantIn(new URL(issuer).pathname) === '' ? 'the issuer has a tenant in its path, as in https://login.microsoftonline.com/<tenant>/v2.0' : undefined;
 
 /** What an issuer is that nothing else is known of. */
 export const PLAIN: Provider = { keys: below('/.well-known/jwks.json') };
@@ -44,3 +53,13 @@ function descopeKeys(issuer: string): string {
   const project = AGENTIC.exec(pathname)?.[1];
   return below('/.well-known/jwks.json')(project === undefined ? issuer : `${origin}/${project}`);
 }
+
+const ENTRA_LOGIN = 'https://login.microsoftonline.com';
+
+/** Tokens of the first version are of `sts.windows.net`, and everything else of their tenant is where people log in. National clouds have hosts of their own. */
+function entraTenant(issuer: string): string {
+  const { origin, hostname, pathname } = new URL(issuer);
+  return `${hostname === 'sts.windows.net' ? ENTRA_LOGIN : origin}/${tenantIn(pathname)}`;
+}
+
+const tenantIn = (pathname: string): string => pathname.split('/').find((part) => part !== '') ?? '';

@@ -25,7 +25,7 @@ import { type Language, languageOf, speaking } from './language.ts';
 import { hasErrors, pathText, problem, valueAt } from './problem.ts';
 import type { Path, ProblemWithoutPosition } from './problem.ts';
 import { type RequestExpression, requestExpressions } from './request-expressions.ts';
-import { SESSION_KEY } from './secret-paths.ts';
+import { SESSION_KEY, credentialPaths } from './secret-paths.ts';
 import { type Written, validateDocument } from './validate.ts';
 
 const SESSION_TTL_MS = 30 * 60 * 1000;
@@ -114,21 +114,23 @@ function newCompiling({ written, expanded }: Written, { schemas, backends }: Kno
     if (!told.has(text)) problems.push(one);
     told.add(text);
   };
+  const secret = (path: Path): void => {
+    if (expanded.has(pathText(path))) return;
+    tell(problem('warning', path, 'a secret stands in the document itself, for everybody who may read the configuration: write $NAME for a variable, or file: with a path'));
+  };
   const compiling: Compiling = {
     error: (path, message, hint) => tell(problem('error', path, message, hint)),
     warn: (path, message) => tell(problem('warning', path, message)),
     quote: (path) => String(valueAt(written, path) ?? ''),
     written: (path) => valueAt(written, path),
-    secret(path) {
-      if (expanded.has(pathText(path))) return;
-      tell(problem('warning', path, 'a secret stands in the document itself, for everybody who may read the configuration: write $NAME for a variable, or file: with a path'));
-    },
+    secret,
     expressions(path) {
       for (const one of requestExpressions(valueAt(document, path), path)) expressions.set(pathText(one.path), one);
     },
     policies(value, path) {
       const given = Object.entries(value ?? {}).filter(([id, config]) => config !== undefined && config !== null && !isConnectionPolicy(id));
       for (const [id, config] of given) {
+        for (const place of credentialPaths(valueAt(written, [...path, id]), [...path, id])) secret(place);
         const schema = Object.hasOwn(schemas, id) ? schemas[id] : undefined;
         const result = schema?.safeParse(config);
         if (schema !== undefined && result?.success === false) {

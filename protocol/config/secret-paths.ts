@@ -7,11 +7,14 @@ const KEYS: ReadonlySet<string | number | undefined> = new Set(['key', 'value', 
 /** What is below these is none, whatever it is called: tags have keys and values, too. */
 const PLAIN: ReadonlySet<string | number> = new Set(['backendTLS', 'assumeRole', 'additionalParams', 'claims']);
 
+/** Of a client of an authorization server: who asks that server for tokens needs it, and nobody else. */
+const isClientSecret = (path: Path): boolean => path.at(-2) === 'mcpAuthentication' && path.at(-1) === 'clientSecret';
+
 const isCredential = (path: Path): boolean => path.includes(POLICY) && KEYS.has(path.at(-1)) && !path.some((step) => PLAIN.has(step));
 
 /** The places below `path` where `value` has one as text. */
 export function credentialPaths(value: unknown, path: Path): Path[] {
-  if (typeof value === 'string') return isCredential(path) ? [path] : [];
+  if (typeof value === 'string') return isCredential(path) || isClientSecret(path) ? [path] : [];
   if (typeof value !== 'object' || value === null) return [];
   if (Array.isArray(value)) return value.flatMap((inner, index) => credentialPaths(inner, [...path, index]));
   return Object.entries(value).flatMap(([key, inner]) => credentialPaths(inner, [...path, key]));
@@ -24,13 +27,14 @@ const NO_SESSION_KEY = '0'.repeat(64);
 
 /**
  * What processes of these services do not get to know of a document: what stands at a path for them, or undefined for what it
- * says. Credentials are for connectors, and for the policy service, which judges documents; the session key is for ingress, too.
+ * says. Credentials are for connectors, and for the policy service, which judges documents; the session key is for ingress, too; secrets of
+ * clients are for the policy service alone.
  */
 export function withheldFrom(services: readonly string[]): (path: Path) => string | undefined {
   const knows = (...some: readonly string[]): boolean => services.some((service) => some.includes(service));
-  const [credentials, sessionKey] = [knows('connector', 'policy'), knows('connector', 'policy', 'ingress')];
+  const [credentials, sessionKey, clients] = [knows('connector', 'policy'), knows('connector', 'policy', 'ingress'), knows('policy')];
   return (path) => {
-    if (!credentials && isCredential(path)) return WITHHELD;
+    if ((!credentials && isCredential(path)) || (!clients && isClientSecret(path))) return WITHHELD;
     return !sessionKey && isSessionKey(path) ? NO_SESSION_KEY : undefined;
   };
 }

@@ -28,13 +28,20 @@ export const policyAuthorizationServer = defineSubject({
   owner: 'policy',
   mode: 'call',
   meta: z.object({
-    verb: z.enum(['metadata', 'register']),
+    verb: z.enum(['metadata', 'register', 'token']),
     issuer: z.string().describe('that the configuration names'),
+    client: z.string().optional().describe('for verb token: the client id that the configuration names with it'),
   }),
-  payload: 'for verb register the client metadata, as the client sent it; else empty',
+  payload: 'for verb register the client metadata, as the client sent it; for verb token a TokenRequest as JSON, sealed with the session key; else empty',
   reply: 'end: JSON of AuthorizationServerReply; fault gone when the configuration does not name the issuer, upstream or timeout when its server cannot be used',
 });
 
-/** What the authorization server answered, as it is. */
+/** What the authorization server answered, as it is; the text of a token is sealed with the session key. */
 export const authorizationServerReply = z.object({ status: z.number().int(), text: z.string() });
 export type AuthorizationServerReply = z.infer<typeof authorizationServerReply>;
+
+/** What a client asks a token endpoint. */
+export const tokenRequest = z.object({ form: z.string(), authorization: z.string().optional() });
+
+/** What is sealed for whom: a question does not open as an answer. */
+export const tokenPurpose = (what: 'question' | 'answer', { issuer, client }: { readonly issuer: string; readonly client?: string | undefined }): string => `token ${what} ${issuer} ${client ?? ''}`;

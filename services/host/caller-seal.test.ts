@@ -45,3 +45,18 @@ describe('a token of a caller', () => {
     await expect(shared('ab').seal({ a: half, b: `${half}x` }, FOR)).rejects.toMatchObject({ code: 'invalid', facts: { status: '431' } });
   });
 });
+
+describe('what is said to get a token', () => {
+  const unopened = (opening: Promise<unknown>) => expect(opening).rejects.toMatchObject({ code: 'upstream', facts: { reason: 'seal' } });
+
+  test('is sealed for one purpose, and shows itself to whoever has the key and knows that', async () => {
+    const sealed = await shared('ab').sealText(TOKEN, 'question', 60_000);
+    expect(Buffer.from(sealed, 'base64url').toString('latin1')).not.toContain(TOKEN);
+    expect(await shared('ab').openText(sealed, 'question')).toBe(TOKEN);
+    await unopened(shared('ab').openText(sealed, 'answer'));
+    await unopened(shared('cd').openText(sealed, 'question'));
+    await unopened(shared('ab').openText(await shared('ab').sealText(TOKEN, 'question', -40_000), 'question'));
+    await unopened(shared('ab').openText(await shared('ab').seal({ place: TOKEN }, FOR), 'a'));
+    await refused(shared('ab').open(sealed, 'question', 'r'));
+  });
+});

@@ -60,7 +60,7 @@ async function openIngress(host: Host, settings: IngressSettings): Promise<() =>
   });
   host.telemetry.gauge('parley_streams_open', 'event streams open to clients', () => keepAlive.open);
   const keys = new IssuerKeySets({ bus: host.bus, failed: deps.events.failed });
-  const authorizationServer = authorizationServers(host.bus);
+  const authorizationServer = authorizationServers(host.bus, host.seal);
   const connections = new AuthorizerConnections(deps.events);
   let opening = Promise.resolve();
   const unwatch = host.generations.onChange((generation) => {

@@ -14,12 +14,12 @@ export class ScriptedOAuth implements OAuthClientProvider {
   callback: URL | undefined;
   kept: Kept<'saveTokens'> | undefined;
   readonly steps: string[] = [];
-  readonly #server: AuthorizationServerWorld;
+  readonly #server: Pick<AuthorizationServerWorld, 'authorize'>;
   #client: Kept<'saveClientInformation'> | undefined;
   #verifier = '';
   #discovered: Kept<'saveDiscoveryState'> | undefined;
 
-  constructor(server: AuthorizationServerWorld, clientMetadataUrl?: string) {
+  constructor(server: Pick<AuthorizationServerWorld, 'authorize'>, clientMetadataUrl?: string) {
     this.#server = server;
     if (clientMetadataUrl !== undefined) this.clientMetadataUrl = clientMetadataUrl;
   }

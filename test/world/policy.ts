@@ -17,7 +17,7 @@ const NO_KEYS: PublishedKeys = { current: () => undefined, refresh: () => undefi
 
 const NO_AUTHORIZERS: Authorizers = { grpc: () => ({ check: unreachable }), http: () => ({ send: unreachable }), counted: () => undefined };
 
-const NO_SERVER: AuthorizationServer = { metadata: unreachable, register: unreachable };
+const NO_SERVER: AuthorizationServer = { metadata: unreachable, register: unreachable, token: unreachable };
 
 function unreachable(): Promise<never> {
   return Promise.reject(new Fault('upstream', 'the authorization server is not there'));

@@ -95,12 +95,13 @@ function buildBind(bind: Bind, { generation, deps, rules }: Building): BindWorld
     gatewayChain: (listener) => chains.get(listener) as Chain,
     routeWorld: (route) => worlds.get(route) as RouteWorld,
     metadataRoute(request) {
-      const path = metadataOf(request.path);
-      if (path === undefined) return undefined;
       const { host, headers, query } = request;
-      const served = lookup({ host, headers, query, path, method: 'POST' })?.route;
-      if (served !== undefined && worlds.get(served)?.chain.answersMetadata === true) return served;
-      return path === '/' ? onlyOne((listenerOf(host)?.routes ?? []).filter((route) => worlds.get(route)?.chain.answersMetadata === true)) : undefined;
+      const paths = metadataOf(request.path);
+      for (const path of paths) {
+        const served = lookup({ host, headers, query, path, method: 'POST' })?.route;
+        if (served !== undefined && worlds.get(served)?.chain.answersMetadata === true) return served;
+      }
+      return paths.at(-1) === '/' ? onlyOne((listenerOf(host)?.routes ?? []).filter((route) => worlds.get(route)?.chain.answersMetadata === true)) : undefined;
     },
   };
 }

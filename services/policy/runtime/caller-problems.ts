@@ -18,13 +18,25 @@ export interface Running {
 
 export const callerProblems = (generation: Generation, running: Running | undefined): ProblemWithoutPosition[] => [...sealProblems(generation, running), ...placeProblems(generation)];
 
-/** Tokens of callers go from ingress to connectors sealed: between processes, with a key that both know. */
-function sealProblems({ backends, settings }: Generation, running: Running | undefined): ProblemWithoutPosition[] {
-  if (settings.sessionKey !== undefined || running?.alone === true) return [];
-  const speaking = [...backends.keys()].flatMap((key) => targetsOf({ backends }, key)).find(({ auth }) => auth !== undefined && callerSources(auth).length > 0);
-  if (speaking === undefined) return [];
-  const message = `the target "${speaking.name}" is asked with a token of the caller: between processes it is sealed with config.session.key, which is missing`;
+/** Tokens of callers go from ingress to connectors sealed, and tokens that clients get by way of us to the policy service and back: between processes, with a key that both know. */
+function sealProblems(generation: Generation, running: Running | undefined): ProblemWithoutPosition[] {
+  if (generation.settings.sessionKey !== undefined || running?.alone === true) return [];
+  const what = sealed(generation);
+  if (what === undefined) return [];
+  const message = `${what}: between processes it is sealed with config.session.key, which is missing`;
   return [problem(running === undefined ? 'warning' : 'error', ['config', 'session', 'key'], message, 'only "parley up" can do without: openssl rand -hex 32 makes one')];
+}
+
+function sealed({ binds, backends }: Generation): string | undefined {
+  const speaking = [...backends.keys()].flatMap((key) => targetsOf({ backends }, key)).find(({ auth }) => auth !== undefined && callerSources(auth).length > 0);
+  if (speaking !== undefined) return `the target "${speaking.name}" is asked with a token of the caller`;
+  const relaying = binds.flatMap(({ listeners }) => listeners.flatMap(({ routes }) => routes)).find(({ policies }) => relaysTokens(policies['mcpAuthentication']));
+  return relaying && `each client of route ${relaying.name} gets its token by way of the gateway (provider entra)`;
+}
+
+function relaysTokens(mcpAuthentication: unknown): boolean {
+  const { provider } = (mcpAuthentication ?? {}) as { readonly provider?: object | null };
+  return provider != null && 'entra' in provider;
 }
 
 /** The policies that verify a token, and the key under which each says where it stands. */

@@ -2,15 +2,16 @@
 import { readConfigFile } from '#host/files.ts';
 import { compileChain } from '#policies/chain.ts';
 import type { Authorizers } from '#policies/authorizer/authorizer.ts';
-import type { AuthorizationServer, PolicyDeps, PublishedKeys } from '#policies/policy.ts';
+import type { AuthorizationServer, PolicyDeps, PublishedKeys, SharedClient } from '#policies/policy.ts';
 import type { Generation } from '#protocol/config/generation.ts';
 import { speaking } from '#protocol/config/language.ts';
 import { Fault, asFault } from '#protocol/faults/fault.ts';
+import { clientKey } from './authorization-servers.ts';
 
 const NO_KEYS: PublishedKeys = { current: () => undefined, refresh: () => undefined };
 
 const nobody = (): Promise<never> => Promise.reject(new Fault('bug', 'nothing is judged here'));
-const NO_SERVER: AuthorizationServer = { metadata: nobody, register: nobody };
+const NO_SERVER: AuthorizationServer = { metadata: nobody, register: nobody, token: nobody };
 const NO_AUTHORIZERS: Authorizers = { grpc: () => ({ check: nobody }), http: () => ({ send: nobody }), counted: () => undefined };
 
 export interface Chains {
@@ -20,6 +21,8 @@ export interface Chains {
   readonly keys: ReadonlySet<string>;
   /** Whose authorization servers are asked. */
   readonly issuers: ReadonlySet<string>;
+  /** That all clients of an issuer use, by `clientKey`. */
+  readonly sharedClients: ReadonlyMap<string, SharedClient>;
 }
 
 export const compileChains = (generation: Pick<Generation, 'binds' | 'language'>): Chains => speaking(generation.language, () => compileAll(generation));
@@ -28,6 +31,7 @@ function compileAll({ binds }: Pick<Generation, 'binds'>): Chains {
   const problems: string[] = [];
   const keys = new Set<string>();
   const issuers = new Set<string>();
+  const sharedClients = new Map<string, SharedClient>();
   const deps: PolicyDeps = {
     now: Date.now,
     file: readConfigFile,
@@ -35,8 +39,9 @@ function compileAll({ binds }: Pick<Generation, 'binds'>): Chains {
       keys.add(url);
       return NO_KEYS;
     },
-    authorizationServer(issuer) {
+    authorizationServer(issuer, client) {
       issuers.add(issuer);
+      if (client !== undefined) share(sharedClients, issuer, client);
       return NO_SERVER;
     },
     authorizers: NO_AUTHORIZERS,
@@ -52,5 +57,13 @@ function compileAll({ binds }: Pick<Generation, 'binds'>): Chains {
     attempt(`listener ${listener.name}`, () => compileChain(listener.policies, 'gateway', deps));
     for (const route of listener.routes) attempt(`route ${route.name}`, () => compileChain(route.policies, 'route', deps));
   }
-  return { problems, keys, issuers };
+  return { problems, keys, issuers, sharedClients };
+}
+
+/** @throws Fault `invalid` for one client with two secrets. */
+function share(clients: Map<string, SharedClient>, issuer: string, client: SharedClient): void {
+  const key = clientKey(issuer, client.id);
+  const known = clients.get(key);
+  if (known !== undefined && known.secret?.mark !== client.secret?.mark) throw new Fault('invalid', 'mcpAuthentication: this clientId has another clientSecret elsewhere in the configuration');
+  clients.set(key, client);
 }

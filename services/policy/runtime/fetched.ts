@@ -1,5 +1,6 @@
 /** What this service fetches for others: follows the generation in force, and answers on the bus. */
 import type { Answer, Bus } from '#host/bus/bus.ts';
+import type { CallerSeal } from '#host/caller-seal.ts';
 import type { Generations } from '#host/host.ts';
 import { asFault } from '#protocol/faults/fault.ts';
 import { POLICY_QUEUE, policyAuthorizationServer, policyKeys } from '#protocol/subjects/policy.ts';
@@ -15,20 +16,21 @@ const WAITING_MAX = 1_000;
 
 export interface FetchedOptions {
   readonly bus: Bus;
+  readonly seal: CallerSeal;
   readonly generations: Generations;
   readonly events: PolicyEvents;
   readonly settings: PolicySettings;
 }
 
 /** @returns how to stop. */
-export function serveFetched({ bus, generations, events, settings }: FetchedOptions): () => Promise<void> {
+export function serveFetched({ bus, seal, generations, events, settings }: FetchedOptions): () => Promise<void> {
   const fetcher = new Fetcher(settings.fetchMs);
   const sets = new KeySets({ settings, get: (url) => fetcher.get(url), fetched: events.keysFetched, failed: events.keysNotFetched });
-  const servers = new AuthorizationServers(fetcher);
+  const servers = new AuthorizationServers(fetcher, seal);
   const unwatch = generations.onChange((generation) => {
-    const { keys, issuers } = compileChains(generation);
+    const { keys, issuers, sharedClients } = compileChains(generation);
     sets.follow(keys);
-    servers.follow(issuers);
+    servers.follow({ issuers, clients: sharedClients });
   });
   const options = { queue: POLICY_QUEUE, max: WAITING_MAX };
   const serving = [

@@ -24,7 +24,7 @@ export interface Fetching {
   readonly url: string;
   /** May an address of the inside be meant? Decided by the host the operator wrote. */
   readonly inside: boolean;
-  readonly post?: { readonly type: string; readonly body: Uint8Array };
+  readonly post?: { readonly type: string; readonly body: Uint8Array; readonly authorization?: string | undefined };
 }
 
 export class Fetcher {
@@ -74,7 +74,7 @@ export class Fetcher {
         dispatcher: inside ? this.#inside : this.#outside,
         signal,
         method: post === undefined ? 'GET' : 'POST',
-        headers: { accept: 'application/json, application/jwk-set+json', ...(post === undefined ? {} : { 'content-type': post.type }) },
+        headers: headersOf(post),
         body: post?.body ?? null,
       });
       const { location } = headers;
@@ -86,6 +86,12 @@ export class Fetcher {
     }
   }
 }
+
+const headersOf = (post: Fetching['post']): Record<string, string> => ({
+  accept: 'application/json, application/jwk-set+json',
+  ...(post === undefined ? {} : { 'content-type': post.type }),
+  ...(post?.authorization === undefined ? {} : { authorization: post.authorization }),
+});
 
 async function readWithin(body: Dispatcher.ResponseData['body'], place: string): Promise<string> {
   const chunks: Uint8Array[] = [];

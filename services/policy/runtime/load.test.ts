@@ -54,6 +54,26 @@ test('a gateway whose servers are asked with its own keys needs no session key',
   expect(load({ key: { file: '/k' } }, ONE_OF_MANY).problems).toEqual([]);
 });
 
+describe('a gateway by way of which clients get their tokens', () => {
+  const entra = (more: object, running: Running | undefined, config?: object) =>
+    compileText(stringify({ ...(config === undefined ? {} : { config }), mcp: {
+      policies: { mcpAuthentication: { issuer: 'https://login.microsoftonline.com/t/v2.0', audiences: ['a'], provider: { entra: {} }, clientId: 'app', resourceMetadata: {}, ...more } }, targets: [{ name: 'files', mcp: { host: 'h' } }] } }), { file: 'f', env: { ...env, APP_SECRET: 'hush' }, running });
+
+  test('is refused without a session key, unless one process is all of it', () => {
+    const { generation, problems } = entra({}, ONE_OF_MANY);
+    expect([generation, problems]).toMatchObject([undefined, [{ severity: 'error', path: 'config.session.key', message: expect.stringContaining('gets its token by way of the gateway (provider entra)') }]]);
+    expect(entra({}, ALONE).problems).toEqual([]);
+    expect(entra({}, ONE_OF_MANY, { session: { key: '$SESSION_KEY' } }).problems).toEqual([]);
+  });
+
+  test('is warned of a secret that stands in the file', () => {
+    expect(entra({ clientSecret: '$APP_SECRET' }, ALONE).problems).toEqual([]);
+    const { problems } = entra({ clientSecret: 'hush' }, ALONE);
+    expect(problems).toMatchObject([{ severity: 'warning', path: 'mcp.policies.mcpAuthentication.clientSecret' }]);
+    expect(JSON.stringify(problems)).not.toContain('hush');
+  });
+});
+
 describe('a gateway that passes on the tokens of callers', () => {
   const verifying = { issuer: 'https://issuer.test', jwks: JSON.stringify({ keys: [{ kty: 'OKP', crv: 'Ed25519', kid: 'k', x: 'A'.repeat(43) }] }) };
   const oauth = { ...verifying, audiences: ['us'], resourceMetadata: {} };
