@@ -15,6 +15,7 @@ import { jwtAuth } from './jwtAuth/policy.ts';
 import { mcpAuthentication } from './mcpAuthentication/policy.ts';
 import { mcpAuthorization } from './mcpAuthorization/policy.ts';
 import { networkAuthorization } from './networkAuthorization/policy.ts';
+import { oidc } from './oidc/policy.ts';
 import { customFunctionsSchema } from './rules/custom-functions.ts';
 
 export type Traffic = 'http' | 'mcp' | 'a2a' | 'llm';
@@ -57,7 +58,7 @@ export const POLICIES = {
   mcpAuthorization: { traffic: ['mcp'], policy: mcpAuthorization },
   mcpGuardrails: { traffic: ['mcp'] },
   networkAuthorization: { traffic: all, policy: networkAuthorization },
-  oidc: EVERYWHERE,
+  oidc: { traffic: all, policy: oidc },
   remoteRateLimit: EVERYWHERE,
   requestHeaderModifier: EVERYWHERE,
   requestMirror: EVERYWHERE,

@@ -11,6 +11,8 @@ import type { z } from 'zod';
 import type { Secret } from '#protocol/config/secret.ts';
 import type { Request } from '#protocol/mcp/message.ts';
 import type { Authorizers } from './authorizer/authorizer.ts';
+import type { OidcConfig } from './logins/config.ts';
+import type { IdentityProvider } from './logins/provider.ts';
 import type { RequestEdit } from './request-edits.ts';
 
 export type Phase = 'connection' | 'gateway' | 'route' | 'backend';
@@ -26,6 +28,8 @@ export interface PolicyCall {
   readonly host: string;
   /** Names in lower case, as node gives them. */
   readonly headers: Readonly<Record<string, string | readonly string[] | undefined>>;
+  /** The Cookie header as it came, where people log in by browser: `headers` has what is left of it without the cookies of that. */
+  readonly loginCookies?: string | undefined;
   readonly scheme: 'http' | 'https';
   /** As in `HTTP/1.1`. */
   readonly version: string;
@@ -111,6 +115,9 @@ export interface Content {
   readonly text: string | Uint8Array;
 }
 
+/** What a verdict means to the login of a person, for audit and metrics. */
+export type LoginStep = { readonly step: 'begun' | 'refused' } | { readonly step: 'completed' | 'ended'; readonly principal: string };
+
 /** The call ends here with an error. */
 export interface Deny {
   readonly kind: 'deny';
@@ -122,6 +129,7 @@ export interface Deny {
   readonly reason: string;
   /** Which rule of the policy it was, for audit: `rules[2]`. */
   readonly rule?: string;
+  readonly login?: LoginStep;
   readonly responseHeaders: HeaderList;
   /** What was found out all the same, for audit. */
   readonly facts?: Facts;
@@ -133,6 +141,7 @@ export interface Answer {
   readonly status: number;
   readonly headers: HeaderList;
   readonly content?: Content;
+  readonly login?: LoginStep;
 }
 
 /**
@@ -207,6 +216,10 @@ export interface PolicyDeps {
   readonly keys: (url: string) => PublishedKeys;
   /** For `compile` alone: only those named then can be asked. */
   readonly authorizationServer: (issuer: string, client?: SharedClient) => AuthorizationServer;
+  /** For `compile` alone: only those named then can be asked. @throws Fault `invalid` for a file of it that is no good. */
+  readonly identityProvider: (config: OidcConfig) => IdentityProvider;
+  /** What cookies of browsers are sealed with, in 64 hex digits: the same wherever those browsers may come by. */
+  readonly cookieKey: Secret;
   /** For `compile` alone: those named then are connected to, and can be asked. */
   readonly authorizers: Authorizers;
   /** What rules know besides the call. */

@@ -11,8 +11,8 @@ import type { Entry, PolicyId } from './order.ts';
 import type { Phase } from './policy.ts';
 
 const root = import.meta.dirname;
-/** What policies are made with, not policies: the language of expressions, rules written in it, tokens, and servers that decide. */
-const MATERIAL: ReadonlySet<string> = new Set(['authorizer', 'cel', 'rules', 'tokens']);
+/** What policies are made with, not policies: the language of expressions, rules written in it, tokens, logins, and servers that decide. */
+const MATERIAL: ReadonlySet<string> = new Set(['authorizer', 'cel', 'logins', 'rules', 'tokens']);
 const folders = readdirSync(root, { withFileTypes: true }).filter((entry) => entry.isDirectory() && !MATERIAL.has(entry.name)).map((entry) => entry.name).toSorted();
 const SECTIONS = ['Name', 'Description', 'Configuration', 'Examples', 'Verdicts'];
 const readme = (folder: string): string => readFileSync(join(root, folder, 'README.md'), 'utf8');

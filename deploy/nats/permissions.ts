@@ -16,7 +16,7 @@ import { KEYS_BUCKET } from '#protocol/records/keys.ts';
 import { QUARANTINE_BUCKET, SESSIONS_BUCKET } from '#protocol/records/session.ts';
 import { connectorCall, connectorClose, connectorOnce, connectorOpen, connectorRelay, connectorStatus } from '#protocol/subjects/connector.ts';
 import { alive, callCancelled, callSought, control, inbox } from '#protocol/subjects/frames.ts';
-import { policyAuthorizationServer, policyKeys } from '#protocol/subjects/policy.ts';
+import { policyAuthorizationServer, policyKeys, policyLogin } from '#protocol/subjects/policy.ts';
 import { REPLAY_STREAM, replayFrame } from '#protocol/subjects/replay.ts';
 import { sessionActor, sessionClaim, sessionClosed, sessionOpen, sessionStream, sessionStreamTaken, sessionUpstreamsLost, sessionWorker } from '#protocol/subjects/session.ts';
 import { AUDIT_STREAM } from './layout.ts';
@@ -61,6 +61,7 @@ export const TRAFFIC: readonly Traffic[] = [
   { contract: connectorClose, from: ['session'], to: ['connector'] },
   { contract: policyKeys, from: ['ingress'], to: ['policy'] },
   { contract: policyAuthorizationServer, from: ['ingress'], to: ['policy'] },
+  { contract: policyLogin, from: ['ingress'], to: ['policy'] },
   /** Whoever starts shows how the targets are. */
   { contract: connectorStatus, from: SERVICES, to: ['connector'] },
   { contract: replayFrame, from: ['ingress', 'connector'], to: [] },

@@ -9,7 +9,6 @@
  */
 import { hash } from 'node:crypto';
 import { decodeJwt, decodeProtectedHeader, errors, jwtVerify } from 'jose';
-import type { JWTPayload } from 'jose';
 import type { IssuerKeys } from './keys.ts';
 import { ALGORITHMS } from './jwks.ts';
 import type { Keys } from './jwks.ts';
@@ -160,7 +159,7 @@ export class TokenVerifier {
   }
 }
 
-function principalOf(issuer: string, { sub }: JWTPayload): string | undefined {
+export function principalOf(issuer: string, { sub }: Readonly<Record<string, unknown>>): string | undefined {
   const usable = typeof sub === 'string' && sub !== '' && sub.length <= SUBJECT_CHARS_MAX && !UNPRINTABLE.test(sub);
   return usable ? `jwt:${issuer}#${sub}` : undefined;
 }

@@ -20,6 +20,7 @@ const matchSchema = section('match', { headers: conditions.optional(), path: pat
 const policyValue = z.unknown().optional();
 export const routePolicies = section('routePolicies', {
   cors: policyValue,
+  oidc: policyValue,
   jwtAuth: policyValue,
   mcpAuthentication: policyValue,
   basicAuth: policyValue,
@@ -30,7 +31,7 @@ export const routePolicies = section('routePolicies', {
   mcpAuthorization: policyValue,
   ...connectionShape,
 });
-export const gatewayPolicyShape = { cors: policyValue, jwtAuth: policyValue, basicAuth: policyValue, apiKey: policyValue, extAuthz: policyValue, authorization: policyValue };
+export const gatewayPolicyShape = { cors: policyValue, oidc: policyValue, jwtAuth: policyValue, basicAuth: policyValue, apiKey: policyValue, extAuthz: policyValue, authorization: policyValue };
 
 const routeShape = {
   name: nonEmpty.nullish(),

@@ -1,4 +1,4 @@
-/** Where in a document credentials for servers are written: known by their place, before anything else of it is. */
+/** Where in a document credentials for servers and identity providers are written: known by their place, before anything else of it is. */
 import type { Path } from './problem.ts';
 
 const POLICY = 'backendAuth';
@@ -7,8 +7,10 @@ const KEYS: ReadonlySet<string | number | undefined> = new Set(['key', 'value', 
 /** What is below these is none, whatever it is called: tags have keys and values, too. */
 const PLAIN: ReadonlySet<string | number> = new Set(['backendTLS', 'assumeRole', 'additionalParams', 'claims']);
 
-/** Of a client of an authorization server: who asks that server for tokens needs it, and nobody else. */
-const isClientSecret = (path: Path): boolean => path.at(-2) === 'mcpAuthentication' && path.at(-1) === 'clientSecret';
+/** Policies that are clients of an authorization server or identity provider: who asks it for tokens needs their secret, and nobody else. */
+const CLIENTS: ReadonlySet<string | number | undefined> = new Set(['mcpAuthentication', 'oidc']);
+
+const isClientSecret = (path: Path): boolean => CLIENTS.has(path.at(-2)) && path.at(-1) === 'clientSecret';
 
 const isCredential = (path: Path): boolean => path.includes(POLICY) && KEYS.has(path.at(-1)) && !path.some((step) => PLAIN.has(step));
 

@@ -4,12 +4,12 @@
  * the section's schema (or, for a policy, to policies/order.ts).
  */
 
-const GATEWAY_POLICIES = ['oidc', 'extProc', 'transformations'] as const;
+const GATEWAY_POLICIES = ['extProc', 'transformations'] as const;
 
 const ROUTE_POLICIES = [
   'requestHeaderModifier', 'responseHeaderModifier', 'requestRedirect', 'urlRewrite', 'requestMirror', 'directResponse',
   'mcpGuardrails', 'a2a', 'ai', 'backendTunnel',
-  'localRateLimit', 'remoteRateLimit', 'oidc', 'extProc',
+  'localRateLimit', 'remoteRateLimit', 'extProc',
   'transformations', 'buffer', 'timeout', 'retry', 'delay',
 ] as const;
 

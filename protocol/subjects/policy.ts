@@ -36,6 +36,18 @@ export const policyAuthorizationServer = defineSubject({
   reply: 'end: JSON of AuthorizationServerReply; fault gone when the configuration does not name the issuer, upstream or timeout when its server cannot be used',
 });
 
+export const policyLogin = defineSubject({
+  pattern: 'parley.policy.login',
+  owner: 'policy',
+  mode: 'call',
+  meta: z.object({
+    verb: z.enum(['begin', 'finish', 'end']).describe('a login: where to send the browser, what its code is worth, where the provider ends its own session'),
+    client: z.string().describe('the digest of a client that the configuration names'),
+  }),
+  payload: 'JSON of what the verb needs (policies/logins/provider.ts), sealed with the key of cookies',
+  reply: 'end: JSON of what it gives, sealed likewise; fault gone when the configuration does not name the client, upstream or timeout when its provider cannot be used',
+});
+
 /** What the authorization server answered, as it is; the text of a token is sealed with the session key. */
 export const authorizationServerReply = z.object({ status: z.number().int(), text: z.string() });
 export type AuthorizationServerReply = z.infer<typeof authorizationServerReply>;

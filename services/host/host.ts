@@ -4,6 +4,7 @@ import type { JetStreamClient, JetStreamManager } from '@nats-io/jetstream';
 import type { NatsConnection } from '@nats-io/nats-core';
 import type { Effect, Scope } from 'effect';
 import type { Generation } from '#protocol/config/generation.ts';
+import type { Secret } from '#protocol/config/secret.ts';
 import type { Audit } from './audit/audit.ts';
 import type { Bus } from './bus/bus.ts';
 import type { CallerSeal } from './caller-seal.ts';
@@ -40,6 +41,8 @@ export interface Host {
   readonly log: Logger;
   /** For tokens of callers on the bus. */
   readonly seal: CallerSeal;
+  /** For cookies of browsers that log in, and for what is said of a login on the bus. */
+  readonly cookieKey: Secret;
   /** Takes the secrets this process knows out of a text that others will see. */
   readonly mask: (text: string) => string;
   /** Makes a secret known that was read or had while the process runs. */

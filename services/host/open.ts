@@ -14,6 +14,7 @@ import { ensureLayout, type Applied } from '#deploy/nats/apply.ts';
 import { inboxPrefixOf } from '#deploy/nats/permissions.ts';
 import { compileDocument, type Compilation, type PolicySchemas } from '#protocol/config/compile.ts';
 import { variableNames } from '#protocol/config/expand.ts';
+import { Secret } from '#protocol/config/secret.ts';
 import { withheldFrom } from '#protocol/config/secret-paths.ts';
 import { Fault } from '#protocol/faults/fault.ts';
 import { openAudit } from './audit/audit.ts';
@@ -32,6 +33,7 @@ import { Secrets, secretVariables } from './telemetry/secrets.ts';
 import { openTelemetry, type OpenTelemetry } from './telemetry/telemetry.ts';
 
 const CLOSE_MS = 2_000;
+const KEY_BYTES = 32;
 /** A cluster that has just come up, or lost a leader, refuses or times out until it has elected its leaders: about 12 s in all. */
 const ELECTION = { schedule: Schedule.exponential('100 millis'), times: 6, while: (fault: Fault) => fault.retryable };
 
@@ -120,7 +122,8 @@ export const openHost = Effect.fnUntraced(function* (options: OpenHostOptions): 
     });
   });
   const seal = new CallerSeal(() => generations.current?.settings.sessionKey);
-  return { bus, nats, generations, audit, telemetry, log, mask: secrets.mask, learn: secrets.learn, ownVariables, seal, bindAddresses: settings.bindAddresses, now: Date.now, applied, beginDrain, statsUrl: admin?.url };
+  const cookieKey = settings.cookieKey ?? new Secret(randomBytes(KEY_BYTES).toString('hex'));
+  return { bus, nats, generations, audit, telemetry, log, mask: secrets.mask, learn: secrets.learn, ownVariables, seal, cookieKey, bindAddresses: settings.bindAddresses, now: Date.now, applied, beginDrain, statsUrl: admin?.url };
 });
 
 /** What its variables stand for is secret before anything is said of a document. */

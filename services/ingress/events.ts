@@ -1,5 +1,7 @@
 /** What ingress tells the world: one function per fact, feeding counter, audit and log. */
+import type { LoginStep } from '#policies/policy.ts';
 import { Fault } from '#protocol/faults/fault.ts';
+import { ANONYMOUS } from '#protocol/records/principal.ts';
 import type { Host } from '#host/host.ts';
 import type { CheckOutcome } from '#policies/authorizer/authorizer.ts';
 import { SECONDS_BUCKETS } from '#host/telemetry/metrics.ts';
@@ -32,6 +34,8 @@ export type HandshakeFailure = 'limit' | 'timeout' | 'refused' | 'unready';
 export interface IngressEvents {
   allowed(facts: RequestFacts): void;
   denied(facts: RequestFacts, why: { readonly reason: string; readonly rule?: string }): void;
+  /** A person's login by browser. */
+  login(route: string, step: LoginStep, reason?: string): void;
   /** A connection that was closed by rules before anything was read of it. */
   connectionDenied(reason: string): void;
   /** What came and was no HTTP request, or had headers that were too long or too late. */
@@ -57,6 +61,7 @@ export function ingressEvents({ telemetry, audit, log }: Host): IngressEvents {
   const streams = telemetry.counter('parley_stream_refusals', 'event streams that were not opened, by route and reason');
   const handshakes = telemetry.counter('parley_tls_handshakes_failed', 'TLS connections that came to nothing before a request, by reason');
   const closed = telemetry.counter('parley_connections_denied', 'connections that rules closed before anything was read, by reason');
+  const logins = telemetry.counter('parley_logins', 'logins by browser, by route and step: begun, completed, refused, ended');
   const garbage = telemetry.counter('parley_requests_unreadable', 'what came and was no HTTP request, or had headers that were too long or too late, by reason');
   const denials = telemetry.counter('parley_requests_denied', 'requests a policy denied, by route and reason');
   const checks = telemetry.counter('parley_authorizer_checks', 'calls an external authorizer was to decide, by what came of it');
@@ -70,6 +75,12 @@ export function ingressEvents({ telemetry, audit, log }: Host): IngressEvents {
     denied({ route, principal, session, method, name, traceparent, extauthz }, { reason, rule }) {
       denials.add(1, { route, reason });
       audit.record({ kind: 'call_denied', route, principal, session, method, tool: name, traceparent, reason, rule, extauthz });
+    },
+    login(route, login, reason) {
+      const { step } = login;
+      logins.add(1, { route, step });
+      if (reason !== undefined) denials.add(1, { route, reason });
+      if (step !== 'begun') audit.record({ kind: `login_${step}`, route, principal: 'principal' in login ? login.principal : ANONYMOUS, reason });
     },
     unreadable: (why) => garbage.add(1, { why }),
     connectionDenied: (reason) => closed.add(1, { reason }),

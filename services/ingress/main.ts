@@ -12,6 +12,7 @@ import { authorizationServers } from './runtime/authorization-servers.ts';
 import { AuthorizerConnections } from './runtime/authorizers.ts';
 import type { IngressDeps } from './runtime/exchange.ts';
 import { Gateway } from './runtime/gateway.ts';
+import { identityProviders } from './runtime/identity-providers.ts';
 import { IssuerKeySets } from './runtime/issuer-keys.ts';
 import { KeepAlive } from './runtime/keep-alive.ts';
 import { leave } from './runtime/leave.ts';
@@ -60,14 +61,19 @@ async function openIngress(host: Host, settings: IngressSettings): Promise<() =>
   });
   host.telemetry.gauge('parley_streams_open', 'event streams open to clients', () => keepAlive.open);
   const keys = new IssuerKeySets({ bus: host.bus, failed: deps.events.failed });
-  const authorizationServer = authorizationServers(host.bus, host.seal);
+  const shared = {
+    now: host.now,
+    file: readConfigFile,
+    authorizationServer: authorizationServers(host.bus, host.seal),
+    identityProvider: identityProviders({ bus: host.bus, key: host.cookieKey, now: host.now, failed: deps.events.failed }),
+    cookieKey: host.cookieKey,
+    surroundings: { env: settings.where },
+  };
   const connections = new AuthorizerConnections(deps.events);
   let opening = Promise.resolve();
   const unwatch = host.generations.onChange((generation) => {
     judge = speaking(generation.language, () => connectionJudge(generation.frontendPolicies));
-    const world = keys.during((of) =>
-      connections.during((authorizers) => buildWorld(generation, { now: host.now, file: readConfigFile, keys: of, authorizationServer, authorizers, surroundings: { env: settings.where } })),
-    );
+    const world = keys.during((of) => connections.during((authorizers) => buildWorld(generation, { ...shared, keys: of, authorizers })));
     gateway.enter(world);
     opening = listeners.follow(generation.binds);
   });

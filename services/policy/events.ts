@@ -16,11 +16,18 @@ export interface PolicyEvents {
   keysFetched(url: string): void;
   /** Those fetched before, if any, stay in use. */
   keysNotFetched(url: string, error: unknown): void;
+  /** What an identity provider says of itself was fetched. */
+  providerFound(issuer: string): void;
+  /** What it said before, if anything, stays in use. */
+  providerNotFound(issuer: string, error: unknown): void;
+  /** It does not let us in as the client of the configuration. */
+  clientRefused(issuer: string, why: string): void;
 }
 
 export function policyEvents({ log, telemetry, audit }: Pick<Host, 'log' | 'telemetry' | 'audit'>): PolicyEvents {
   const loads = telemetry.counter('parley_config_loads', 'configuration files read, by outcome');
   const keys = telemetry.counter('parley_key_fetches', 'key sets of token issuers fetched, by outcome');
+  const discoveries = telemetry.counter('parley_discoveries', 'discovery documents of identity providers fetched, by outcome');
   return {
     accepted({ file, generation, warnings }) {
       loads.add(1, { outcome: 'accepted' });
@@ -48,6 +55,15 @@ export function policyEvents({ log, telemetry, audit }: Pick<Host, 'log' | 'tele
       keys.add(1, { outcome: 'fetched' });
       log.debug({ url }, 'the keys of a token issuer were fetched');
     },
+    providerFound(issuer) {
+      discoveries.add(1, { outcome: 'fetched' });
+      log.debug({ issuer }, 'an identity provider was discovered');
+    },
+    providerNotFound(issuer, error) {
+      discoveries.add(1, { outcome: 'failed' });
+      log.error({ issuer, err: error }, 'an identity provider could not be discovered: what it said before stays in use, and it is asked again');
+    },
+    clientRefused: (issuer, why) => log.error({ issuer, why }, 'nobody can log in: the token endpoint of an identity provider refuses us, or is none; check clientId, clientSecret and redirectURI of oidc'),
     keysNotFetched(url, error) {
       keys.add(1, { outcome: 'failed' });
       log.error({ url, err: error }, 'the keys of a token issuer could not be fetched: those fetched before stay in use');

@@ -28,10 +28,9 @@ export const policyService = (options: PolicyServiceOptions = {}): Service => ({
 const isAlone = ({ bus }: Host): boolean => !serviceOf(bus.instance).split('-').includes('policy');
 
 const start = Effect.fnUntraced(function* (host: Host, { file, env = {} }: PolicyServiceOptions): Effect.fn.Return<void, never, Scope.Scope> {
-  const { bus, seal, generations } = host;
   const events = policyEvents(host);
   yield* Effect.acquireRelease(
-    Effect.sync(() => serveFetched({ bus, seal, generations, events, settings: readPolicySettings(env) })),
+    Effect.sync(() => serveFetched({ host, events, settings: readPolicySettings(env) })),
     (stop) => Effect.promise(stop),
   );
   if (file === undefined) {

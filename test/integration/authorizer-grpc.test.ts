@@ -243,6 +243,15 @@ describe('the body', () => {
     expect([text, Buffer.from(bytes).toString('utf8'), size]).toEqual(['', JSON.stringify(body).slice(0, 40), Buffer.byteLength(JSON.stringify(body))]);
   });
 
+  test('goes on as it was parsed: of two keys of one name the last', async () => {
+    const session = await openLegacy(url('/body'));
+    const twice = '{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"counter","name":"headers","arguments":{}}}';
+    const { json } = await session.send(twice);
+    expect(last().request.http.body).toBe(twice);
+    const { 'content-length': length } = JSON.parse(textOf(json) ?? '{}') as Record<string, string>;
+    expect(Number(length)).toBeLessThan(twice.length);
+  });
+
   test('of a GET is empty', async () => {
     expect((await send(url('/body'), { method: 'GET' })).status).toBe(406);
     expect(last().request.http).toMatchObject({ body: '', size: 0, method: 'GET' });

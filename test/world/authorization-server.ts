@@ -2,6 +2,7 @@
 import { once } from 'node:events';
 import { type IncomingMessage, type ServerResponse, createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { text } from 'node:stream/consumers';
 import { Provider, errors } from 'oidc-provider';
 
 const SCOPES = ['mcp', 'mcp.write'];
@@ -22,9 +23,13 @@ export interface AuthorizationServerOptions {
   readonly resource: string;
   /** Client id metadata documents by URL, as the web would serve them. */
   readonly documents?: Readonly<Record<string, object>>;
+  /** Clients that are known without registering, in the names of the specification. */
+  readonly clients?: readonly object[];
+  /** A person signs in by a form, in a browser, as whom they write; agreeing takes nothing. */
+  readonly form?: boolean;
 }
 
-export async function startAuthorizationServer({ resource, documents = {} }: AuthorizationServerOptions): Promise<AuthorizationServerWorld> {
+export async function startAuthorizationServer({ resource, documents = {}, clients = [], form = false }: AuthorizationServerOptions): Promise<AuthorizationServerWorld> {
   const asked: string[] = [];
   let handle: (request: IncomingMessage, response: ServerResponse) => void = () => undefined;
   const server = createServer((request, response) => {
@@ -34,7 +39,7 @@ export async function startAuthorizationServer({ resource, documents = {} }: Aut
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
   const issuer = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
-  const provider = new Provider(issuer, configuration(resource, documents));
+  const provider = new Provider(issuer, { ...configuration(resource, documents), clients });
   const world: AuthorizationServerWorld = {
     issuer,
     asked,
@@ -51,7 +56,8 @@ export async function startAuthorizationServer({ resource, documents = {} }: Aut
     // RFC 6749 §3.3: who asks for no scope gets one that was agreed on.
     if (request.url?.startsWith('/auth?') === true && !request.url.includes('&scope=')) request.url += `&scope=${SCOPES[0]}`;
     if (request.url?.startsWith('/interaction/') !== true) return rest(request, response);
-    agree(provider, request, response, { account: world.account, resource }).catch((error: unknown) => response.writeHead(500).end(String(error)));
+    const agreeing = form ? signInByForm(provider, request, response, resource) : agree(provider, request, response, { account: world.account, resource });
+    agreeing.catch((error: unknown) => response.writeHead(500).end(String(error)));
   };
   return world;
 }
@@ -91,6 +97,15 @@ async function agree(provider: Provider, request: IncomingMessage, response: Ser
   grant.addOIDCScope(`openid offline_access ${asked}`.trim());
   grant.addResourceScope(resource, asked);
   return provider.interactionFinished(request, response, { consent: { grantId: await grant.save() } });
+}
+
+const FORM = '<!doctype html><title>Sign in</title><form method="post"><label>Name <input name="account"></label><button>Sign in</button></form>';
+
+async function signInByForm(provider: Provider, request: IncomingMessage, response: ServerResponse, resource: string): Promise<void> {
+  const { prompt } = await provider.interactionDetails(request, response);
+  if (prompt.name === 'login' && request.method === 'GET') return void response.writeHead(200, { 'content-type': 'text/html' }).end(FORM);
+  const account = request.method === 'POST' ? new URLSearchParams(await text(request)).get('account') : undefined;
+  return agree(provider, request, response, { account: account ?? '', resource });
 }
 
 const STEPS_MAX = 12;

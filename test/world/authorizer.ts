@@ -1,6 +1,7 @@
 /** Authorizers for tests: a gRPC server made from Envoy's own .proto files, and a plain HTTP one. Both remember what they were asked. */
 import { once } from 'node:events';
 import { type IncomingHttpHeaders, type RequestListener, createServer } from 'node:http';
+import { createServer as createSecureServer } from 'node:https';
 import { createRequire } from 'node:module';
 import type { AddressInfo } from 'node:net';
 import { dirname, join } from 'node:path';
@@ -32,12 +33,19 @@ export interface Authorizer {
   close(): Promise<void>;
 }
 
+/** PEM. */
+export interface ServedTls {
+  readonly cert: Buffer;
+  readonly key: Buffer;
+  readonly ca?: Buffer;
+}
+
 export interface GrpcAuthorizer extends Authorizer {
   readonly seen: readonly Checked[];
 }
 
-/** @param port 0 = a free one. */
-export async function startGrpcAuthorizer(decide: (checked: Checked) => CheckReply, port = 0): Promise<GrpcAuthorizer> {
+/** @param port 0 = a free one. @param tls absent = none; with `ca`, clients must show a certificate. */
+export async function startGrpcAuthorizer(decide: (checked: Checked) => CheckReply, port = 0, tls?: ServedTls): Promise<GrpcAuthorizer> {
   const seen: Checked[] = [];
   const { Check } = definitions[SERVICE] as ServiceDefinition;
   const serialize = (value: object): Buffer => (value instanceof Uint8Array ? Buffer.from(value) : (Check as { responseSerialize: (value: object) => Buffer }).responseSerialize(value));
@@ -51,9 +59,12 @@ export async function startGrpcAuthorizer(decide: (checked: Checked) => CheckRep
     else callback(null, reply);
   }) as unknown as UntypedHandleCall;
   server.addService({ Check: { ...(Check as object), responseSerialize: serialize } } as unknown as ServiceDefinition, { Check: answer });
-  const bound = await new Promise<number>((resolve, reject) => server.bindAsync(`127.0.0.1:${port}`, ServerCredentials.createInsecure(), (error, at) => (error === null ? resolve(at) : reject(error))));
+  const bound = await new Promise<number>((resolve, reject) => server.bindAsync(`127.0.0.1:${port}`, credentialsOf(tls), (error, at) => (error === null ? resolve(at) : reject(error))));
   return { host: `127.0.0.1:${bound}`, seen, close: async () => server.forceShutdown() };
 }
+
+const credentialsOf = (tls: ServedTls | undefined): ServerCredentials =>
+  tls === undefined ? ServerCredentials.createInsecure() : ServerCredentials.createSsl(tls.ca ?? null, [{ cert_chain: tls.cert, private_key: tls.key }], tls.ca !== undefined);
 
 export const UNAVAILABLE = { code: status.UNAVAILABLE, details: 'not today' };
 
@@ -71,9 +82,9 @@ export interface HttpAuthorizer extends Authorizer {
 }
 
 /** @param decide answers, or does not. */
-export async function startHttpAuthorizer(decide: (asked: Asked, response: Parameters<RequestListener>[1]) => void, port = 0): Promise<HttpAuthorizer> {
+export async function startHttpAuthorizer(decide: (asked: Asked, response: Parameters<RequestListener>[1]) => void, port = 0, tls?: ServedTls): Promise<HttpAuthorizer> {
   const seen: Asked[] = [];
-  const server = createServer((request, response) => {
+  const listener: RequestListener = (request, response) => {
     const chunks: Buffer[] = [];
     request.on('data', (chunk: Buffer) => chunks.push(chunk));
     request.on('end', () => {
@@ -81,7 +92,8 @@ export async function startHttpAuthorizer(decide: (asked: Asked, response: Param
       seen.push(asked);
       decide(asked, response);
     });
-  });
+  };
+  const server = tls === undefined ? createServer(listener) : createSecureServer({ ...tls, requestCert: tls.ca !== undefined }, listener);
   server.listen(port, '127.0.0.1');
   await once(server, 'listening');
   return {

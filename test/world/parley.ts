@@ -39,6 +39,8 @@ export interface ParleyOptions {
   readonly nats?: Pick<NatsWorld, 'url'>;
   /** Settings of the process, and what `$VAR` stands for in the document. Logs are silent and metrics off unless set here. */
   readonly env?: Readonly<Record<string, string>>;
+  /** The clock that its services judge by, in place of the system's. */
+  readonly now?: () => number;
   /** The name of this process on the bus. */
   readonly role?: string;
 }
@@ -70,10 +72,11 @@ export async function startParley(options: ParleyOptions): Promise<ParleyWorld> 
     const file = join(directory, 'config.yaml');
     const write = (config: Readonly<Record<string, unknown>> | string) => writeFile(file, typeof config === 'string' ? config : stringify(config));
     if (options.config !== undefined) await write(await withPort(options.config));
-    const host = await inScope(undo, (scope) => {
+    const opened = await inScope(undo, (scope) => {
       const settings = readSettings({ PARLEY_LOG_LEVEL: 'silent', PARLEY_STATS_ADDR: 'off', PARLEY_DRAIN: '2s', ...env });
       return Effect.runPromise(Scope.provide(openHost({ role, settings, natsUrl: nats.url, env, policies: policySchemas, services: services.map(nameOf) }), scope));
     });
+    const host = options.now === undefined ? opened : { ...opened, now: options.now };
     const inherited = { PATH: process.env['PATH'] ?? '', PARLEY_DRAIN: '2s', ...env };
     for (const service of await Promise.all(services.map((one) => load(one, file, inherited)))) await inScope(undo, (scope) => start(service, host, scope));
     const generation = options.config === undefined ? host.generations.current : await generationOfFile(host, file, env);

@@ -2,9 +2,14 @@ import { once } from 'node:events';
 import type { ServerResponse } from 'node:http';
 import { type ServerHttp2Session, createServer as createHttp2 } from 'node:http2';
 import { type AddressInfo, type Server, createServer } from 'node:net';
-import { afterEach, describe, expect, test } from 'vitest';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import type { AuthorizerTarget, Authorizers, CheckOutcome } from '#policies/authorizer/authorizer.ts';
-import { startGrpcAuthorizer, startHttpAuthorizer } from '../../../test/world/authorizer.ts';
+import type { BackendTls } from '#protocol/config/backend-tls.ts';
+import { type ServedTls, startGrpcAuthorizer, startHttpAuthorizer } from '../../../test/world/authorizer.ts';
+import { type Certificates, makeCertificates } from '../../../test/world/certificates.ts';
 import { AuthorizerConnections } from './authorizers.ts';
 
 const QUESTION = { method: 'GET', path: '/', headers: {}, body: undefined };
@@ -123,3 +128,44 @@ test('what came of a check is counted for the host', () => {
   made.during(({ counted: count }) => count('https://judge.test:9000', 'denied'));
   expect(counted).toEqual([['judge.test:9000', 'denied']]);
 });
+
+describe('an authorizer over TLS', () => {
+  let folder: string;
+  let files: Certificates;
+  let hosts: Readonly<Record<'grpc' | 'http', string>>;
+  beforeAll(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'parley-authorizers-'));
+    files = await makeCertificates(folder);
+    const [cert, key, ca] = await Promise.all([files.serverCert, files.serverKey, files.ca].map((path) => readFile(path)));
+    const tls = { cert, key, ca } as ServedTls;
+    const [grpc, http] = await Promise.all([startGrpcAuthorizer(() => ({ status: { code: 0 } }), 0, tls), startHttpAuthorizer((_, response) => void response.end(), 0, tls)]);
+    servers = [grpc, http];
+    hosts = { grpc: grpc.host, http: http.host };
+  });
+  afterAll(async () => {
+    for (const server of servers) await server.close();
+    await rm(folder, { recursive: true, force: true });
+  });
+
+  const ask = (kind: 'grpc' | 'http', tls: Partial<BackendTls>): Promise<unknown> => {
+    const { made } = connections();
+    const secured = target(hosts[kind], { url: `https://${hosts[kind]}`, tls: { ...TLS, root: undefined, ...tls } });
+    return made.during((authorizers) => (kind === 'grpc' ? authorizers.grpc(secured).check(CHECK) : authorizers.http(secured).send(QUESTION)));
+  };
+
+  test.each(['grpc', 'http'] as const)('by %s is trusted by its authority, by the name that is expected, and shown who asks', async (kind) => {
+    const { ca: root, clientCert: cert, clientKey: key } = files;
+    const away = { code: 'upstream' };
+    expect(await ask(kind, { root, cert, key })).toBeDefined();
+    expect(await ask(kind, { root, cert, key, hostname: 'localhost' })).toBeDefined();
+    expect(await ask(kind, { root, cert, key, subjectAltNames: ['localhost'] })).toBeDefined();
+    expect(await ask(kind, { verify: 'nothing', cert, key })).toBeDefined();
+    expect(await ask(kind, { root, cert, key, hostname: 'other.test', verify: 'chain' })).toBeDefined();
+    await expect(ask(kind, { cert, key })).rejects.toMatchObject(away);
+    await expect(ask(kind, { root, cert, key, hostname: 'other.test' })).rejects.toMatchObject(away);
+    await expect(ask(kind, { root, cert, key, subjectAltNames: ['other.test'] })).rejects.toMatchObject(away);
+    await expect(ask(kind, { root })).rejects.toMatchObject(away);
+  });
+});
+
+let servers: { close(): Promise<void> }[] = [];

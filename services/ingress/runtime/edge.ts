@@ -29,10 +29,16 @@ export interface EdgeRequest {
   readonly version: string;
   /** The value, the first one when there are several. */
   header(name: string): string | undefined;
+  /** From now on the cookies of logins are in no header, and for those who ask for them. */
+  takeLogins(): void;
+  /** The Cookie header as it came, once they were taken out of it. */
+  readonly loginCookies: string | undefined;
   /** @throws Fault `invalid` with fact `status: 413` when the body is larger than `max` bytes. */
   body(max: number): Promise<Uint8Array>;
   /** Its first bytes; all of it can be read after that. @throws Fault `invalid` when the client breaks off. */
   prefix(max: number): Promise<BodyPrefix>;
+  /** A policy read of the body. */
+  readonly lookedInto: boolean;
   /** Headers whose value a policy wrote. */
   readonly written: ReadonlySet<string>;
   with(edits: readonly RequestEdit[]): EdgeRequest;

@@ -35,6 +35,14 @@ export class EditedRequest implements EdgeRequest {
     return new EditedRequest(this.#came, this.#edited, edits);
   }
 
+  takeLogins(): void {
+    this.#came.takeLogins();
+  }
+
+  get loginCookies(): string | undefined {
+    return this.#came.loginCookies;
+  }
+
   get method(): string {
     return this.#came.method;
   }
@@ -69,6 +77,10 @@ export class EditedRequest implements EdgeRequest {
 
   get admission(): Admission {
     return this.#came.admission;
+  }
+
+  get lookedInto(): boolean {
+    return this.#came.lookedInto;
   }
 
   body(max: number): Promise<Uint8Array> {

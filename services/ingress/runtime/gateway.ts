@@ -66,6 +66,7 @@ export class Gateway {
     if (bind === undefined) return this.#refuse(arrival, NO_ROUTE, NO_WORLD);
     const listener = bind.listenerOf(request.host);
     if (listener !== undefined && (door.secure || listener.tls !== undefined) && bind.admission(listener) !== request.admission) return this.#misdirected(arrival);
+    if (this.#world?.logsIn === true) request.takeLogins();
     const chain = listener === undefined ? emptyChain : bind.gatewayChain(listener);
     if (chain.empty) this.#route(arrival, bind, NO_FACTS);
     else this.#judge(arrival, { chain, route: NO_ROUTE, known: NO_FACTS }, (facts, now) => this.#route(now, bind, facts));
@@ -120,10 +121,12 @@ export class Gateway {
       }
       case 'answer':
         response.carry(verdict.headers);
+        if (verdict.login !== undefined) this.#deps.events.login(route, verdict.login);
         return this.#answer(arrival, route, verdict.status, verdict.content);
       case 'deny':
         response.carry(verdict.responseHeaders);
-        this.#deps.events.denied({ route, principal: known.principal ?? ANONYMOUS, extauthz: verdict.facts?.extauthz ?? known.extauthz }, verdict);
+        if (verdict.login !== undefined) this.#deps.events.login(route, verdict.login, verdict.reason);
+        else this.#deps.events.denied({ route, principal: known.principal ?? ANONYMOUS, extauthz: verdict.facts?.extauthz ?? known.extauthz }, verdict);
         return this.#answer(arrival, route, verdict.status, verdict.content ?? plain(verdict.message));
     }
   }

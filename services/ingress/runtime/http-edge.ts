@@ -9,8 +9,9 @@ import type { Admission } from '../core/admission.ts';
 import type { Unreadable } from '../events.ts';
 import type { EdgeHandler, EdgeRequest, EdgeResponse, EdgeStream } from './edge.ts';
 import { EditedRequest } from './edited-request.ts';
+import { ONE_WRITE_BYTES_MAX, asLatin1 } from './one-write.ts';
 import { HeldBody, readBody } from './request-body.ts';
-import { withEveryCredential } from './request-headers.ts';
+import { takeLogins, withEveryCredential } from './request-headers.ts';
 import { destinationOf, sourceOf } from './source.ts';
 import { refuseUnreadable } from './unreadable.ts';
 
@@ -133,6 +134,8 @@ class NodeRequest implements EdgeRequest {
   readonly path: string;
   readonly query: string;
   readonly startedAtMs = Date.now();
+  readonly written = NOTHING_WRITTEN;
+  loginCookies: string | undefined;
   readonly #request: IncomingMessage;
   #headers: Readonly<Record<string, string | readonly string[] | undefined>> | undefined;
   /** Once somebody looked into the body. */
@@ -180,6 +183,10 @@ class NodeRequest implements EdgeRequest {
     return Array.isArray(value) ? value[0] : value;
   }
 
+  takeLogins(): void {
+    this.loginCookies = takeLogins(this.#request);
+  }
+
   body(max: number): Promise<Uint8Array> {
     return this.#held === undefined ? readBody(this.#request, max) : this.#held.whole(max);
   }
@@ -188,21 +195,14 @@ class NodeRequest implements EdgeRequest {
     return (this.#held ??= new HeldBody(this.#request)).prefix(max);
   }
 
-  get written(): ReadonlySet<string> {
-    return NOTHING_WRITTEN;
+  get lookedInto(): boolean {
+    return this.#held !== undefined;
   }
 
   with(edits: readonly RequestEdit[]): EdgeRequest {
     return new EditedRequest(this, this, edits);
   }
 }
-
-/**
- * node joins headers and a string into one write, headers and a buffer into a gathered one, which costs a tenth of a
- * request more. Latin-1 maps bytes to characters and back one to one, so any bytes survive.
- */
-const ONE_WRITE_BYTES_MAX = 64 * 1024;
-const asLatin1 = (bytes: Uint8Array): string => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('latin1');
 
 class NodeResponse implements EdgeResponse {
   readonly #response: ServerResponse;

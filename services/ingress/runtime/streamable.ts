@@ -64,7 +64,8 @@ async function parse({ request, deps }: Exchange): Promise<ParsedMessage | Fault
   }
   const kind = kindOf(value);
   if (kind === undefined) return invalid(400, 'Invalid Request: the body must be one JSON-RPC 2.0 message', CODE.invalidRequest);
-  return { kind, message: value as Message, payload };
+  // Whoever looked into it judged what it says to one reader: it goes on as that, written anew.
+  return { kind, message: value as Message, payload: request.lookedInto ? encode(value) : payload };
 }
 
 /** What was judged goes on as it was read, written anew: a second key of the same name is nobody's loophole. */

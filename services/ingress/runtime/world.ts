@@ -1,5 +1,6 @@
 /** A generation as ingress enforces it: built whole, then swapped in as one pointer. A request keeps the one it started with. */
 import { type Chain, compileChain, emptyChain } from '#policies/chain.ts';
+import { oidc } from '#policies/oidc/policy.ts';
 import type { Facts, PolicyCall, PolicyDeps } from '#policies/policy.ts';
 import { mergeBackendPolicies } from '#policies/rules/backend-policies.ts';
 import { McpRules } from '#policies/rules/mcp-rules.ts';
@@ -16,6 +17,8 @@ import { metadataOf } from '../core/well-known.ts';
 export interface World {
   readonly generation: Generation;
   readonly binds: ReadonlyMap<number, BindWorld>;
+  /** People log in by browser somewhere here, and their browsers may bring what they were given for that to any route. */
+  readonly logsIn: boolean;
 }
 
 export interface BindWorld {
@@ -58,7 +61,7 @@ export interface RouteWorld {
 export const buildWorld = (generation: Generation, deps: PolicyDeps): World =>
   speaking(generation.language, () => {
     const building = { generation, deps, rules: new McpRules(generation) };
-    return { generation, binds: new Map(generation.binds.map((bind) => [bind.port, buildBind(bind, building)])) };
+    return { generation, logsIn: logsIn(generation), binds: new Map(generation.binds.map((bind) => [bind.port, buildBind(bind, building)])) };
   });
 
 interface Building {
@@ -66,6 +69,9 @@ interface Building {
   readonly deps: PolicyDeps;
   readonly rules: McpRules;
 }
+
+const logsIn = ({ binds }: Generation): boolean =>
+  binds.some(({ listeners }) => listeners.some(({ policies, routes }) => [policies, ...routes.map((route) => route.policies)].some((some) => some[oidc.id] != null)));
 
 function buildBind(bind: Bind, { generation, deps, rules }: Building): BindWorld {
   const at = (listener: Listener, route?: Route): PolicyDeps => ({ ...deps, surroundings: { ...deps.surroundings, proxy: placeOf(bind, listener, route) } });

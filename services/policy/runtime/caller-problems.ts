@@ -46,13 +46,13 @@ const VERIFYING = { jwtAuth: 'location', mcpAuthentication: 'authorizationLocati
 function placeProblems({ binds, backends }: Generation): ProblemWithoutPosition[] {
   return binds.flatMap(({ listeners }) => listeners).flatMap((listener) => listener.routes.flatMap((route) => {
     const passing = route.backends.flatMap(({ backend }) => targetsOf({ backends }, backend)).find(({ auth }) => auth?.token?.kind === 'passthrough');
-    const elsewhere = [...verifiedElsewhere(listener.policies), ...verifiedElsewhere(route.policies)];
+    const elsewhere = [listener.policies, route.policies].flatMap((policies) => [...verifiedElsewhere(policies), ...(policies['oidc'] == null ? [] : ['oidc'])]);
     if (passing === undefined) return [];
     return elsewhere.map((key) => problem(
       'error',
       [],
       `route ${route.name}: ${key} verifies a token that is not in "Authorization: Bearer", and the target "${passing.name}" has backendAuth.passthrough, which passes on the one that is`,
-      'take the location away, or use backendAuth.oauthTokenExchange with that place as its subjectToken.source',
+      'take the location away (oidc has none: it keeps no token), or use backendAuth.oauthTokenExchange with that place as its subjectToken.source',
     ));
   }));
 }

@@ -18,6 +18,8 @@ export const ANSWER_BYTES_MAX = 256 * 1024;
 export interface Fetched {
   readonly status: number;
   readonly text: string;
+  /** The media type, as it was answered. */
+  readonly type?: string | undefined;
 }
 
 export interface Fetching {
@@ -77,8 +79,8 @@ export class Fetcher {
         headers: headersOf(post),
         body: post?.body ?? null,
       });
-      const { location } = headers;
-      if (statusCode < 300 || statusCode > 399 || typeof location !== 'string' || post !== undefined) return { status: statusCode, text: await readWithin(body, place) };
+      const { location, 'content-type': type } = headers;
+      if (statusCode < 300 || statusCode > 399 || typeof location !== 'string' || post !== undefined) return { status: statusCode, text: await readWithin(body, place), type: typeof type === 'string' ? type : undefined };
       await body.dump({ limit: ANSWER_BYTES_MAX });
       return { location };
     } catch (error) {

@@ -102,3 +102,66 @@ describe('a gateway that passes on the tokens of callers', () => {
     expect(compileText(stringify(document), { file: 'f', env, running: ALONE }).problems).toMatchObject([{ severity: 'error', message: expect.stringContaining('route tools: jwtAuth.location') as string }]);
   });
 });
+
+describe('a gateway where people log in by browser', () => {
+  const oidc = (redirectURI: string, more: object = {}) => ({ oidc: { issuer: 'https://login.test', clientId: 'c', clientSecret: '${NONE:-s}', redirectURI, ...more } });
+  const simple = (redirectURI: string, more?: object) => ({ mcp: { policies: oidc(redirectURI, more), targets: [{ name: 'files', mcp: { host: 'h' } }] } });
+  const withKey = { OIDC_COOKIE_SECRET: KEY };
+  const check = (config: object, more: { readonly running?: Running | undefined; readonly env?: Record<string, string> } = {}) => compileText(stringify(config), { file: 'f', env: withKey, running: ONE_OF_MANY, ...more });
+  const listener = (hostname: string | undefined, route: object, policies: object = {}) => ({
+    binds: [{ port: 0, listeners: [{ name: 'l', ...(hostname === undefined ? {} : { hostname }), policies, routes: [{ name: 'r', backends: [{ mcp: { targets: [{ name: 'files', mcp: { host: 'h' } }] } }], ...route }] }] }],
+  });
+
+  test.each<[string, object]>([
+    ['route mcp: oidc.redirectURI', simple('https://gw.test/oauth/callback')],
+    ['route mcp: oidc.redirectURI', simple('https://gw.test/mcpx/callback')],
+    ['route r: oidc.redirectURI', listener(undefined, { policies: oidc('https://gw.test/cb'), matches: [{ path: { exact: '/mcp' } }] })],
+    ['route r: oidc.redirectURI', listener(undefined, { policies: oidc('https://gw.test/cb'), matches: [{ path: { regex: '/mcp/.*' } }] })],
+    ['route r: oidc.redirectURI', listener(undefined, { policies: oidc('https://gw.test/cb'), matches: [{ method: 'POST' }] })],
+    ['route r: oidc.redirectURI', listener(undefined, { policies: oidc('https://gw.test/cb'), matches: [{ headers: [{ name: 'x-a', value: { exact: '1' } }] }] })],
+    ['route r: oidc.redirectURI', listener(undefined, { policies: oidc('https://gw.test/cb'), hostnames: ['other.test'] })],
+    ['route r: oidc.redirectURI', listener('other.test', { policies: oidc('https://gw.test/cb') })],
+    ['listener l: oidc.redirectURI', listener('*.other.test', {}, oidc('https://gw.test/cb'))],
+  ])('is refused where they would not come back, at %s: %j', (place, config) => {
+    const { generation, problems } = check(config);
+    expect([generation, problems]).toEqual([undefined, [expect.objectContaining({ severity: 'error', message: `${place}: a browser that comes back to it does not get here, so no login ends` })]]);
+  });
+
+  test.each<[object]>([
+    [simple('https://gw.test/mcp/callback')],
+    [simple('http://localhost:3000/mcp/callback')],
+    [listener(undefined, { policies: oidc('https://gw.test/cb'), matches: [{ path: { exact: '/mcp' } }, { path: { exact: '/cb' } }] })],
+    [listener(undefined, { policies: oidc('https://gw.test/a/cb'), matches: [{ path: { regex: '/a/.*' } }], hostnames: ['*.test'] })],
+    [listener('gw.test', {}, oidc('https://gw.test/anywhere'))],
+    [listener('*.test', {}, oidc('https://gw.test/anywhere'))],
+  ])('is good where they do: %j', (config) => {
+    expect(check(config).problems).toEqual([]);
+  });
+
+  test('needs a key for its cookies, unless one process is all of it', () => {
+    const config = simple('https://gw.test/mcp/callback');
+    expect(check(config, { env: {} }).problems).toMatchObject([{ severity: 'error', message: expect.stringContaining('OIDC_COOKIE_SECRET is not set') }]);
+    expect(check(config, { env: {}, running: undefined }).problems).toMatchObject([{ severity: 'warning' }]);
+    expect(check(config, { env: {}, running: ALONE }).problems).toEqual([]);
+  });
+
+  test('is warned of callbacks by http, and of a secret that stands in the file', () => {
+    expect(check(simple('http://gw.test/mcp/callback')).problems).toMatchObject([{ severity: 'warning', message: expect.stringContaining('by http') }]);
+    const { generation, problems } = check(simple('https://gw.test/mcp/callback', { clientSecret: 'plain-to-see' }));
+    expect(problems).toMatchObject([{ severity: 'warning', path: 'mcp.policies.oidc.clientSecret' }]);
+    expect([generation === undefined, JSON.stringify(problems).includes('plain-to-see')]).toEqual([false, false]);
+  });
+
+  test('is refused with a file or a document that cannot be used, by name', () => {
+    const messages = (more: object) => check(simple('https://gw.test/mcp/callback', more)).problems.map(({ message }) => message);
+    expect(messages({ discovery: { file: '/none' } })).toEqual(['route mcp: the file /none cannot be read: there is no such file']);
+    expect(messages({ discovery: JSON.stringify({ issuer: 'https://other.test' }) })).toEqual(['route mcp: the discovery document of https://login.test names another issuer']);
+    const explicit = { authorizationEndpoint: 'https://login.test/a', tokenEndpoint: 'https://login.test/t' };
+    expect(messages({ ...explicit, jwks: { file: '/none' } })).toEqual(['route mcp: the file /none cannot be read: there is no such file']);
+  });
+
+  test('is refused where a server is asked with the token of the login, which is not kept', () => {
+    const config = { mcp: { policies: oidc('https://gw.test/mcp/callback'), targets: [{ name: 'files', mcp: { host: 'h' }, policies: { backendAuth: { passthrough: {} } } }] } };
+    expect(check(config, { running: ALONE }).problems).toMatchObject([{ severity: 'error', message: expect.stringMatching(/^route mcp: oidc verifies a token that is not in "Authorization: Bearer"/) }]);
+  });
+});
