@@ -17,6 +17,7 @@ import { mcpAuthorization } from './mcpAuthorization/policy.ts';
 import { networkAuthorization } from './networkAuthorization/policy.ts';
 import { oidc } from './oidc/policy.ts';
 import { customFunctionsSchema } from './rules/custom-functions.ts';
+import { toolPinning } from './toolPinning/policy.ts';
 
 export type Traffic = 'http' | 'mcp' | 'a2a' | 'llm';
 
@@ -68,6 +69,7 @@ export const POLICIES = {
   sessionAffinity: EVERYWHERE,
   tcp: EVERYWHERE,
   timeout: EVERYWHERE,
+  toolPinning: { traffic: ['mcp'], policy: toolPinning },
   transformations: EVERYWHERE,
   urlRewrite: EVERYWHERE,
 } as const satisfies Record<string, Entry>;
@@ -79,13 +81,13 @@ export const ORDER: Readonly<Record<Phase, readonly PolicyId[]>> = {
   connection: ['networkAuthorization'],
   gateway: ['cors', 'oidc', 'jwtAuth', 'basicAuth', 'apiKey', 'extAuthz', 'authorization', 'extProc', 'transformations'],
   route: [
-    'timeout', 'cors', 'oidc', 'jwtAuth', 'mcpAuthentication', 'basicAuth', 'apiKey', 'extAuthz', 'authorization', 'mcpAuthorization', 'retry',
+    'timeout', 'cors', 'oidc', 'jwtAuth', 'mcpAuthentication', 'basicAuth', 'apiKey', 'extAuthz', 'authorization', 'mcpAuthorization', 'toolPinning', 'retry',
     'localRateLimit', 'remoteRateLimit', 'buffer', 'extProc', 'transformations', 'csrf', 'responseHeaderModifier',
     'requestHeaderModifier', 'urlRewrite', 'requestRedirect', 'delay', 'directResponse', 'requestMirror',
   ],
   backend: [
     'health', 'sessionAffinity', 'inferenceRouting', 'http', 'tcp', 'backendTLS', 'backendTunnel', 'authorization', 'extAuthz', 'backendAuth', 'transformations', 'requestHeaderModifier',
-    'responseHeaderModifier', 'requestRedirect', 'a2a', 'ai', 'mcpGuardrails', 'mcpAuthorization',
+    'responseHeaderModifier', 'requestRedirect', 'a2a', 'ai', 'mcpGuardrails', 'mcpAuthorization', 'toolPinning',
   ],
 };
 

@@ -7,6 +7,7 @@ import { audited } from '#protocol/audit/subjects.ts';
 import { CONFIG_BUCKET } from '#protocol/records/config.ts';
 import { KEYS_BUCKET } from '#protocol/records/keys.ts';
 import { QUARANTINE_BUCKET, SESSIONS_BUCKET } from '#protocol/records/session.ts';
+import { PINS_BUCKET } from '#protocol/records/tool-pins.ts';
 import { REPLAY_STREAM, replayFrame } from '#protocol/subjects/replay.ts';
 
 const MIB = 1024 * 1024;
@@ -112,8 +113,20 @@ const KEYS: BucketSpec = {
   markerTtlMs: undefined,
 };
 
+const PINS: BucketSpec = {
+  name: PINS_BUCKET,
+  description: 'which definition of each tool is trusted (toolPinning), and what was shown instead',
+  history: 1,
+  maxValueBytes: MIB,
+  /** Some 50 targets with 100 tools of 4 KiB, each with a change that waits. */
+  maxBytes: 64 * MIB,
+  /** What an operator has just approved of must not be refused because a replica lags. */
+  allowDirect: false,
+  markerTtlMs: undefined,
+};
+
 export const STREAMS: readonly StreamSpec[] = [AUDIT_STREAM, REPLAY];
-export const BUCKETS: readonly BucketSpec[] = [CONFIG, SESSIONS, QUARANTINE, KEYS];
+export const BUCKETS: readonly BucketSpec[] = [CONFIG, SESSIONS, QUARANTINE, KEYS, PINS];
 
 /** A bucket is a stream of this name. */
 export const bucketStream = (bucket: string): string => `KV_${bucket}`;

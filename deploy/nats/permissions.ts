@@ -10,10 +10,12 @@
  * P4 The names of session records and replay logs hold session ids, and who knows an id may use the session: asking for a
  *    stream's facts (which can list the subjects in it) is given only to those who read it anyway.
  */
+import type { AuditKind } from '#protocol/audit/kinds.ts';
 import { audited } from '#protocol/audit/subjects.ts';
 import { CONFIG_BUCKET } from '#protocol/records/config.ts';
 import { KEYS_BUCKET } from '#protocol/records/keys.ts';
 import { QUARANTINE_BUCKET, SESSIONS_BUCKET } from '#protocol/records/session.ts';
+import { PINS_BUCKET } from '#protocol/records/tool-pins.ts';
 import { connectorCall, connectorClose, connectorOnce, connectorOpen, connectorRelay, connectorStatus } from '#protocol/subjects/connector.ts';
 import { alive, callCancelled, callSought, control, inbox } from '#protocol/subjects/frames.ts';
 import { policyAuthorizationServer, policyKeys, policyLogin } from '#protocol/subjects/policy.ts';
@@ -86,7 +88,11 @@ const STREAM_USES: Readonly<Record<ServiceUser, Readonly<Record<string, readonly
     [kv(SESSIONS_BUCKET)]: ['look', 'read', 'follow', 'write'],
     [kv(QUARANTINE_BUCKET)]: ['look', 'read', 'write'],
   },
-  connector: { [kv(CONFIG_BUCKET)]: ['look', 'read', 'follow'], [kv(KEYS_BUCKET)]: ['look', 'read', 'write'] },
+  connector: {
+    [kv(CONFIG_BUCKET)]: ['look', 'read', 'follow'],
+    [kv(KEYS_BUCKET)]: ['look', 'read', 'write'],
+    [kv(PINS_BUCKET)]: ['look', 'read', 'follow', 'write'],
+  },
 };
 
 /** Account facts tell the server's JetStream level, names which streams there are: everybody looks at both when it starts. */
@@ -114,6 +120,9 @@ function streamSubjects(stream: string, use: StreamUse): string[] {
 
 /** All of them: `nats sub 'audit.call_denied.>'` asks for some. */
 const AUDIT_EVENTS = audited.pattern.replace(/\{.*/, '>');
+
+/** The one kind of event that the command line tells of itself: nothing that a service decides can be made up there. */
+const APPROVALS = audited.filter.replace('*', 'tool_approved' satisfies AuditKind);
 
 /** The token of the command line's own processes in what is addressed to one process. */
 const CLI = 'cli';
@@ -167,11 +176,11 @@ function everything(): Permissions {
   };
 }
 
-/** JetStream whole (layout, backup, records), and a session's owner to be told to end it. Not what calls carry. */
+/** JetStream whole (layout, backup, records), a session's owner to be told to end it, and to say what was approved of. Not what calls carry. */
 function operator(): Permissions {
   const told: readonly Contract[] = [sessionClaim, sessionWorker, callCancelled, callSought, ...ADDRESSED];
   return {
-    publish: [...told.map(({ filter }) => filter), '$JS.>', `$KV.${SESSIONS_BUCKET}.>`, `$KV.${QUARANTINE_BUCKET}.>`, `$KV.${CONFIG_BUCKET}.>`, `$KV.${KEYS_BUCKET}.>`],
+    publish: [...told.map(({ filter }) => filter), '$JS.>', ...[SESSIONS_BUCKET, QUARANTINE_BUCKET, CONFIG_BUCKET, KEYS_BUCKET, PINS_BUCKET].map((bucket) => `$KV.${bucket}.>`), APPROVALS],
     subscribe: [
       AUDIT_EVENTS,
       ...ADDRESSED.map((contract) => addressed(contract, CLI)),

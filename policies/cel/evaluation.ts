@@ -20,13 +20,20 @@ interface Evaluation {
 
 let current: Evaluation | undefined;
 
+/**
+ * What is missing is an error to the library, and most of what an error costs is its stack, which nobody would see: without,
+ * an evaluation that fails takes a thirtieth.
+ */
 export function evaluating<T>(evaluation: Evaluation, run: () => T): T {
   const outer = current;
+  const { stackTraceLimit } = Error;
   current = evaluation;
+  Error.stackTraceLimit = 0;
   try {
     return run();
   } finally {
     current = outer;
+    Error.stackTraceLimit = stackTraceLimit;
   }
 }
 

@@ -174,6 +174,13 @@ describe('a number of JSON', () => {
   });
 });
 
+test('who evaluates an expression has the stacks of its own errors, whatever happened in it', () => {
+  const depth = Error.stackTraceLimit;
+  expect(depth).toBeGreaterThan(0);
+  for (const source of ['jwt.nope', 'fail()', '[1].map(x, jwt.nope)', '1 / 0 == 1', 'true']) compiled(source).test({});
+  expect(Error.stackTraceLimit).toBe(depth);
+});
+
 describe('an activation', () => {
   test('has no prototype', () => {
     for (const name of ['constructor', '__proto__', 'toString', 'hasOwnProperty']) {

@@ -46,7 +46,7 @@ const SEES_SECRETS = new Set(['unredacted', 'redacted', 'toJson', 'unvalidatedJw
 const COSTLY = new Set(['lowerAscii', 'upperAscii', 'split', 'replace', 'format', 'strings.quote', 'trim', 'bytes', 'string', 'timestamp', 'duration']);
 const COSTLY_FACTOR = 16;
 /** A time zone is looked up for each call. */
-const TIME_ZONE_STEPS = 250;
+const TIME_ZONE_STEPS = 800;
 
 function stepsFor(value: CelValue | undefined): number {
   if (typeof value === 'string') return stepsForText(value.length);

@@ -16,6 +16,9 @@ export const auditData = z.object({
   traceId: z.string().optional().describe('32 hex digits'),
   reason: z.string().optional().describe('why it was denied, failed or closed: a fault code, or a word of ours'),
   rule: z.string().optional().describe('the rule that denied it, by its place: `route.rules[2]`'),
+  oldHash: z.string().optional().describe('of the definition of the tool that is trusted; absent when none is'),
+  newHash: z.string().optional().describe('of the definition that was shown, or approved of'),
+  changed: z.string().optional().describe('what of the definition is another: `description, inputSchema`'),
   extauthz: z.record(z.string(), z.union([z.string(), z.number(), z.boolean()])).optional().describe('what an external authorizer said of the call: short values, none that looks like a secret'),
   generation: z.string().optional().describe('id of the configuration in force'),
 });

@@ -20,6 +20,11 @@ export const AUDIT_KINDS = [
   'config_refused',
   'upstream_started',
   'upstream_failed',
+  'tools_pinned',
+  'tool_added',
+  'tool_changed',
+  'tool_approved',
+  'pins_unavailable',
 ] as const;
 
 export type AuditKind = (typeof AUDIT_KINDS)[number];

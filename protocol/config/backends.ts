@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { backendAuthSchema } from './backend-auth.ts';
 import { backendTlsSchema } from './backend-tls.ts';
 import { count, duration, exactlyOne, flag, nonEmpty, port, section, text, textMap, word } from './section.ts';
+import { toolPinningSchema } from './tool-pinning.ts';
 
 export const BACKENDS_MAX = 10_000;
 const TARGETS_MAX = 256;
@@ -28,8 +29,8 @@ const stdioTarget = z.strictObject({
   clear_env: flag.optional(),
 });
 
-/** How upstreams are reached: the same keys wherever policies of a backend are written. */
-export const connectionShape = { backendTLS: backendTlsSchema.nullish(), backendAuth: backendAuthSchema.nullish() };
+/** How upstreams are reached, and whether their tools may change: the same keys wherever policies of a backend are written. */
+export const connectionShape = { backendTLS: backendTlsSchema.nullish(), backendAuth: backendAuthSchema.nullish(), toolPinning: toolPinningSchema.nullish() };
 
 const targetSchema = section('target', {
   name: targetName,

@@ -4,7 +4,7 @@ import { type Connection, type FindUrl, NO_CONNECTION, type UrlPlace, compileCon
 import type { Compiling } from './compiling.ts';
 import type { GatewayDocument } from './document.ts';
 import { parseDuration } from './duration.ts';
-import type { McpBackend, McpTarget, PolicyDocuments } from './generation.ts';
+import type { McpBackend, McpTarget, PinnedMode, PolicyDocuments } from './generation.ts';
 import { meant } from './issues.ts';
 import { keyMaker } from './keys.ts';
 import { pathText } from './problem.ts';
@@ -127,7 +127,16 @@ function mcpBackend(key: string, mcp: McpDocument, path: Path, context: TargetCo
     prefixMode: mcp.prefixMode ?? 'conditional',
     failureMode,
     dnsRebindingProtection: mcp.dnsRebindingProtection ?? false,
+    ...pinningOf(mcp, path, context),
   };
+}
+
+function pinningOf({ targets }: McpDocument, path: Path, { connection }: TargetContext): Pick<McpBackend, 'pinning'> {
+  const pinned = targets.flatMap(({ name, policies }, index): [string, PinnedMode][] => {
+    const { pinning = 'off' } = nearest(connection, connectionAt(policies, [...path, 'targets', index, 'policies']));
+    return pinning === 'off' ? [] : [[name, pinning]];
+  });
+  return pinned.length === 0 ? {} : { pinning: Object.fromEntries(pinned) };
 }
 
 function mcpTarget(target: TargetDocument, path: Path, context: TargetContext): McpTarget | undefined {

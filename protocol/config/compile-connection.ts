@@ -3,6 +3,9 @@
  * whole:
  *
  *   the MCP backend  <  the route  <  the backend in the route  <  the host backend a target names  <  the target
+ *
+ * So does whether the tools of a target may change (toolPinning), which is no matter of the connection: it holds for processes
+ * too, and a host has no tools.
  */
 import { type BackendAuthDocument, backendAuth } from './backend-auth.ts';
 import { type BackendTlsDocument, backendTls } from './backend-tls.ts';
@@ -11,6 +14,7 @@ import type { McpHttpTarget } from './generation.ts';
 import type { Path } from './problem.ts';
 import { credentialPaths } from './secret-paths.ts';
 import type { TokenExchange, TokenExchangeDocument } from './token-exchange.ts';
+import type { ToolPinning } from './tool-pinning.ts';
 
 const CONNECTION_POLICIES = ['backendTLS', 'backendAuth'] as const;
 
@@ -25,22 +29,25 @@ interface Written<T> {
 export interface Connection {
   readonly tls?: Written<BackendTlsDocument>;
   readonly auth?: Written<BackendAuthDocument>;
+  readonly pinning?: ToolPinning;
 }
 
 interface ConnectionDocument {
   readonly backendTLS?: BackendTlsDocument | null | undefined;
   readonly backendAuth?: BackendAuthDocument | null | undefined;
+  readonly toolPinning?: ToolPinning | null | undefined;
 }
 
 export const NO_CONNECTION: Connection = Object.freeze({});
 
 /** @param path of the policies. */
 export function connectionAt(policies: ConnectionDocument | null | undefined, path: Path): Connection {
-  const { backendTLS: tls, backendAuth: auth } = policies ?? {};
-  if (tls == null && auth == null) return NO_CONNECTION;
+  const { backendTLS: tls, backendAuth: auth, toolPinning: pinning } = policies ?? {};
+  if (tls == null && auth == null && pinning == null) return NO_CONNECTION;
   return {
     ...(tls == null ? {} : { tls: { document: tls, path: [...path, 'backendTLS'] } }),
     ...(auth == null ? {} : { auth: { document: auth, path: [...path, 'backendAuth'] } }),
+    ...(pinning == null ? {} : { pinning }),
   };
 }
 
@@ -52,8 +59,8 @@ export const saysNothing = (connection: Connection): boolean => Object.keys(conn
 export type CompiledConnection = Pick<McpHttpTarget, 'tls' | 'auth'>;
 
 /** A child process is not connected to: what would not be done is refused. */
-export function refuseForProcess(connection: Connection, name: string, compiling: Compiling): void {
-  for (const { path } of Object.values(connection)) {
+export function refuseForProcess({ tls, auth }: Connection, name: string, compiling: Compiling): void {
+  for (const { path } of [tls, auth].filter((written) => written !== undefined)) {
     compiling.error(path, `the target "${name}" is a process, which has no connection to apply this to`, 'write it at the targets that are reached over HTTP');
   }
 }

@@ -52,6 +52,9 @@ export interface ValueSource {
 /** `Authorization: Bearer …` */
 export const BEARER: CredentialLocation = { in: 'header', name: 'authorization', prefix: 'Bearer ' };
 
+/** Stands for the token that a policy verified where that is not `BEARER`; an empty one says that there is none. */
+export const VERIFIED = JSON.stringify(['verified']);
+
 export function credentialLocation(document: LocationDocument | null | undefined): CredentialLocation {
   if (document?.header !== undefined) return { in: 'header', name: document.header.name.toLowerCase(), prefix: document.header.prefix ?? '' };
   if (document?.queryParameter !== undefined) return { in: 'query', name: document.queryParameter.name };

@@ -6,6 +6,7 @@ import type { BackendAuth } from './backend-auth.ts';
 import type { BackendTls } from './backend-tls.ts';
 import type { Language } from './language.ts';
 import type { Secret } from './secret.ts';
+import type { ToolPinning } from './tool-pinning.ts';
 
 export interface Generation {
   /** First 16 hex digits of the SHA-256 of the document: the same document gives the same generation. */
@@ -116,7 +117,11 @@ export interface McpBackend {
   readonly dnsRebindingProtection: boolean;
   /** Backend-phase policies by config key, on every route that leads here. */
   readonly policies: PolicyDocuments;
+  /** Targets whose tools may not change unnoticed, by name; absent when there are none. */
+  readonly pinning?: Readonly<Record<string, PinnedMode>> | undefined;
 }
+
+export type PinnedMode = Exclude<ToolPinning, 'off'>;
 
 export type McpTarget = McpHttpTarget | McpStdioTarget;
 

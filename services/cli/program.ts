@@ -15,6 +15,8 @@ export function program(): Command {
     .description('A gateway for agent traffic: MCP servers behind ingress, policy, session and connector services that meet on NATS.')
     .version(`parley ${VERSION} (node ${process.versions.node})`, '-V, --version', 'print the version')
     .helpOption('-h, --help', 'show this help')
+    // Or the options of a command could not be told from those of its sub-commands.
+    .enablePositionalOptions()
     .addHelpText('after', EXAMPLES);
   for (const command of [upCommand(), runCommand(), checkCommand(), natsCommand(), toolsCommand(), callCommand(), auditCommand(), sessionsCommand()]) {
     parley.addCommand(command);

@@ -1,5 +1,5 @@
 /** What the connector tells the world: one function per fact, feeding counter, audit and log. */
-import type { Denial } from '#policies/rules/rule-set.ts';
+import type { PinPlace } from '#protocol/records/tool-pins.ts';
 import { Fault } from '#protocol/faults/fault.ts';
 import type { Response } from '#protocol/mcp/message.ts';
 import type { Host } from '#host/host.ts';
@@ -7,6 +7,7 @@ import { SECONDS_BUCKETS } from '#host/telemetry/metrics.ts';
 import type { SpanHandle } from '#host/telemetry/spans.ts';
 import type { HandleRefused } from './runtime/handles.ts';
 import type { StdioEvents } from './runtime/legacy-stdio.ts';
+import type { PinEvents } from './runtime/pinned-target.ts';
 
 /** The methods that run something on behalf of a caller: these are calls to the audit stream; the rest is housekeeping. */
 const CALLS: ReadonlySet<string> = new Set(['tools/call', 'prompts/get', 'resources/read', 'completion/complete']);
@@ -26,14 +27,22 @@ export interface CallFacts extends CallerFacts {
   readonly startedAt: number;
 }
 
-export interface ConnectorEvents extends StdioEvents {
+/** Why a call was denied: by which rule, or since its tool is not trusted. */
+export interface Denied {
+  /** `mcpAuthorization` unless given. */
+  readonly policy?: 'toolPinning';
+  readonly why: string;
+  readonly rule: string | undefined;
+}
+
+export interface ConnectorEvents extends StdioEvents, PinEvents {
   callEnded(facts: CallFacts, outcome: Response | Fault): void;
   /** A cursor, or the state of a request, that this caller was not given. */
   readonly handleRefused: HandleRefused;
   /** A second attempt was run. */
   callRetried(facts: CallerFacts): void;
-  /** By the rules of its backend; the target has not heard of it. */
-  callDenied(facts: CallerFacts, denial: Denial): void;
+  /** By the rules of its backend, or as its tool is not trusted; the target has not heard of it. */
+  callDenied(facts: CallerFacts, denied: Denied): void;
   /** Items were left out of a list by rules. */
   itemsHidden(method: string, count: number): void;
   /** The log of a response stream could not be begun: the client cannot come back to it. */
@@ -82,6 +91,7 @@ export function connectorEvents(host: Host): ConnectorEvents {
       audit.record({ kind: 'call_retried', route, principal, session, target, method, tool, traceparent });
     },
     ...ruleEvents(host),
+    ...pinEvents(host),
     logNotBegun(error) {
       logs.add(1, { what: 'begin' });
       log.debug({ err: error }, 'the log of a response stream could not be begun');
@@ -117,8 +127,8 @@ function ruleEvents({ telemetry, audit }: Host): Pick<ConnectorEvents, 'callDeni
   const denials = telemetry.counter('parley_calls_denied', 'calls that rules denied, by method and reason');
   const hidden = telemetry.counter('parley_list_items_hidden', 'items that rules left out of lists, by method');
   return {
-    callDenied({ route, principal, session, target, method = 'unknown', name: tool, traceparent, span }, { why, rule }) {
-      const reason = `mcpAuthorization/${why}`;
+    callDenied({ route, principal, session, target, method = 'unknown', name: tool, traceparent, span }, { policy = 'mcpAuthorization', why, rule }) {
+      const reason = `${policy}/${why}`;
       span?.fail(reason);
       span?.end();
       denials.add(1, { method: KNOWN_METHODS.has(method) ? method : 'other', reason });
@@ -129,6 +139,46 @@ function ruleEvents({ telemetry, audit }: Host): Pick<ConnectorEvents, 'callDeni
     },
   };
 }
+
+/** What was seen of tools that are pinned. */
+function pinEvents({ telemetry, audit, log }: Host): PinEvents {
+  const changes = telemetry.counter('parley_tool_pin_changes', 'tools of pinned targets that were added or changed, by target and what');
+  const unpinnable = telemetry.counter('parley_tools_unpinnable', 'lists of pinned targets with tools that cannot be pinned, by target and why');
+  const unavailable = telemetry.counter('parley_tool_pins_unavailable', 'times the pins of a target could not be read or written, by target');
+  /** A server that goes on showing such tools says nothing new. */
+  const told = new Set<string>();
+  const once = (place: PinPlace, why: string): boolean => {
+    const key = JSON.stringify([place, why]);
+    if (told.has(key) || told.size >= TOLD_MAX) return false;
+    told.add(key);
+    return true;
+  };
+  return {
+    targetPinned({ target }, tools) {
+      audit.record({ kind: 'tools_pinned', target, reason: `${tools} tools` });
+      log.info({ target, tools }, 'the tools of a target were seen for the first time, and are pinned');
+    },
+    toolNews({ target }, { kind, name: tool, hash: newHash, before: oldHash }, changed) {
+      changes.add(1, { target, what: kind });
+      audit.record({ kind: kind === 'added' ? 'tool_added' : 'tool_changed', target, tool, oldHash, newHash, changed });
+      log.warn({ target, tool, changed }, kind === 'added' ? 'a pinned target has a new tool' : 'a tool is not as it was pinned');
+    },
+    unpinnable(place, why) {
+      const { target } = place;
+      unpinnable.add(1, { target, why });
+      if (!once(place, why)) return;
+      audit.record({ kind: 'tool_added', target, reason: why });
+      log.warn({ target, why }, 'a pinned target has tools that cannot be pinned');
+    },
+    pinsUnavailable({ target }, fault) {
+      unavailable.add(1, { target });
+      audit.record({ kind: 'pins_unavailable', target, reason: fault.message });
+      log.warn({ target, err: fault }, 'the pins of a target cannot be read or written');
+    },
+  };
+}
+
+const TOLD_MAX = 1_000;
 
 /** Enough to tell sessions apart, and not enough to use one. */
 const SESSION_CHARS = 8;

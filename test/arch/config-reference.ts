@@ -24,6 +24,7 @@ interface Section {
 const TARGETS = '[targets](#targets)';
 const SERVER = '[mcp](#mcp)';
 const AUTH = 'as whom we speak to its servers: [backendAuth](#backendauth)';
+const PINNING = 'whether the tools of its servers may change: [policies/toolPinning](../policies/toolPinning/README.md)';
 const TLS = 'how its connections are secured: [backendTLS](#backendtls)';
 
 /** `[]` is an entry of a list, `*` one of a map. */
@@ -61,6 +62,7 @@ const MEANINGS: Readonly<Record<string, string>> = {
   'mcp.dnsRebindingProtection': 'Host and Origin must be of this machine, wherever it listens',
   'mcp.policies.backendTLS': TLS,
   'mcp.policies.backendAuth': AUTH,
+  'mcp.policies.toolPinning': PINNING,
   'mcp.policies.cors': 'see [policies/cors](../policies/cors/README.md)',
   'mcp.policies.apiKey': 'see [policies/apiKey](../policies/apiKey/README.md)',
   'mcp.policies.extAuthz': 'see [policies/extAuthz](../policies/extAuthz/README.md)',
@@ -75,6 +77,7 @@ const MEANINGS: Readonly<Record<string, string>> = {
   'targets.policies.http.requestTimeout': 'how long this target may take to answer a list or the first look at it (default 15s, 10s)',
   'targets.policies.backendTLS': TLS,
   'targets.policies.backendAuth': AUTH,
+  'targets.policies.toolPinning': PINNING,
   'targets.mcp.host': 'a server over Streamable HTTP: a URL, or a host name',
   'targets.mcp.port': 'when not in `host`',
   'targets.mcp.path': 'when not in `host`; `/mcp` unless given',
@@ -103,6 +106,7 @@ const MEANINGS: Readonly<Record<string, string>> = {
   'routes.policies.cors': 'after the route is chosen: [policies/cors](../policies/cors/README.md)',
   'routes.policies.backendTLS': TLS,
   'routes.policies.backendAuth': AUTH,
+  'routes.policies.toolPinning': PINNING,
   'routes.policies.apiKey': 'after the route is chosen: [policies/apiKey](../policies/apiKey/README.md)',
   'routes.policies.extAuthz': 'after the route is chosen: [policies/extAuthz](../policies/extAuthz/README.md)',
   'routes.policies.basicAuth': 'after the route is chosen: [policies/basicAuth](../policies/basicAuth/README.md)',
@@ -124,6 +128,7 @@ const MEANINGS: Readonly<Record<string, string>> = {
   'backends of a route.policies.mcpAuthorization': 'on this route, beside the rules of the backend itself: [policies/mcpAuthorization](../policies/mcpAuthorization/README.md)',
   'backends of a route.policies.backendTLS': TLS,
   'backends of a route.policies.backendAuth': AUTH,
+  'backends of a route.policies.toolPinning': PINNING,
   'backends of a route.backend': 'the name of a [backend](#backends)',
   'backends of a route.mcp': `written here: ${SERVER}`,
   'backends.name': 'what routes and targets call it',
@@ -131,6 +136,7 @@ const MEANINGS: Readonly<Record<string, string>> = {
   'backends.policies.mcpAuthorization': 'on every route that leads here: [policies/mcpAuthorization](../policies/mcpAuthorization/README.md)',
   'backends.policies.backendTLS': TLS,
   'backends.policies.backendAuth': AUTH,
+  'backends.policies.toolPinning': PINNING,
   'backends.host': 'a host, for the `backend` of a target; no route may lead to it yet',
   'backends.mcp': SERVER,
   'backendTLS.root': 'authorities whose certificates are trusted; those of the system unless given',
@@ -143,7 +149,7 @@ const MEANINGS: Readonly<Record<string, string>> = {
   'backendTLS.subjectAltNames': 'the certificate must have one of these names (DNS, address or URI), instead of the hostname',
   'backendTLS.keyExchangeGroups': 'the groups that are offered',
   'backendAuth.key': 'a secret, or a `value` that is one and its `location`',
-  'backendAuth.passthrough.location': 'the token of the caller goes here; sealed on its way between processes, for which `config.session.key` is needed',
+  'backendAuth.passthrough.location': 'the token of the caller, from where it was verified, goes here; sealed on its way between processes, for which `config.session.key` is needed',
   'backendAuth.jwtSign.signingKey': 'a token we sign: the private key (PEM), a secret',
   'backendAuth.jwtSign.alg': 'the algorithm; `RS256` unless given',
   'backendAuth.jwtSign.kid': 'the name of the key, in the header of the token',

@@ -142,6 +142,19 @@ const parleyGuarded: Contender = {
   },
 };
 
+/** A server whose tools may not change: what a call pays for that. */
+const parleyPinned: Contender = {
+  name: 'parley-1-pinned',
+  era: 'legacy',
+  notes: 'parley-1 with toolPinning: enforce',
+  start: (around) => together('parley-1-pinned', async (started) => {
+    const port = await freePort();
+    const config = await writeConfig(around, port, 'http', { toolPinning: 'enforce' });
+    started.push(startProgram({ args: [PARLEY, 'up', '-f', config, '--data', join(around.folder, 'data')], env: PARLEY_ENV, cwd: REPOSITORY }));
+    return address(port);
+  }, 'legacy'),
+};
+
 const parleyFour: Contender = {
   name: 'parley-4',
   era: 'legacy',
@@ -197,6 +210,7 @@ export const CONTENDERS: readonly Contender[] = [
   hop,
   parleyOne('parley-1', 'legacy', 'http', 'Parley in one process, HTTP upstream'),
   parleyGuarded,
+  parleyPinned,
   parleyOne('parley-1-modern', 'modern', 'http', 'the same, clients of 2026-07-28: no session'),
   parleyOne('parley-1-stdio', 'legacy', 'stdio', 'the same with the stdio upstream that mcp-proxy and supergateway have'),
   parleyFour,

@@ -46,3 +46,19 @@ test.each<[string, () => object]>([
   expect(textOf((await sendModern(url, 'tools/call', { name: 'echo', headers, params: { arguments: { message: 'm' } } })).json)).toBe('m');
   expect(server.seen.every((seen) => seen.headers.authorization === headers.authorization)).toBe(true);
 });
+
+test.each<[string, object, (token: string) => Record<string, string>]>([
+  ['a header of its own', { header: { name: 'x-token', prefix: '' } }, (token) => ({ 'x-token': token })],
+  ['an expression', { expression: 'json(request.headers["x-login"]).token' }, (token) => ({ 'x-login': JSON.stringify({ token }) })],
+])('the token that was verified is passed on from where it stood (%s), and no other', async (_where, location, carrying) => {
+  const { url, server } = await world({ jwtAuth: { mode: 'optional', issuer: ISSUER, audiences: ['gw'], jwks: keySet(key), location } });
+  const token = await key.sign(claims());
+  const other = { authorization: 'Bearer nobody-verified-this' };
+  const call = (headers: Record<string, string>) => sendModern(url, 'tools/call', { name: 'echo', headers, params: { arguments: { message: 'm' } } });
+  expect((await call(other)).json?.error?.message).toBe(WORDS);
+  expect(server.seen).toEqual([]);
+  expect(textOf((await call({ ...other, ...carrying(token) })).json)).toBe('m');
+  expect(server.seen.map(({ headers }) => headers.authorization)).toEqual(server.seen.map(() => `Bearer ${token}`));
+  expect(server.seen.length).toBeGreaterThan(0);
+  expect(server.seen.flatMap(({ headers }) => Object.keys(headers)).filter((name) => name.startsWith('x-'))).toEqual([]);
+});

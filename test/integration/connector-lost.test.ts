@@ -9,6 +9,7 @@ import { clock } from '#host/clock.ts';
 import { connectorEvents } from '../../services/connector/events.ts';
 import { Backend } from '../../services/connector/runtime/backend.ts';
 import { CallRules } from '../../services/connector/runtime/call-rules.ts';
+import { NOT_PINNED } from '../../services/connector/runtime/pin-guard.ts';
 import { HeldSessions } from '../../services/connector/runtime/held-sessions.ts';
 import { ServerRequests } from '../../services/connector/runtime/server-requests.ts';
 import { startMisbehaving, type MisbehavingHttp } from '../fixtures/misbehaving/http.ts';
@@ -160,7 +161,7 @@ describe('what nobody used for long', () => {
     const events = connectorEvents(host);
     const config = host.generations.current?.backends.get(backend);
     if (config === undefined) throw new Error('no configuration');
-    const own = new Backend({ config, surroundings: { env: {}, ownEnv: {}, events, seal: host.seal, learn: () => undefined }, events, rules: new CallRules(), handleKeys: [new Secret('0f'.repeat(32))] });
+    const own = new Backend({ config, surroundings: { env: {}, ownEnv: {}, events, seal: host.seal, learn: () => undefined }, events, rules: new CallRules(), pins: NOT_PINNED, handleKeys: [new Secret('0f'.repeat(32))] });
     const requests = new ServerRequests(host.bus.instance, 1_000);
     sessions = new HeldSessions({ host, events, requests });
     host.bus.serve(connectorOpen.to({ backend }), (asked) => void sessions.open(own, asked));

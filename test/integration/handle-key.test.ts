@@ -5,6 +5,7 @@ import { Kvm } from '@nats-io/kv';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { HANDLE_KEYS_KEY, KEYS_BUCKET } from '#protocol/records/keys.ts';
 import { startMisbehaving, type MisbehavingHttp } from '../fixtures/misbehaving/http.ts';
+import { startCommand } from '../world/command.ts';
 import { startNats, type NatsWorld } from '../world/nats.ts';
 import { startParley, type ParleyWorld } from '../world/parley.ts';
 import { modernOf, send, type Told } from '../world/wire.ts';
@@ -63,6 +64,15 @@ test('a handle that somebody made who knows all but the key is refused', async (
   for (const guess of ['', '00'.repeat(32), PRINCIPAL]) {
     for (const world of [one, other]) expect((await list(world, sealed(guess, '5'))).json?.error).toMatchObject({ code: -32602, message: 'the cursor is not one of ours' });
   }
+});
+
+test('the key is in no log, however much is logged', async () => {
+  const { keys } = JSON.parse(await storedText()) as { readonly keys: readonly [string] };
+  const command = startCommand(['run', 'connector'], { NATS_URL: nats.url, PARLEY_LOG_LEVEL: 'trace' });
+  await command.line(/ready after/);
+  const { stdout, stderr } = await command.stop();
+  expect(stdout + stderr).toContain('connector');
+  expect(stdout + stderr).not.toContain(keys[0]);
 });
 
 test('the variable wins over the key that is there, and its owner may replace it with handles out', async () => {

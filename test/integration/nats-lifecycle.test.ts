@@ -8,6 +8,7 @@ import { createInterface } from 'node:readline';
 import { StorageType } from '@nats-io/jetstream';
 import { afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { applyLayout, type Applied } from '#deploy/nats/apply.ts';
+import { BUCKETS, STREAMS } from '#deploy/nats/layout.ts';
 import { startNatsChild, type NatsChild } from '#host/nats/child.ts';
 import { connectNats } from '#host/nats/connect.ts';
 import { runningServerUrl } from '#host/nats/data-dir.ts';
@@ -181,7 +182,8 @@ describe('the connection', () => {
 describe('the layout', () => {
   test('is created once, and applying it again changes nothing', async () => {
     const { jsm } = await handle((await child()).url);
-    const names = ['AUDIT', 'REPLAY', 'bucket parley-config', 'bucket parley-sessions', 'bucket parley-quarantine', 'bucket parley-keys'];
+    const names = [...STREAMS.map(({ name }) => name), ...BUCKETS.map(({ name }) => `bucket ${name}`)];
+    expect(names.slice(0, 5)).toEqual(['AUDIT', 'REPLAY', 'bucket parley-config', 'bucket parley-sessions', 'bucket parley-quarantine']);
     expect(await applyLayout(jsm)).toEqual(names.map((name) => ({ name, outcome: 'created', changes: [] })));
     expect(await applyLayout(jsm)).toEqual(names.map((name) => ({ name, outcome: 'unchanged', changes: [] })));
     expect(await applyLayout(jsm, { replicas: 1 })).toEqual(names.map((name) => ({ name, outcome: 'unchanged', changes: [] })));

@@ -4,6 +4,7 @@ import { connect } from '@nats-io/transport-node';
 import { Effect, Exit, Scope } from 'effect';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { applyLayout } from '#deploy/nats/apply.ts';
+import { BUCKETS, STREAMS } from '#deploy/nats/layout.ts';
 import { inboxPrefixOf, type User } from '#deploy/nats/permissions.ts';
 import { natsHandle } from '#host/nats/handle.ts';
 import { openHost, type OpenedHost } from '#host/open.ts';
@@ -11,6 +12,7 @@ import { readSettings } from '#host/settings.ts';
 import { audited } from '#protocol/audit/subjects.ts';
 import { CONFIG_BUCKET, CONFIG_KEY } from '#protocol/records/config.ts';
 import { HANDLE_KEYS_KEY, KEYS_BUCKET } from '#protocol/records/keys.ts';
+import { PINS_BUCKET, pinsKey } from '#protocol/records/tool-pins.ts';
 import { sessionKey, SESSIONS_BUCKET } from '#protocol/records/session.ts';
 import { connectorCall, connectorClose, connectorOpen, connectorRelay } from '#protocol/subjects/connector.ts';
 import { control, inbox } from '#protocol/subjects/frames.ts';
@@ -55,7 +57,7 @@ describe('before the operator has applied the layout', () => {
     await expect(applyLayout(jsm)).rejects.toMatchObject({ code: 'denied', message: expect.stringMatching(/may not create or change AUDIT, .*: connect as the operator/) });
     await connection.close();
     const applied = await runCommand(['nats', 'apply'], world.env('operator'));
-    expect(applied.stdout.match(/created/g)).toHaveLength(6);
+    expect(applied.stdout.match(/created/g)).toHaveLength(STREAMS.length + BUCKETS.length);
     expect(applied.code).toBe(0);
     const refusedCopies = await runCommand(['nats', 'apply', '--replicas', '3'], world.env('operator'));
     expect(refusedCopies).toMatchObject({ code: 1, stderr: expect.stringContaining('this NATS server is not part of a cluster') });
@@ -103,6 +105,27 @@ describe('once it is applied', () => {
     expect(entry?.string()).toBe('{}');
   });
 
+  test('the connector reads, writes and follows the pins of tools', async () => {
+    const { nats } = await open('connector', 'connector');
+    const pins = await nats.kv(PINS_BUCKET);
+    const revision = await pins.create(pinned, 'one');
+    await pins.update(pinned, 'two', revision);
+    expect((await pins.get(pinned))?.string()).toBe('two');
+    for await (const entry of await pins.watch({ key: pinned })) {
+      expect(entry.string()).toBe('two');
+      break;
+    }
+  });
+
+  test('the operator approves of tools, and says so', async () => {
+    const { nats } = await open('operator', 'operator');
+    await (await nats.kv(PINS_BUCKET)).put(pinned, 'three');
+    const told = audited.to({ kind: 'tool_approved', route: '_', target: 't' });
+    nats.connection.publish(told, '{}');
+    await nats.connection.flush();
+    expect((await nats.jsm.streams.getMessage('AUDIT', { last_by_subj: told }))?.string()).toBe('{}');
+  });
+
   test('connectors share a key that none of them was given', async () => {
     const [one, other] = [await open('connector', 'connector'), await open('connector', 'connector')];
     const keys = await Promise.all([one, other].map(({ nats }) => sharedHandleKeys(nats)));
@@ -130,6 +153,7 @@ describe('once it is applied', () => {
 type Operation = 'publish' | 'subscribe';
 const record = `$KV.${SESSIONS_BUCKET}.${sessionKey('anonymous', 's1')}`;
 const sessionsApi = (call: string, rest = ''): string => `$JS.API.${call}.KV_${SESSIONS_BUCKET}${rest}`;
+const pinned = pinsKey({ backend: 'b', target: 't' });
 const bySession = { principal: 'anonymous', session: 's1' };
 
 const FORBIDDEN: readonly (readonly [User, string, Operation, string])[] = [
@@ -165,6 +189,12 @@ const FORBIDDEN: readonly (readonly [User, string, Operation, string])[] = [
     [user, 'hear the key of handles as it is set', 'subscribe', `$KV.${KEYS_BUCKET}.>`] as const,
   ]),
   ['connector', 'hear the key of handles as it is set', 'subscribe', `$KV.${KEYS_BUCKET}.>`],
+  ['ingress', 'read pins of tools', 'publish', `$JS.API.STREAM.MSG.GET.KV_${PINS_BUCKET}`],
+  ['ingress', 'approve of a tool', 'publish', `$KV.${PINS_BUCKET}.${pinned}`],
+  ['session', 'approve of a tool', 'publish', `$KV.${PINS_BUCKET}.${pinned}`],
+  ['policy', 'approve of a tool', 'publish', `$KV.${PINS_BUCKET}.${pinned}`],
+  ['audit', 'read pins of tools', 'publish', `$JS.API.DIRECT.GET.KV_${PINS_BUCKET}.$KV.${PINS_BUCKET}.${pinned}`],
+  ['operator', 'make up what a service decided', 'publish', audited.to({ kind: 'call_allowed', route: '_', target: '_' })],
   ['ingress', 'read a session record', 'publish', sessionsApi('STREAM.MSG.GET')],
   ['ingress', 'read a session record from a replica', 'publish', sessionsApi('DIRECT.GET', `.${record}`)],
   ['ingress', 'write a session record', 'publish', record],

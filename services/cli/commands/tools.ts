@@ -2,6 +2,7 @@ import { Command, Option } from 'commander';
 import { DEMONSTRATION_URL, ERAS, httpUrl } from '../arguments.ts';
 import type { Era } from '../arguments.ts';
 import { print, say } from '../runtime/terminal.ts';
+import { pinCommands } from './tool-pins.ts';
 
 export interface ClientOptions {
   readonly url: URL;
@@ -17,10 +18,10 @@ export const clientOptions = (command: Command): Command =>
     .option('--json', 'print JSON');
 
 export const toolsCommand = (): Command =>
-  clientOptions(new Command('tools'))
-    .summary('list the tools an MCP server offers')
-    .description('Lists the tools an MCP server offers, by default the one `parley up` serves.')
-    .addHelpText('after', '\nExample:\n  $ parley tools --json | jq -r .[].name')
+  withPinCommands(clientOptions(new Command('tools')))
+    .summary('list the tools an MCP server offers; approve of tools that changed')
+    .description('Lists the tools an MCP server offers, by default the one `parley up` serves. Its sub-commands are for tools that are pinned (toolPinning).')
+    .addHelpText('after', '\nExamples:\n  $ parley tools --json | jq -r .[].name\n  $ parley tools ls --pending')
     .action(async ({ url, era, json }: ClientOptions) => {
       const { withConversation } = await import('../runtime/mcp-client.ts');
       const { toolsTable } = await import('../show/tool-answer.ts');
@@ -30,3 +31,10 @@ export const toolsCommand = (): Command =>
       });
       print(json ? JSON.stringify(tools, null, 2) : toolsTable(tools));
     });
+
+/** Options before a sub-command are the client's, those after it are its own. */
+function withPinCommands(command: Command): Command {
+  command.enablePositionalOptions();
+  for (const one of pinCommands()) command.addCommand(one);
+  return command;
+}

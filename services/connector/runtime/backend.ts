@@ -8,9 +8,11 @@ import type { CallRules } from './call-rules.ts';
 import { type HandleFacts, Handles } from './handles.ts';
 import type { SealedCaller } from './http-endpoint.ts';
 import { ModernBackend, type ModernEvents } from './modern-backend.ts';
+import type { PinSlot } from './pin-guard.ts';
 import type { Judging } from './session-rules.ts';
 import type { SessionUpstreams } from './session-upstreams.ts';
 import { type StdioSurroundings, Target } from './target.ts';
+import type { ToolsPage } from './tool-list.ts';
 import { type SessionUpstream, UpstreamCall } from './upstream.ts';
 
 export interface BackendSurroundings extends StdioSurroundings {
@@ -24,6 +26,7 @@ export interface BackendOptions {
   readonly surroundings: BackendSurroundings;
   readonly events: ModernEvents;
   readonly rules: CallRules;
+  readonly pins: PinSlot;
   /** What handles of clients are sealed with, beside who they are. */
   readonly handleKeys: HandleKeys;
 }
@@ -36,15 +39,19 @@ export class Backend {
   readonly handles: (owner: HandleFacts) => Handles;
   /** Who judges a call, by the rules in force. */
   readonly judge: Judging;
+  /** Whose tools may not change, as the configuration in force has it. */
+  readonly pins: PinSlot;
   #users = 0;
   #retired = false;
 
-  constructor({ config, surroundings: { seal, ...stdio }, events, rules, handleKeys }: BackendOptions) {
+  constructor({ config, surroundings: { seal, ...stdio }, events, rules, pins, handleKeys }: BackendOptions) {
     this.config = config;
+    this.pins = pins;
     this.judge = (facts) => rules.judge(config.key, facts);
-    const surroundings = { ...stdio, open: ({ sealed, route }: SealedCaller) => seal.open(sealed, config.key, route) };
+    const looked = (target: string, page: ToolsPage) => pins.guards?.get(target)?.look(page);
+    const surroundings = { ...stdio, looked, open: ({ sealed, route }: SealedCaller) => seal.open(sealed, config.key, route) };
     this.targets = new Map(config.targets.map((target) => [target.name, new Target(config.key, target, surroundings)]));
-    this.modern = new ModernBackend({ backend: config, targets: this.targets, events, judge: this.judge, handleKeys });
+    this.modern = new ModernBackend({ backend: config, targets: this.targets, events, judge: this.judge, pins, handleKeys });
     this.handles = (owner) => new Handles({ keys: handleKeys, owner, refused: events.handleRefused });
   }
 

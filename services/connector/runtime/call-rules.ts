@@ -18,9 +18,10 @@ import { CODE, encode } from '#protocol/mcp/message.ts';
 import { readCallFacts } from '#protocol/subjects/call-facts.ts';
 import type { Item } from '../core/lists.ts';
 import { itemSubject, keyOfItems, pagesOf, withoutPages } from '../core/list-subjects.ts';
+import { unknown } from '../core/unknown.ts';
 import type { Cut } from './client-answer.ts';
 import type { Filter } from './listen.ts';
-import { type Visible, unknown } from './multiplexer.ts';
+import type { Visible } from './multiplexer.ts';
 import { UpstreamCall } from './upstream.ts';
 
 /** Of all backends, as this process has them. */

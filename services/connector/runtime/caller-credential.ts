@@ -1,6 +1,6 @@
 /** The token of the caller, passed on to the server (`passthrough`). */
 import type { Passthrough } from '#protocol/config/backend-auth.ts';
-import { BEARER, type CallerSource, sourceText } from '#protocol/config/credential-location.ts';
+import { BEARER, type CallerSource, VERIFIED, sourceText } from '#protocol/config/credential-location.ts';
 import { Fault } from '#protocol/faults/fault.ts';
 import type { Caller } from '#host/caller-seal.ts';
 import type { Credential } from './credentials.ts';
@@ -17,13 +17,17 @@ export class CallerCredential implements Credential {
   }
 
   add(outgoing: Outgoing, caller: Caller | undefined): void {
-    place(callerToken(caller, BEARER, this.#target), this.#config.location, outgoing);
+    const verified = caller?.tokens.get(VERIFIED)?.reveal();
+    if (verified === '') throw noToken(this.#target);
+    place(verified ?? callerToken(caller, BEARER, this.#target), this.#config.location, outgoing);
   }
 }
 
 /** @throws Fault `upstream`: nothing is asked without it. */
 export function callerToken(caller: Caller | undefined, source: CallerSource, target: string): string {
   const token = caller?.tokens.get(sourceText(source));
-  if (token === undefined) throw new Fault('upstream', `${target} is asked with a token of the caller, and none came with the call`, { target, reason: 'no-token' });
+  if (token === undefined) throw noToken(target);
   return token.reveal();
 }
+
+const noToken = (target: string): Fault => new Fault('upstream', `${target} is asked with a token of the caller, and none came with the call`, { target, reason: 'no-token' });

@@ -28,6 +28,7 @@ import { clock } from '#host/clock.ts';
 import type { Environment } from '#host/environment.ts';
 import type { Host } from '#host/host.ts';
 import type { SpanHandle } from '#host/telemetry/spans.ts';
+import type { List } from '../core/news.ts';
 import { type ConnectorEvents, connectorEvents } from '../events.ts';
 import type { HandleKeys } from '../core/handle-seal.ts';
 import type { ConnectorSettings } from '../settings.ts';
@@ -36,6 +37,7 @@ import { CallRules } from './call-rules.ts';
 import { HeldSessions, outletOf } from './held-sessions.ts';
 import { type OnceOptions, serveOnce } from './once.ts';
 import { OpenCalls } from './open-calls.ts';
+import { Pins } from './pins.ts';
 import type { RelayMeta } from './relayed.ts';
 import { ServerRequests } from './server-requests.ts';
 import { SessionRelay } from './session-relay.ts';
@@ -70,6 +72,7 @@ export class Connector {
   readonly #events: ConnectorEvents;
   readonly #backends = new Map<string, Served>();
   readonly #rules = new CallRules();
+  readonly #pins: Pins;
   readonly #requests: ServerRequests;
   readonly #calls: OpenCalls;
   readonly #logs: StreamLogs;
@@ -90,6 +93,7 @@ export class Connector {
     this.#handleKeys = handleKeys;
     this.#events = connectorEvents(host);
     const { bus, nats } = host;
+    this.#pins = new Pins({ host, events: this.#events, changed: (backends) => this.#seeOthers(backends, 'tools') });
     this.#requests = new ServerRequests(bus.instance, settings.answerWaitMs);
     this.#calls = new OpenCalls(settings.durableAfterMs);
     this.#logs = new StreamLogs({ nats, bus, gaveUp: this.#events.logGivenUp, notBegun: this.#events.logNotBegun });
@@ -122,6 +126,7 @@ export class Connector {
     this.#draining = true;
     clearInterval(this.#reaper);
     for (const unwatch of this.#unwatch) unwatch();
+    this.#pins.close();
     this.#status.stop();
     for (const { serving } of this.#backends.values()) for (const one of serving) one.stop();
     this.#sessions.letGoOfAll();
@@ -153,6 +158,7 @@ export class Connector {
   #follow(generation: Generation): void {
     this.#ttlMs = generation.settings.sessionTtlMs;
     const changed = this.#rules.enter(generation);
+    const pinned = this.#pins.enter(generation);
     for (const [key, served] of this.#backends) {
       const next = generation.backends.get(key);
       if (next !== undefined && same(next, served.backend.config)) continue;
@@ -161,15 +167,20 @@ export class Connector {
       served.backend.retire();
     }
     for (const [key, config] of generation.backends) if (!this.#backends.has(key)) this.#serve(key, config);
-    if (changed.length === 0) return;
-    this.#sessions.rulesChanged(changed);
-    for (const key of changed) this.#backends.get(key)?.backend.modern.rulesChanged();
+    this.#seeOthers(changed);
+    this.#seeOthers(pinned.filter((key) => !changed.includes(key)), 'tools');
+  }
+
+  #seeOthers(backends: readonly string[], only?: List): void {
+    if (backends.length === 0) return;
+    this.#sessions.seeOthers(backends, only);
+    for (const key of backends) this.#backends.get(key)?.backend.modern.seeOthers(only);
   }
 
   #serve(key: string, config: McpBackend): void {
     const { seal, learn } = this.#host;
     const surroundings = { env: this.#inherited(), ownEnv: this.#env, events: this.#events, seal, learn };
-    const backend = new Backend({ config, surroundings, events: this.#events, rules: this.#rules, handleKeys: this.#handleKeys });
+    const backend = new Backend({ config, surroundings, events: this.#events, rules: this.#rules, pins: this.#pins.slot(key), handleKeys: this.#handleKeys });
     const serving = [
       this.#take(connectorCall.to({ backend: key }), (asked) => {
         this.#count(backend, asked.answer);
@@ -211,8 +222,8 @@ export class Connector {
     const { instance } = this.#host.bus;
     const outlet = outletOf(this.#events, meta, () => undefined);
     const handles = backend.handles({ principal: meta.principal, route: meta.route });
-    const { config, judge } = backend;
-    return { backend: config, instance, session: '', connect: backend.connectFor(sealedCaller(meta)), version: meta.version, outlet, requests: this.#requests, handles, judge };
+    const { config, judge, pins } = backend;
+    return { backend: config, instance, session: '', connect: backend.connectFor(sealedCaller(meta)), version: meta.version, outlet, requests: this.#requests, handles, judge, pins };
   }
 
   #traced<A extends Asked<Meta>>(asked: A): A & { readonly span?: SpanHandle | undefined } {
@@ -234,4 +245,4 @@ export class Connector {
 }
 
 /** Policies are no part of a backend as it is held here: they change without its upstreams. */
-const same = (one: McpBackend, other: McpBackend): boolean => marked({ ...one, policies: {} }) === marked({ ...other, policies: {} });
+const same = (one: McpBackend, other: McpBackend): boolean => marked({ ...one, policies: {}, pinning: undefined }) === marked({ ...other, policies: {}, pinning: undefined });

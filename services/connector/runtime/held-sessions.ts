@@ -15,6 +15,7 @@ import { sessionStream, sessionUpstreamsLost } from '#protocol/subjects/session.
 import { NOTHING, type Asked } from '#host/bus/bus.ts';
 import { clock } from '#host/clock.ts';
 import type { Host } from '#host/host.ts';
+import type { List } from '../core/news.ts';
 import type { ConnectorEvents } from '../events.ts';
 import type { Backend } from './backend.ts';
 import { Backlog, BacklogRoom } from './backlog.ts';
@@ -108,9 +109,9 @@ export class HeldSessions {
     if (held !== undefined && !held.upstreams.inUse) this.#handOver(held);
   }
 
-  /** Clients of these backends may see more or less from now on. */
-  rulesChanged(backends: readonly string[]): void {
-    for (const { backend, upstreams, handedOver } of this.#sessions.values()) if (!handedOver && backends.includes(backend.config.key)) upstreams.rulesChanged();
+  /** Clients of these backends may see more or less from now on: of all lists, or of one. */
+  seeOthers(backends: readonly string[], only?: List): void {
+    for (const { backend, upstreams, handedOver } of this.#sessions.values()) if (!handedOver && backends.includes(backend.config.key)) upstreams.seesOthers(only);
   }
 
   /** This process was stopped or cut off: what it holds may have been opened elsewhere. */
@@ -163,8 +164,8 @@ export class HeldSessions {
     const { requests } = this.#options;
     const { session, principal, route } = meta;
     const handles = backend.handles({ session, principal, route });
-    const { config, judge } = backend;
-    return new SessionUpstreams({ backend: config, instance: bus.instance, session, initialize: payload, outlet, requests, handles, connect: backend.connectFor(sealedCaller(meta)), judge });
+    const { config, judge, pins } = backend;
+    return new SessionUpstreams({ backend: config, instance: bus.instance, session, initialize: payload, outlet, requests, handles, connect: backend.connectFor(sealedCaller(meta)), judge, pins });
   }
 
   #backlog(session: string, principal: string): Backlog {

@@ -8,7 +8,7 @@ import { Fault } from '#protocol/faults/fault.ts';
 import { type Id, type Notification, type Request, encode } from '#protocol/mcp/message.ts';
 import { META_SUBSCRIPTION } from '#protocol/mcp/modern.ts';
 import type { Naming } from '../core/naming.ts';
-import { isListChanged } from '../core/news.ts';
+import { type List, isListChanged } from '../core/news.ts';
 import { rewriteFromTarget } from '../core/rewrite.ts';
 import type { CallJudge } from './call-rules.ts';
 import type { ModernAsked } from './modern-backend.ts';
@@ -24,7 +24,7 @@ export interface ListenOptions {
   readonly asked: ModernAsked;
   readonly naming: Naming;
   readonly judge: CallJudge | undefined;
-  readonly onListChanged: () => void;
+  readonly onListChanged: (target: string, method: string) => void;
 }
 
 const LISTS: Readonly<Record<string, string>> = { toolsListChanged: 'tools', promptsListChanged: 'prompts', resourcesListChanged: 'resources' };
@@ -46,9 +46,11 @@ export class ListNews {
     if (this.#due) this.tell();
   }
 
-  tell(): void {
+  /** @param only one of the lists, where it is that one alone. */
+  tell(only?: List): void {
     this.#due = this.#honoured === undefined;
     for (const [asked, list] of Object.entries(LISTS)) {
+      if (only !== undefined && only !== list) continue;
       if (this.#honoured?.[asked] === true) this.#say(encode({ jsonrpc: '2.0', method: `notifications/${list}/list_changed`, params: { _meta: { [META_SUBSCRIPTION]: this.#id } } }));
     }
   }
@@ -99,7 +101,7 @@ export class Listen {
           this.#honoured.push(this.#named(target, (message.params?.['notifications'] ?? {}) as Filter));
           return acknowledge();
         }
-        if (isListChanged(message.method)) this.#options.onListChanged();
+        if (isListChanged(message.method)) this.#options.onListChanged(target, message.method);
         return this.#pass(encode(rewriteFromTarget(message, target, naming)));
       },
       suspended: () => undefined,

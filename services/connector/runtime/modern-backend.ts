@@ -8,16 +8,18 @@ import type { HandleKeys } from '../core/handle-seal.ts';
 import { isList } from '../core/lists.ts';
 import { mergeDiscover } from '../core/merge.ts';
 import { Naming } from '../core/naming.ts';
+import { type List, isToolList } from '../core/news.ts';
 import { rewriteFromTarget } from '../core/rewrite.ts';
 import { keyOfItems } from '../core/list-subjects.ts';
 import { onlyLegacy } from '../core/version-fault.ts';
-import type { ConnectorEvents } from '../events.ts';
+import type { ConnectorEvents, Denied } from '../events.ts';
 import type { CallJudge } from './call-rules.ts';
 import { answerForClient } from './client-answer.ts';
 import { Handles } from './handles.ts';
 import type { SealedCaller } from './http-endpoint.ts';
 import { ACKNOWLEDGED, type Filter, ListNews, Listen, listenEnded } from './listen.ts';
 import { type Member, Multiplexer } from './multiplexer.ts';
+import { type PinSlot, TOOL_LIST, UNTRUSTED } from './pin-guard.ts';
 import type { Judging } from './session-rules.ts';
 import { lostFault } from './session-tools.ts';
 import type { Target } from './target.ts';
@@ -48,13 +50,14 @@ export interface ModernBackendOptions {
   readonly targets: ReadonlyMap<string, Target>;
   readonly events: ModernEvents;
   readonly judge: Judging;
+  readonly pins: PinSlot;
   readonly handleKeys: HandleKeys;
 }
 
 /** A stream of news that is open. */
 interface OpenListen {
   end(): void;
-  tellLists(): void;
+  tellLists(only: List | undefined): void;
 }
 
 interface Admitting {
@@ -76,12 +79,14 @@ export class ModernBackend {
   /** Streams that last until one side ends them. */
   readonly #listens = new Set<OpenListen>();
   readonly #judge: Judging;
+  readonly #pins: PinSlot;
 
-  constructor({ backend, targets, events, judge, handleKeys }: ModernBackendOptions) {
+  constructor({ backend, targets, events, judge, pins, handleKeys }: ModernBackendOptions) {
+    this.#pins = pins;
     this.#backend = backend;
     this.#targets = targets;
     this.#naming = new Naming(backend);
-    this.#multiplexer = new Multiplexer(backend, this.#naming);
+    this.#multiplexer = new Multiplexer(backend, this.#naming, pins);
     this.#events = events;
     this.#judge = judge;
     this.#handleKeys = handleKeys;
@@ -101,9 +106,10 @@ export class ModernBackend {
     for (const listen of this.#listens) listen.end();
   }
 
-  /** Clients may see more or less from now on: those that listen are told. */
-  rulesChanged(): void {
-    for (const listen of this.#listens) listen.tellLists();
+  /** Clients may see more or less from now on, of all lists or of one: those that listen are told. */
+  seeOthers(only?: List): void {
+    this.#multiplexer.forgetOwners();
+    for (const listen of this.#listens) listen.tellLists(only);
   }
 
   async #call(asked: ModernAsked, startedAt: number): Promise<void> {
@@ -131,13 +137,20 @@ export class ModernBackend {
   /** The target does not hear of a call that its caller may not make. */
   async #admitted({ upstream, judge, call, asked: inClientsWords }: Admitting, asked: ModernAsked, startedAt: number): Promise<void> {
     const { target } = upstream;
-    if (judge === undefined) return this.#attempt(upstream, call, asked, startedAt);
-    if (call.method === LISTEN) return this.#attempt(upstream, judge.listening(target, call), asked, startedAt);
-    const admitted = judge.admit(target, call, inClientsWords);
-    if (admitted instanceof UpstreamCall) return this.#attempt(upstream, admitted, asked, startedAt);
-    const { meta: { principal, route, name }, traceparent, span } = asked;
-    this.#events.callDenied({ route, principal, target, method: call.method, name, traceparent, span }, admitted.denial);
-    asked.answer.fail(admitted.fault);
+    if (judge !== undefined && call.method === LISTEN) return this.#attempt(upstream, judge.listening(target, call), asked, startedAt);
+    const ruled = judge === undefined ? call : judge.admit(target, call, inClientsWords);
+    if (!(ruled instanceof UpstreamCall)) return this.#deny(asked, target, ruled);
+    const guard = this.#pins.guards?.get(target);
+    if (guard === undefined) return this.#attempt(upstream, ruled, asked, startedAt);
+    await guard.before(upstream, ruled);
+    const trusted = guard.admit(ruled, inClientsWords);
+    if (trusted instanceof UpstreamCall) return this.#attempt(upstream, trusted, asked, startedAt);
+    this.#deny(asked, target, { denial: UNTRUSTED, fault: trusted });
+  }
+
+  #deny({ meta: { principal, route, method, name }, traceparent, span, answer }: ModernAsked, target: string, { denial, fault }: { readonly denial: Denied; readonly fault: Fault }): void {
+    this.#events.callDenied({ route, principal, target, method, name, traceparent, span }, denial);
+    answer.fail(fault);
   }
 
   #hidden(method: string): (count: number) => void {
@@ -182,7 +195,7 @@ export class ModernBackend {
 
   #watchListen({ answer, meta }: ModernAsked, { stop, news }: { readonly stop: () => void; readonly news: ListNews }): void {
     const listen: OpenListen = {
-      tellLists: () => news.tell(),
+      tellLists: (only) => news.tell(only),
       end: () => {
         stop();
         answer.end(listenEnded(JSON.parse(meta.id ?? 'null') as Id));
@@ -193,17 +206,25 @@ export class ModernBackend {
   }
 
   #listen(members: ReadonlyMap<string, Member>, { call, judge }: Pick<Admitting, 'call' | 'judge'>, asked: ModernAsked): void {
-    const listen = new Listen({ call, asked, judge, naming: this.#naming, onListChanged: () => this.#multiplexer.forgetOwners() });
+    const listen = new Listen({ call, asked, judge, naming: this.#naming, onListChanged: (target, method) => this.#listChanged(target, method) });
     listen.open(members);
     this.#watchListen(asked, { stop: () => listen.stop(), news: listen.news });
+  }
+
+  #listChanged(target: string, method: string): void {
+    this.#multiplexer.forgetOwners();
+    if (isToolList(method)) this.#pins.guards?.get(target)?.doubt();
   }
 
   #receiver(target: string, asked: ModernAsked, startedAt: number, news: ListNews | undefined): UpstreamReceiver {
     const { answer, meta: { method = '', facts } } = asked;
     const handles = this.#handles(asked.meta);
-    const cut = keyOfItems(method) === undefined ? undefined : this.#judge(facts)?.cut(method, target, this.#hidden(method));
+    const ruled = keyOfItems(method) === undefined ? undefined : this.#judge(facts)?.cut(method, target, this.#hidden(method));
+    const guard = this.#pins.guards?.get(target);
+    const cut = guard !== undefined && method === TOOL_LIST ? guard.cut(ruled, this.#hidden(method)) : ruled;
     return {
       message: (message, bytes) => {
+        if (guard !== undefined && isToolList(message.method)) guard.doubt();
         const out = this.#naming.shared ? encode(rewriteFromTarget(message, target, this.#naming)) : bytes;
         const taken = answer.data(out);
         if (message.method === ACKNOWLEDGED) news?.acknowledged((message.params?.['notifications'] ?? {}) as Filter);

@@ -7,14 +7,16 @@
  */
 import type { McpBackend } from '#protocol/config/generation.ts';
 import { Fault } from '#protocol/faults/fault.ts';
-import { CODE, type Request, encode } from '#protocol/mcp/message.ts';
+import { type Request, encode } from '#protocol/mcp/message.ts';
 import { clock } from '#host/clock.ts';
 import { type Cursors, decodeCursors, encodeCursors } from '../core/cursor.ts';
 import { type Item, LISTS, capabilityOf } from '../core/lists.ts';
 import { mergeCacheRules } from '../core/merge.ts';
 import type { Naming } from '../core/naming.ts';
 import { type Routed, namedIn, route } from '../core/rewrite.ts';
+import { unknown } from '../core/unknown.ts';
 import type { Handles } from './handles.ts';
+import { type PinSlot, TOOL_LIST } from './pin-guard.ts';
 import { type Upstream, UpstreamCall, ask } from './upstream.ts';
 
 const LIST_MS = 15_000;
@@ -52,11 +54,13 @@ export interface Listing {
 export class Multiplexer {
   readonly #backend: McpBackend;
   readonly #naming: Naming;
+  readonly #pins: PinSlot;
   readonly #owners = new Map<string, Promise<Map<string, string | null>>>();
 
-  constructor(backend: McpBackend, naming: Naming) {
+  constructor(backend: McpBackend, naming: Naming, pins: PinSlot) {
     this.#backend = backend;
     this.#naming = naming;
+    this.#pins = pins;
   }
 
   /** Called on list_changed: who owns which name is asked anew. */
@@ -107,12 +111,15 @@ export class Multiplexer {
     const { cursor: _ours, ...params } = call.request.params ?? {};
     const request = { ...call.request, params: cursor === undefined ? params : { ...params, cursor } };
     const deadline = Math.min(call.deadline, clock() + (member.timeoutMs ?? LIST_MS));
-    const response = await ask(member.upstream, new UpstreamCall({ ...call, payload: encode(request), request, deadline }));
+    const asking = new UpstreamCall({ ...call, payload: encode(request), request, deadline });
+    const guard = call.method === TOOL_LIST ? this.#pins.guards?.get(target) : undefined;
+    await guard?.before(member.upstream, asking);
+    const response = await ask(member.upstream, asking);
     if (response.error) throw new Fault('upstream', `${target}: ${response.error.message}`, { target, rpc: String(response.error.code) });
     const result = response.result ?? {};
     const items = Array.isArray(result[shape.key]) ? (result[shape.key] as Item[]) : [];
     const next = typeof result['nextCursor'] === 'string' ? result['nextCursor'] : undefined;
-    return { target, items, next, result };
+    return { target, items: guard?.shown(items) ?? items, next, result };
   }
 
   async #unambiguous(members: ReadonlyMap<string, Member>, call: UpstreamCall, pages: readonly Page[]): Promise<Item[]> {
@@ -167,15 +174,3 @@ function cursorsOf({ method, request }: UpstreamCall, handles: Handles): Cursors
 }
 
 const isNamed = (method: string): boolean => method === 'tools/list' || method === 'prompts/list';
-
-/** The code of "no such tool" and "no such resource" (MCP 2025-11-25 "Error handling"; 2026-07-28 drops -32002). */
-export function unknown(call: UpstreamCall): Fault {
-  const { method, params } = call.request;
-  if (method === 'tools/call') return new Fault('invalid', `Unknown tool: ${String(params?.['name'])}`, { rpc: String(CODE.invalidParams) });
-  if (method === 'prompts/get') return new Fault('invalid', `Unknown prompt: ${String(params?.['name'])}`, { rpc: String(CODE.invalidParams) });
-  if (typeof params?.['uri'] === 'string') {
-    return new Fault('invalid', `Resource not found: ${params['uri']}`, { rpc: String(CODE.invalidParams), uri: params['uri'] });
-  }
-  if (method === 'completion/complete') return new Fault('invalid', 'Unknown prompt or resource', { rpc: String(CODE.invalidParams) });
-  return new Fault('invalid', `Method not found: ${method}`, { rpc: String(CODE.methodNotFound) });
-}

@@ -1,9 +1,9 @@
 /** A message of a session's client as it reaches the connector, and where what comes of it goes. */
-import type { Denial } from '#policies/rules/rule-set.ts';
 import type { Fault } from '#protocol/faults/fault.ts';
 import type { Id, Response } from '#protocol/mcp/message.ts';
 import type { Asked, Meta } from '#host/bus/bus.ts';
 import type { SpanHandle } from '#host/telemetry/spans.ts';
+import type { Denied } from '../events.ts';
 import { tracedPayload } from './trace.ts';
 import { UpstreamCall, sealedCaller } from './upstream.ts';
 
@@ -37,7 +37,7 @@ export interface SessionOutlet {
   ended(relayed: Relayed, target: string, outcome: Response | Fault, startedAt: number): void;
   /** A second attempt is being run. */
   retried(relayed: Relayed, target: string): void;
-  denied(relayed: Relayed, target: string, denial: Denial): void;
+  denied(relayed: Relayed, target: string, denial: Denied): void;
   /** Items were left out of a list. */
   hidden(method: string, count: number): void;
 }

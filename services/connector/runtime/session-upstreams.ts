@@ -19,7 +19,7 @@ import { clock } from '#host/clock.ts';
 import { isList, isPaged } from '../core/lists.ts';
 import { mergeCapabilities, mergeInitialize } from '../core/merge.ts';
 import { type Named, Naming } from '../core/naming.ts';
-import { isListChanged, isToldOnce, listsChanged } from '../core/news.ts';
+import { type List, isListChanged, isToldOnce, isToolList, listsChanged } from '../core/news.ts';
 import { rewriteFromTarget } from '../core/rewrite.ts';
 import { answerForClient } from './client-answer.ts';
 import { ClientSettings } from './client-settings.ts';
@@ -30,14 +30,14 @@ import { type Relayed, type SessionOutlet, callOf } from './relayed.ts';
 import type { ServerRequests } from './server-requests.ts';
 import { type SessionMember, SessionMembers } from './session-members.ts';
 import { setLevelEverywhere } from './session-log-level.ts';
-import { type Judging, SessionRules } from './session-rules.ts';
+import { SessionRules, type SessionRulesOptions } from './session-rules.ts';
 import { SessionTools, lostFault } from './session-tools.ts';
 import type { SessionUpstream, UpstreamCall } from './upstream.ts';
 
 /** A first attempt may have been under way this long before its asker knew. */
 const ON_THE_WAY_MS = 1_000;
 
-export interface SessionUpstreamsOptions {
+export interface SessionUpstreamsOptions extends Omit<SessionRulesOptions, 'outlet'> {
   readonly backend: McpBackend;
   readonly instance: string;
   /** Unique in this process. */
@@ -47,7 +47,6 @@ export interface SessionUpstreamsOptions {
   readonly requests: ServerRequests;
   readonly handles: Handles;
   readonly connect: (target: McpBackend['targets'][number], initialize: UpstreamCall, owner: SessionUpstreams) => SessionUpstream;
-  readonly judge: Judging;
 }
 
 export interface Opening {
@@ -58,6 +57,7 @@ export interface Opening {
 
 export class SessionUpstreams {
   seenAt = clock();
+  listening = false;
   readonly #options: SessionUpstreamsOptions;
   readonly #naming: Naming;
   readonly #multiplexer: Multiplexer;
@@ -68,7 +68,6 @@ export class SessionUpstreams {
   readonly #tools = new SessionTools();
   readonly #rules: SessionRules;
   readonly #inFlight: InFlightRequests;
-  #listening = false;
   /** When the session last came here from another connector. */
   #movedAt: number | undefined;
   #response: Uint8Array = NOTHING;
@@ -78,7 +77,7 @@ export class SessionUpstreams {
     const { backend, initialize, connect, outlet } = options;
     this.#options = options;
     this.#naming = new Naming(backend);
-    this.#multiplexer = new Multiplexer(backend, this.#naming);
+    this.#multiplexer = new Multiplexer(backend, this.#naming, options.pins);
     this.#rules = new SessionRules(options);
     this.#initialize = parseJson(initialize) as Request;
     this.#clientCapabilities = (this.#initialize.params?.['capabilities'] ?? {}) as Record<string, unknown>;
@@ -88,10 +87,6 @@ export class SessionUpstreams {
       message: (upstream, message, bytes) => this.#fromServer(upstream, message, bytes),
       response: (answered) => answerForClient(answered, this.#naming, isPaged(answered.place.method ?? '') ? options.handles : undefined),
     });
-  }
-
-  get listening(): boolean {
-    return this.#listening;
   }
 
   /** @throws Fault as SessionMembers.open does. */
@@ -131,8 +126,8 @@ export class SessionUpstreams {
   /** The client listens: what upstreams say by themselves has somewhere to go now. */
   listen(): void {
     this.seenAt = clock();
-    if (this.#listening) return;
-    this.#listening = true;
+    if (this.listening) return;
+    this.listening = true;
     for (const upstream of this.#members.upstreams()) upstream.listen();
   }
 
@@ -174,8 +169,9 @@ export class SessionUpstreams {
   /** U4, after an upstream lost its session or process. */
   async revived(upstream: SessionUpstream): Promise<void> {
     this.#options.requests.forget(this.#options.session, upstream);
+    this.#rules.doubt(upstream.target);
     await this.#settings.sayTo(upstream);
-    if (this.#listening) upstream.listen();
+    if (this.listening) upstream.listen();
     this.#tellLists(upstream);
   }
 
@@ -202,9 +198,10 @@ export class SessionUpstreams {
     for (const upstream of anew) this.#tellLists(upstream);
   }
 
-  /** Its client may see more or less from now on. */
-  rulesChanged(): void {
-    this.#tellLists({ capabilities: mergeCapabilities(this.#members.upstreams().map(({ capabilities }) => capabilities)) });
+  /** Its client may see more or less from now on: of all lists, or of one. */
+  seesOthers(only?: List): void {
+    const capabilities = mergeCapabilities(this.#members.upstreams().map((upstream) => upstream.capabilities));
+    this.#tellLists({ capabilities: only === undefined ? capabilities : { [only]: capabilities[only] } });
   }
 
   #tellLists({ capabilities }: Pick<SessionUpstream, 'capabilities'>): void {
@@ -236,8 +233,10 @@ export class SessionUpstreams {
     const { method } = call;
     const { all, first } = this.#members;
     const { handles } = this.#options;
-    const admitted = (member: SessionMember, opened: UpstreamCall): Promise<void> | undefined =>
-      this.#attempt(member, this.#rules.admit({ target: member.upstream.target, call: opened, asked: call }, relayed), relayed);
+    const admitted = (member: SessionMember, opened: UpstreamCall): Promise<void> | undefined => {
+      const admitting = this.#rules.admit(member.upstream, { call: opened, asked: call }, relayed);
+      return admitting instanceof Promise ? this.#inFlight.during(admitting).then((late) => this.#attempt(member, late, relayed)) : this.#attempt(member, admitting, relayed);
+    };
     if (!this.#naming.shared && first) return admitted(first, isPaged(method) ? handles.opened(call) : call);
     if (isList(method)) return this.#answer(relayed, this.#multiplexer.list(all, call, { handles, visible: this.#rules.visible(method, relayed) }));
     if (method === 'logging/setLevel') return this.#answer(relayed, setLevelEverywhere(this.#members, call, this.#settings));
@@ -277,6 +276,7 @@ export class SessionUpstreams {
       return taken.forward;
     }
     if (isListChanged(message.method)) this.#forgetLists();
+    if (isToolList(message.method)) this.#rules.doubt(upstream.target);
     if (this.#naming.shared) return encode(rewriteFromTarget(message, upstream.target, this.#naming));
     return bytes ?? encode(message);
   }

@@ -16,6 +16,7 @@ import { ModernHttp } from './modern-http.ts';
 import { ModernStdio } from './modern-stdio.ts';
 import { Restarts } from './restarts.ts';
 import { ToolHints } from './tool-hints.ts';
+import { type ToolsPage, toolsPageOf } from './tool-list.ts';
 import { type SessionUpstream, type Unsolicited, type Upstream, UpstreamCall, ask } from './upstream.ts';
 
 /** A server may be upgraded behind our back: a verdict does not live for ever. */
@@ -47,6 +48,8 @@ export interface Surroundings extends StdioSurroundings {
   readonly ownEnv: Environment;
   /** Told of every secret that is read or had. */
   readonly learn: Learn;
+  /** Has a look at the tools of this target, as whoever wants to know of them. */
+  readonly looked?: (target: string, page: ToolsPage) => Promise<void> | undefined;
 }
 
 export class Target {
@@ -56,13 +59,15 @@ export class Target {
   readonly #modern: Upstream & { close?(): Promise<void> };
   /** Of the children of legacy sessions: what keeps one from starting keeps all. */
   readonly #starts: Restarts;
+  readonly #looked: Surroundings['looked'];
   /** As the modern face tells them. */
   readonly hints: ToolHints;
   #verdict: Verdict | undefined;
   status: TargetStatus;
 
-  constructor(backend: string, config: McpTarget, { open, ownEnv, learn, ...stdio }: Surroundings) {
+  constructor(backend: string, config: McpTarget, { open, ownEnv, learn, looked, ...stdio }: Surroundings) {
     this.config = config;
+    this.#looked = looked;
     this.#stdio = stdio;
     this.#endpoint = config.kind === 'mcp' ? new HttpEndpoint(config, { open, env: ownEnv, learn }) : undefined;
     this.#modern = config.kind === 'mcp' ? new ModernHttp(config.name, this.#endpoint as HttpEndpoint) : new ModernStdio(config, stdio.env, stdio.events);
@@ -141,7 +146,10 @@ export class Target {
       await upstream.tell(encode({ jsonrpc: '2.0', method: 'notifications/initialized' }));
       if (!('tools' in (capabilities as object))) return { tools: null };
       const list: Request = { jsonrpc: '2.0', id: 'parley-probe-tools', method: 'tools/list', params: {} };
-      return { tools: countTools(await ask(upstream, new UpstreamCall({ id: list.id, method: list.method, payload: encode(list), request: list, deadline: this.#probeDeadline() }))) };
+      const asking = new UpstreamCall({ id: list.id, method: list.method, payload: encode(list), request: list, deadline: this.#probeDeadline() });
+      const tools = countTools(await ask(upstream, asking));
+      await this.#look(upstream, asking);
+      return { tools };
     } finally {
       await upstream.close();
     }
@@ -149,7 +157,15 @@ export class Target {
 
   async #countModern(discover: Record<string, unknown>): Promise<number | null> {
     if (!('tools' in ((discover['capabilities'] ?? {}) as object))) return null;
-    return countTools(await ask(this.#modern, modernCall('tools/list', this.#probeDeadline())));
+    const asking = modernCall('tools/list', this.#probeDeadline());
+    const tools = countTools(await ask(this.#modern, asking));
+    await this.#look(this.#modern, asking);
+    return tools;
+  }
+
+  /** What comes of it is known to whoever looked. */
+  async #look(upstream: Upstream, asking: UpstreamCall): Promise<void> {
+    await this.#looked?.(this.config.name, toolsPageOf(upstream, asking))?.catch(() => undefined);
   }
 
   #probeDeadline(): number {

@@ -1,10 +1,9 @@
 /** Which tools of one server may be run twice, as it says itself (MCP "Tool annotations"): asked when a call is to be run again, remembered for a while. */
-import type { Response } from '#protocol/mcp/message.ts';
 import { clock } from '#host/clock.ts';
+import { type ToolsPage, listTools } from './tool-list.ts';
 
 /** Not every list_changed reaches us, and a list that is asked for is only as old as this. */
 const REMEMBERED_MS = 60_000;
-const PAGES_MAX = 64;
 
 interface Tool {
   readonly name?: unknown;
@@ -12,11 +11,11 @@ interface Tool {
 }
 
 export class ToolHints {
-  readonly #page: (cursor: string | undefined) => Promise<Response>;
+  readonly #page: ToolsPage;
   #known: { readonly at: number; readonly repeatable: Promise<ReadonlySet<string>> } | undefined;
 
   /** `page` asks the server for one page of its tools. */
-  constructor(page: (cursor: string | undefined) => Promise<Response>) {
+  constructor(page: ToolsPage) {
     this.#page = page;
   }
 
@@ -39,16 +38,9 @@ export class ToolHints {
 
   async #read(): Promise<ReadonlySet<string>> {
     const names = new Set<string>();
-    let cursor: string | undefined;
-    for (let pages = 0; pages < PAGES_MAX; pages += 1) {
-      const { result = {} } = await this.#page(cursor);
-      const { tools, nextCursor } = result;
-      for (const { name, annotations } of Array.isArray(tools) ? (tools as Tool[]) : []) {
-        const may = annotations?.readOnlyHint === true || annotations?.idempotentHint === true;
-        if (may) names.add(String(name));
-      }
-      if (typeof nextCursor !== 'string') break;
-      cursor = nextCursor;
+    for await (const { name, annotations } of listTools(this.#page) as AsyncIterable<Tool>) {
+      const may = annotations?.readOnlyHint === true || annotations?.idempotentHint === true;
+      if (may) names.add(String(name));
     }
     return names;
   }

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { callWith } from '../../../test/world/policy.ts';
 import type { Facts } from '#policies/policy.ts';
-import { BEARER, type CallerSource, sourceText } from '#protocol/config/credential-location.ts';
+import { BEARER, type CallerSource, VERIFIED, sourceText } from '#protocol/config/credential-location.ts';
 import { Secret } from '#protocol/config/secret.ts';
 import { callerReader, mayBeShown } from './caller-tokens.ts';
 
@@ -44,6 +44,15 @@ describe('the token of a request', () => {
   test('is had from every place that is asked for, as far as it is there', () => {
     expect(read([BEARER, QUERY], { headers: { authorization: 'Bearer a' }, query: 't=b' })).toEqual({ [sourceText(BEARER)]: 'a', [sourceText(QUERY)]: 'b' });
     expect(read([BEARER, QUERY], {})).toBeUndefined();
+  });
+
+  test('is passed on from where it was verified, and said to be missing where it is', () => {
+    const passing = callerReader([], {}, { expression: 'request.headers["x-token"]' });
+    const seen = (headers: Record<string, string>, facts: Facts = {}) => passing(callWith({ headers }), facts);
+    expect(seen({ 'x-token': 'abc', authorization: 'Bearer other' })).toEqual({ [VERIFIED]: 'abc' });
+    expect(seen({ authorization: 'Bearer other' })).toEqual({ [VERIFIED]: '' });
+    expect(seen({ 'x-token': 'abc' }, { refusedTokens: [new Secret('abc')] })).toEqual({ [VERIFIED]: '' });
+    expect(seen({ 'x-token': 'abc' }, { principal: 'key:1', apiKey: {} })).toEqual({ [VERIFIED]: '' });
   });
 
   test('may be read by an expression', () => {

@@ -3,7 +3,7 @@ import { type CredentialLocation as Place, credentialReader } from '#policies/cr
 import type { Facts, PolicyCall, PolicyDeps } from '#policies/policy.ts';
 import { compileRequestExpression } from '#policies/rules/request-expression.ts';
 import { requestVariables } from '#policies/rules/request-variables.ts';
-import { type CallerSource, sourceText } from '#protocol/config/credential-location.ts';
+import { type CallerSource, VERIFIED, sourceText } from '#protocol/config/credential-location.ts';
 
 /**
  * A token that was verified, or that nobody here asked for, is the caller's to show. A credential that was for this gateway
@@ -17,9 +17,13 @@ export type CallerReader = (call: PolicyCall, facts: Facts) => Record<string, st
 
 type ReadOne = (call: PolicyCall, facts: Facts) => string | undefined;
 
-/** @throws Error for an expression that was never looked at. */
-export function callerReader(sources: readonly CallerSource[], deps: Pick<PolicyDeps, 'surroundings'>): CallerReader {
+/** @param verified where the token stands that is passed on as `VERIFIED`. @throws Error for an expression that was never looked at. */
+export function callerReader(sources: readonly CallerSource[], deps: Pick<PolicyDeps, 'surroundings'>, verified?: Place): CallerReader {
   const readers = new Map(sources.map((source) => [sourceText(source), readerOf(source, deps)]));
+  if (verified !== undefined) {
+    const read = tokenReader(verified, deps);
+    readers.set(VERIFIED, (call, facts) => read(call, facts) ?? '');
+  }
   return (call, facts) => {
     let found: Record<string, string> | undefined;
     for (const [text, read] of readers) {
@@ -35,9 +39,13 @@ function readerOf(source: CallerSource, deps: Pick<PolicyDeps, 'surroundings'>):
     const evaluate = compileRequestExpression(source.expression);
     return (call, facts) => evaluate(requestVariables(call, facts, deps));
   }
-  const read = credentialReader(placeOf(source), deps);
-  const computed = source.in === 'expression';
-  const header = source.in === 'header' ? source.name : '';
+  return tokenReader(placeOf(source), deps);
+}
+
+function tokenReader(place: Place, deps: Pick<PolicyDeps, 'surroundings'>): ReadOne {
+  const read = credentialReader(place, deps);
+  const computed = place.expression !== undefined;
+  const header = place.header?.name.toLowerCase() ?? '';
   return (call, facts) => {
     // What a policy wrote is meant for servers, whatever the caller had to show here.
     const token = mayBeShown(facts) || call.written?.has(header) === true ? read(call, facts) : undefined;

@@ -1,13 +1,14 @@
 /** A generation as ingress enforces it: built whole, then swapped in as one pointer. A request keeps the one it started with. */
 import { type Chain, compileChain, emptyChain } from '#policies/chain.ts';
+import { BEARER, type CredentialLocation } from '#policies/credential.ts';
 import { oidc } from '#policies/oidc/policy.ts';
 import type { Facts, PolicyCall, PolicyDeps } from '#policies/policy.ts';
 import { mergeBackendPolicies } from '#policies/rules/backend-policies.ts';
 import { McpRules } from '#policies/rules/mcp-rules.ts';
 import { requestVariables } from '#policies/rules/request-variables.ts';
+import { samePlace, verifiedPlaces } from '#policies/tokens/places.ts';
 import type { Bind, Generation, Listener, McpBackend, Route } from '#protocol/config/generation.ts';
-import { callerSources } from '#protocol/config/backend-auth.ts';
-import type { CallerSource } from '#protocol/config/credential-location.ts';
+import { type BackendAuth, callerSources } from '#protocol/config/backend-auth.ts';
 import { speaking } from '#protocol/config/language.ts';
 import { type Admission, admissionOf } from '../core/admission.ts';
 import { type CallerReader, callerReader } from '../core/caller-tokens.ts';
@@ -82,7 +83,7 @@ function buildBind(bind: Bind, { generation, deps, rules }: Building): BindWorld
     const chain = compileChain(route.policies, 'route', here);
     const gateway = chains.get(listener) as Chain;
     return {
-      ...reach(route, generation, here),
+      ...reach(route, generation, { deps: here, verified: verifiedPlaces(listener.policies, route.policies).at(-1)?.location }),
       ...guards(route, generation, here),
       route,
       chain,
@@ -130,7 +131,13 @@ function guards(route: Route, generation: Generation, deps: PolicyDeps): Pick<Ro
 const onlyOne = <T>(all: readonly T[]): T | undefined => (all.length === 1 ? all[0] : undefined);
 
 /** Which backends a route leads to, and by what odds. */
-function reach(route: Route, generation: Generation, deps: PolicyDeps): Pick<RouteWorld, 'backends' | 'backendKeys' | 'dnsRebindingProtection' | 'stateless' | 'speaksFor' | 'pick'> {
+interface Speaking {
+  readonly deps: PolicyDeps;
+  /** Where the token stands that was verified. */
+  readonly verified: CredentialLocation | undefined;
+}
+
+function reach(route: Route, generation: Generation, speaking: Speaking): Pick<RouteWorld, 'backends' | 'backendKeys' | 'dnsRebindingProtection' | 'stateless' | 'speaksFor' | 'pick'> {
   const weighted = route.backends.flatMap(({ backend, weight }) => {
     const found = generation.backends.get(backend);
     return found === undefined ? [] : [{ backend: found, weight }];
@@ -142,7 +149,7 @@ function reach(route: Route, generation: Generation, deps: PolicyDeps): Pick<Rou
     backendKeys: backends.map(({ key }) => key).join(','),
     dnsRebindingProtection: backends.some((backend) => backend.dnsRebindingProtection),
     stateless: backends.some((backend) => backend.statefulMode === 'stateless'),
-    speaksFor: speaksFor(backends, deps),
+    speaksFor: speaksFor(backends, speaking),
     pick(random) {
       let left = random * total;
       for (const { backend, weight } of weighted) if ((left -= weight) < 0) return backend;
@@ -151,9 +158,13 @@ function reach(route: Route, generation: Generation, deps: PolicyDeps): Pick<Rou
   };
 }
 
-function speaksFor(backends: readonly McpBackend[], deps: PolicyDeps): RouteWorld['speaksFor'] {
-  const speaking = backends.filter((backend) => sourcesOf(backend).length > 0);
-  return speaking.length === 0 ? undefined : { backends: speaking.map(({ key }) => key), read: callerReader(speaking.flatMap(sourcesOf), deps) };
+function speaksFor(backends: readonly McpBackend[], { deps, verified = BEARER }: Speaking): RouteWorld['speaksFor'] {
+  const auths = (backend: McpBackend): BackendAuth[] => backend.targets.flatMap((target) => (target.kind === 'mcp' && target.auth !== undefined ? [target.auth] : []));
+  const asked = backends.filter((backend) => auths(backend).some((auth) => callerSources(auth).length > 0));
+  if (asked.length === 0) return undefined;
+  const elsewhere = !samePlace(verified, BEARER);
+  const passesOn = ({ token }: BackendAuth): boolean => elsewhere && token?.kind === 'passthrough';
+  const all = asked.flatMap(auths);
+  const sources = all.flatMap((auth) => (passesOn(auth) ? [] : callerSources(auth)));
+  return { backends: asked.map(({ key }) => key), read: callerReader(sources, deps, all.some(passesOn) ? verified : undefined) };
 }
-
-const sourcesOf = ({ targets }: McpBackend): CallerSource[] => targets.flatMap((target) => (target.kind === 'mcp' && target.auth !== undefined ? callerSources(target.auth) : []));

@@ -1,11 +1,10 @@
 /** What stands in the way of asking servers with the token of whoever calls: seen when a document is loaded, before anybody calls. */
-import { locationSchema } from '#policies/credential.ts';
 import { VALUE_SCOPE } from '#policies/rules/request-expression.ts';
 import { REQUEST_SCOPE } from '#policies/rules/request-scope.ts';
 import { expressionProblem } from '#policies/rules/rule-set.ts';
+import { samePlace, verifiedPlaces } from '#policies/tokens/places.ts';
 import { callerSources } from '#protocol/config/backend-auth.ts';
-import { BEARER } from '#protocol/config/credential-location.ts';
-import type { Generation, McpHttpTarget, PolicyDocuments } from '#protocol/config/generation.ts';
+import type { Generation, McpHttpTarget } from '#protocol/config/generation.ts';
 import { type Language, speaking } from '#protocol/config/language.ts';
 import { type ProblemWithoutPosition, problem } from '#protocol/config/problem.ts';
 import type { RequestExpression } from '#protocol/config/request-expressions.ts';
@@ -39,36 +38,22 @@ function relaysTokens(mcpAuthentication: unknown): boolean {
   return provider != null && 'entra' in provider;
 }
 
-/** The policies that verify a token, and the key under which each says where it stands. */
-const VERIFYING = { jwtAuth: 'location', mcpAuthentication: 'authorizationLocation' } as const;
+/** `passthrough` passes on the token that was verified: of several, nobody can say which. */
+const placeProblems = ({ binds, backends, language }: Generation): ProblemWithoutPosition[] =>
+  speaking(language, () =>
+    binds.flatMap(({ listeners }) => listeners).flatMap((listener) => listener.routes.flatMap((route) => {
+      const passing = route.backends.flatMap(({ backend }) => targetsOf({ backends }, backend)).find(({ auth }) => auth?.token?.kind === 'passthrough');
+      if (passing !== undefined && [listener, route].some(({ policies }) => policies['oidc'] != null)) return [nothingKept(route.name, passing.name)];
+      const [first, ...others] = verifiedPlaces(listener.policies, route.policies);
+      const other = others.find(({ location }) => first !== undefined && !samePlace(location, first.location));
+      if (passing === undefined || first === undefined || other === undefined) return [];
+      const message = `route ${route.name}: ${first.key} and ${other.key} verify tokens of two places, and the target "${passing.name}" has backendAuth.passthrough, which passes on one`;
+      return [problem('error', [], message, 'read both in one place, or use backendAuth.oauthTokenExchange with a subjectToken.source')];
+    })),
+  );
 
-/** `passthrough` takes the token of the Authorization header: where another one was verified, nobody has verified that. */
-function placeProblems({ binds, backends }: Generation): ProblemWithoutPosition[] {
-  return binds.flatMap(({ listeners }) => listeners).flatMap((listener) => listener.routes.flatMap((route) => {
-    const passing = route.backends.flatMap(({ backend }) => targetsOf({ backends }, backend)).find(({ auth }) => auth?.token?.kind === 'passthrough');
-    const elsewhere = [listener.policies, route.policies].flatMap((policies) => [...verifiedElsewhere(policies), ...(policies['oidc'] == null ? [] : ['oidc'])]);
-    if (passing === undefined) return [];
-    return elsewhere.map((key) => problem(
-      'error',
-      [],
-      `route ${route.name}: ${key} verifies a token that is not in "Authorization: Bearer", and the target "${passing.name}" has backendAuth.passthrough, which passes on the one that is`,
-      'take the location away (oidc has none: it keeps no token), or use backendAuth.oauthTokenExchange with that place as its subjectToken.source',
-    ));
-  }));
-}
-
-function verifiedElsewhere(policies: PolicyDocuments): string[] {
-  return Object.entries(VERIFYING).flatMap(([id, key]) => {
-    const location = (policies[id] as Readonly<Record<string, unknown>> | null | undefined)?.[key];
-    return location === undefined || isBearer(location) ? [] : [`${id}.${key}`];
-  });
-}
-
-/** The prefix is a scheme, whose name knows no case (RFC 9110 §11.1). */
-function isBearer(location: unknown): boolean {
-  const header = locationSchema.safeParse(location).data?.header;
-  return BEARER.in === 'header' && header?.name.toLowerCase() === BEARER.name && header.prefix?.toLowerCase() === BEARER.prefix.toLowerCase();
-}
+const nothingKept = (route: string, target: string): ProblemWithoutPosition =>
+  problem('error', [], `route ${route}: oidc keeps no token that could be passed on, and the target "${target}" has backendAuth.passthrough`, 'use another kind of backendAuth, or another policy to say who calls');
 
 const targetsOf = ({ backends }: Pick<Generation, 'backends'>, key: string): McpHttpTarget[] =>
   (backends.get(key)?.targets ?? []).flatMap((target) => (target.kind === 'mcp' ? [target] : []));
