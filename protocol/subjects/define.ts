@@ -23,7 +23,7 @@ export interface Contract<P extends string, M extends z.ZodObject> {
   readonly pattern: P;
   readonly owner: Owner;
   readonly mode: Mode;
-  /** Metadata: flat strings, carried as NATS headers. */
+  /** Metadata: flat strings, carried as one NATS header (services/host/bus/wire.ts). */
   readonly meta: M;
   /** One sentence: what the payload bytes are. */
   readonly payload: string;

@@ -34,7 +34,7 @@ async function subjectsPage(): Promise<string> {
 # Subjects
 
 Everything services say to each other. A subject is built from its contract and never written by hand; the payload is raw bytes, and what
-is listed as metadata travels beside it, in NATS headers. Modes: **call** = one member answers, in frames; **one** = one member hears it;
+is listed as metadata travels beside it, as JSON in the NATS header \`meta\`. Modes: **call** = one member answers, in frames; **one** = one member hears it;
 **event** = everybody who listens hears it. The frames of an answer are described in
 [protocol/subjects/frames.ts](../protocol/subjects/frames.ts), the JSON Schema of each contract is in
 [test/arch/golden/subjects](../test/arch/golden/subjects).

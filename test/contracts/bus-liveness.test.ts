@@ -3,6 +3,7 @@ import { connect, type NatsConnection } from '@nats-io/transport-node';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import type { Bus, WhyStopped } from '#host/bus/bus.ts';
 import { createNatsBus } from '#host/bus/nats.ts';
+import { readMeta } from '#host/bus/wire.ts';
 import { clock } from '#host/clock.ts';
 import { alive, inbox, serviceOf } from '#protocol/subjects/frames.ts';
 import { startNats, type NatsWorld } from '../world/nats.ts';
@@ -46,8 +47,8 @@ async function open(): Promise<Opened> {
 function held({ bus: { instance } }: Opened): Promise<void> {
   const { promise, resolve } = Promise.withResolvers<void>();
   const heard = other.connection.subscribe(inbox.to({ service: serviceOf(instance), instance, call: '0' }).replace(/0$/, '*'), {
-    callback: (_error, { headers }) => {
-      if (headers?.get('frame') !== 'held') return;
+    callback: (_error, message) => {
+      if (readMeta(message)['frame'] !== 'held') return;
       heard.unsubscribe();
       resolve();
     },

@@ -4,6 +4,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } fr
 import { Secret } from '#protocol/config/secret.ts';
 import type { Response } from '#protocol/mcp/message.ts';
 import { type OpenedUpstreams, connectorOpen, connectorRelay, openedUpstreams } from '#protocol/subjects/connector.ts';
+import { readMeta } from '#host/bus/wire.ts';
 import { clock } from '#host/clock.ts';
 import { connectorEvents } from '../../services/connector/events.ts';
 import { Backend } from '../../services/connector/runtime/backend.ts';
@@ -130,8 +131,8 @@ describe('a session whose connector', () => {
     const { promise: often, resolve } = Promise.withResolvers<void>();
     let left = times;
     side.connection.subscribe(connectorRelay.to({ instance }), {
-      callback: (_error, { headers }) => {
-        if (headers?.get('passedOn') === '1' && --left === 0) resolve();
+      callback: (_error, message) => {
+        if (readMeta(message)['passedOn'] === '1' && --left === 0) resolve();
       },
     });
     await side.connection.flush();

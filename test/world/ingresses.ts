@@ -2,9 +2,9 @@
  * Two ingress processes on one NATS, and whatever stands behind them played by the test: what a session worker or a connector
  * would say, said when the test wants it.
  */
-import { headers, type MsgHdrs } from '@nats-io/nats-core';
 import type { Asked, Meta } from '#host/bus/bus.ts';
 import { NOTHING } from '#host/bus/bus.ts';
+import { metaHeaders } from '#host/bus/wire.ts';
 import { clock } from '#host/clock.ts';
 import { encode } from '#protocol/mcp/message.ts';
 import { REPLAY_STREAM, replayFrame } from '#protocol/subjects/replay.ts';
@@ -89,9 +89,7 @@ export function playLog(writer: ParleyWorld, session: string, id: string | numbe
   const stream = `p${String(logs++).padStart(16, '0')}`;
   const subject = replayFrame.to({ principal: 'anonymous', session, stream });
   const publish = async (payload: Uint8Array, meta: Readonly<Record<string, string>>): Promise<void> => {
-    const written: MsgHdrs = headers();
-    for (const [name, value] of Object.entries(meta)) written.set(name, value);
-    await writer.host.nats.js.publish(subject, payload, { headers: written });
+    await writer.host.nats.js.publish(subject, payload, { headers: metaHeaders(meta) });
   };
   return {
     stream,

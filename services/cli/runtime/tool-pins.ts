@@ -1,7 +1,8 @@
 /** Pins of tools from their records in KV, and the approval of what changed. */
 import { randomBytes } from 'node:crypto';
 import type { ToolPin, ToolPins } from '#protocol/records/tool-pins.ts';
-import { type AuditEvent, tellOnce } from '#host/audit/audit.ts';
+import { tellOnce } from '#host/audit/audit.ts';
+import type { AuditEvent } from '#host/audit/cloud-event.ts';
 import type { NatsHandle } from '#host/host.ts';
 import { approve } from '../../connector/core/pins.ts';
 import { hashOf } from '../../connector/core/tool-definition.ts';

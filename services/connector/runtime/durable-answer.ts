@@ -94,17 +94,15 @@ export class DurableAnswer implements Answer, WatchedCall {
   }
 
   end(payload: Uint8Array, facts?: StreamFacts): void {
-    this.#close(() => {
-      this.#log?.end(payload);
-      this.#options.answer.end(payload, facts);
-    });
+    if (!this.#close()) return;
+    if (this.#waits) this.#ending = () => this.#end(payload, facts);
+    else this.#end(payload, facts);
   }
 
   fail(fault: Fault): void {
-    this.#close(() => {
-      this.#log?.end(this.#errorFrame(fault));
-      this.#options.answer.fail(fault);
-    });
+    if (!this.#close()) return;
+    if (this.#waits) this.#ending = () => this.#fail(fault);
+    else this.#fail(fault);
   }
 
   onCancel(stop: (why: WhyStopped) => void): void {
@@ -116,14 +114,28 @@ export class DurableAnswer implements Answer, WatchedCall {
     else release();
   }
 
-  #close(ending: () => void): void {
-    if (!this.#open) return;
+  /** False = it is over already. */
+  #close(): boolean {
+    if (!this.#open) return false;
     this.#open = false;
     this.#options.calls.delete(this);
-    for (const release of this.#onClose ?? []) release();
-    // With nothing before it, an answer needs no log (D1): the client has not heard of the one that is being begun.
-    if (this.#state === 'beginning' && this.#held.length > 0) this.#ending = ending;
-    else ending();
+    if (this.#onClose !== undefined) for (const release of this.#onClose) release();
+    return true;
+  }
+
+  /** With nothing before it, an answer needs no log (D1): the client has not heard of the one that is being begun. */
+  get #waits(): boolean {
+    return this.#state === 'beginning' && this.#held.length > 0;
+  }
+
+  #end(payload: Uint8Array, facts: StreamFacts | undefined): void {
+    this.#log?.end(payload);
+    this.#options.answer.end(payload, facts);
+  }
+
+  #fail(fault: Fault): void {
+    this.#log?.end(this.#errorFrame(fault));
+    this.#options.answer.fail(fault);
   }
 
   #begin(): void {

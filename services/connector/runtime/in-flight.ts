@@ -3,7 +3,7 @@
  * reaches the one upstream its request went to.
  */
 import { Fault } from '#protocol/faults/fault.ts';
-import { CODE, type Notification, type Request, idKey } from '#protocol/mcp/message.ts';
+import { CODE, type Notification, type Request, type Response, idKey } from '#protocol/mcp/message.ts';
 import { NOTHING, type WhyStopped } from '#host/bus/bus.ts';
 import { clock } from '#host/clock.ts';
 import type { Answered, Cut } from './client-answer.ts';
@@ -11,12 +11,7 @@ import type { Relayed, SessionOutlet } from './relayed.ts';
 import { type SessionUpstream, type UpstreamCall, type UpstreamReceiver, requestWithin } from './upstream.ts';
 
 const IN_FLIGHT_MAX = 512;
-
-interface InFlight {
-  readonly upstream: SessionUpstream;
-  readonly receiver: UpstreamReceiver;
-  stop: () => void;
-}
+const NOT_YET = (): void => undefined;
 
 export interface InFlightOptions {
   readonly ended: SessionOutlet['ended'];
@@ -35,8 +30,9 @@ export interface Sending {
 
 export class InFlightRequests {
   readonly #options: InFlightOptions;
-  readonly #open = new Map<string, InFlight>();
+  readonly #open = new Map<string, OpenRequest>();
   readonly #idle: (() => void)[] = [];
+  readonly #closed = (): void => this.#checkIdle();
   #fanouts = 0;
 
   constructor(options: InFlightOptions) {
@@ -49,11 +45,10 @@ export class InFlightRequests {
     const key = idKey(call.id);
     if (this.#open.has(key)) throw new Fault('invalid', 'a request with this id is still open', { rpc: String(CODE.invalidRequest) });
     if (this.#open.size >= IN_FLIGHT_MAX) throw new Fault('overloaded', `${IN_FLIGHT_MAX} requests of this session are open`);
-    const receiver = this.#receiver(sending, key, relayed);
-    const inFlight: InFlight = { upstream, receiver, stop: () => undefined };
-    this.#open.set(key, inFlight);
-    inFlight.stop = requestWithin(upstream, call, receiver, timeoutMs);
-    relayed.answer.onCancel((why) => this.#abandon(inFlight, relayed.deadline, why));
+    const open = new OpenRequest({ relayed, sending, key, requests: this.#open, options: this.#options, closed: this.#closed });
+    this.#open.set(key, open);
+    open.stop = requestWithin(upstream, call, open, timeoutMs);
+    relayed.answer.onCancel((why) => open.abandon(why));
   }
 
   /** `key`: the JSON of its id. */
@@ -63,11 +58,11 @@ export class InFlightRequests {
 
   /** True when the request was here. The server need not answer it any more, so its answer ends here. */
   async cancel(id: unknown, payload: Uint8Array): Promise<boolean> {
-    const inFlight = typeof id === 'string' || typeof id === 'number' ? this.#open.get(idKey(id)) : undefined;
-    if (inFlight === undefined) return false;
-    await inFlight.upstream.tell(payload).finally(() => {
-      inFlight.stop();
-      inFlight.receiver.fail(new Fault('gone', 'the client cancelled the request', { reason: 'cancelled' }));
+    const open = typeof id === 'string' || typeof id === 'number' ? this.#open.get(idKey(id)) : undefined;
+    if (open === undefined) return false;
+    await open.upstream.tell(payload).finally(() => {
+      open.stop();
+      open.fail(new Fault('gone', 'the client cancelled the request', { reason: 'cancelled' }));
     });
     return true;
   }
@@ -93,39 +88,6 @@ export class InFlightRequests {
     return new Promise((resolve) => this.#idle.push(resolve));
   }
 
-  #receiver({ upstream, cut }: Sending, key: string, relayed: Relayed): UpstreamReceiver {
-    const { answer } = relayed;
-    const { ended, message: messageOf, response: responseOf } = this.#options;
-    const startedAt = performance.now();
-    const receiver: UpstreamReceiver = {
-      message: (message, bytes) => {
-        const out = messageOf(upstream, message, bytes);
-        return out === undefined || answer.data(out) ? undefined : answer.drained();
-      },
-      suspended: (retryMs) => answer.head({ stream: 'suspended', retry: String(retryMs) }),
-      end: (bytes, response, streamed) => {
-        if (!this.#close(key, receiver)) return;
-        answer.end(responseOf({ target: upstream.target, response, bytes, place: relayed.meta, cut }), streamed ? { stream: 'sse' } : undefined);
-        ended(relayed, upstream.target, response, startedAt);
-      },
-      fail: (fault) => {
-        if (!this.#close(key, receiver)) return;
-        if (fault.facts['reason'] === 'cancelled') answer.end(NOTHING);
-        else answer.fail(fault);
-        ended(relayed, upstream.target, fault, startedAt);
-      },
-    };
-    return receiver;
-  }
-
-  /** False when it is over already: an upstream may answer what was given up. */
-  #close(key: string, receiver: UpstreamReceiver): boolean {
-    if (this.#open.get(key)?.receiver !== receiver) return false;
-    this.#open.delete(key);
-    this.#checkIdle();
-    return true;
-  }
-
   #isIdle(): boolean {
     return this.#open.size === 0 && this.#fanouts === 0;
   }
@@ -133,14 +95,74 @@ export class InFlightRequests {
   #checkIdle(): void {
     if (this.#idle.length > 0 && this.#isIdle()) for (const resolve of this.#idle.splice(0)) resolve();
   }
+}
+
+interface OpenRequestOptions {
+  readonly relayed: Relayed;
+  readonly sending: Sending;
+  readonly key: string;
+  /** Where it is until it is over. */
+  readonly requests: Map<string, OpenRequest>;
+  readonly options: InFlightOptions;
+  readonly closed: () => void;
+}
+
+/** An object of a class, and not four functions, since there is one for each call. */
+class OpenRequest implements UpstreamReceiver {
+  stop: () => void = NOT_YET;
+  readonly #options: OpenRequestOptions;
+  readonly #startedAt = performance.now();
+
+  constructor(options: OpenRequestOptions) {
+    this.#options = options;
+  }
+
+  get upstream(): SessionUpstream {
+    return this.#options.sending.upstream;
+  }
+
+  message(message: Request | Notification, bytes: Uint8Array): void | Promise<void> {
+    const { relayed, options } = this.#options;
+    const out = options.message(this.upstream, message, bytes);
+    return out === undefined || relayed.answer.data(out) ? undefined : relayed.answer.drained();
+  }
+
+  suspended(retryMs: number): void {
+    this.#options.relayed.answer.head({ stream: 'suspended', retry: String(retryMs) });
+  }
+
+  end(bytes: Uint8Array, response: Response, streamed: boolean): void {
+    if (!this.#close()) return;
+    const { relayed, sending: { upstream: { target }, cut }, options } = this.#options;
+    relayed.answer.end(options.response({ target, response, bytes, place: relayed.meta, cut }), streamed ? { stream: 'sse' } : undefined);
+    options.ended(relayed, target, response, this.#startedAt);
+  }
+
+  fail(fault: Fault): void {
+    if (!this.#close()) return;
+    const { relayed, options } = this.#options;
+    if (fault.facts['reason'] === 'cancelled') relayed.answer.end(NOTHING);
+    else relayed.answer.fail(fault);
+    options.ended(relayed, this.upstream.target, fault, this.#startedAt);
+  }
 
   /** An asker that died is no client that cancelled (MCP 2025-11-25 "Streamable HTTP"): only the deadline stops the call then. */
-  #abandon(inFlight: InFlight, deadline: number, why: WhyStopped): void {
+  abandon(why: WhyStopped): void {
+    const { deadline } = this.#options.relayed;
     const giveUp = (): void => {
-      inFlight.stop();
-      inFlight.receiver.fail(new Fault('timeout', 'the deadline of the call has passed'));
+      this.stop();
+      this.fail(new Fault('timeout', 'the deadline of the call has passed'));
     };
     if (why === 'cancelled') giveUp();
     else if (deadline !== Number.MAX_SAFE_INTEGER) setTimeout(giveUp, Math.max(0, deadline - clock())).unref();
+  }
+
+  /** False when it is over already: an upstream may answer what was given up. */
+  #close(): boolean {
+    const { key, requests, closed } = this.#options;
+    if (requests.get(key) !== this) return false;
+    requests.delete(key);
+    closed();
+    return true;
   }
 }

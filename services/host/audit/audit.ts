@@ -7,47 +7,15 @@
  */
 import type { JetStreamClient } from '@nats-io/jetstream';
 import type { NatsConnection } from '@nats-io/nats-core';
-import { AUDIT_TYPE_PREFIX, type AuditCloudEvent, type AuditData } from '#protocol/audit/event.ts';
 import type { AuditKind } from '#protocol/audit/kinds.ts';
-import { audited, NONE } from '#protocol/audit/subjects.ts';
 import type { Logger } from '../telemetry/log.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
-import { namesSecret } from '../telemetry/secrets.ts';
-import { traceIdOf } from '../telemetry/spans.ts';
+import { type AuditEvent, cloudEvent, isoTimes } from './cloud-event.ts';
 import { KeptCheck } from './kept.ts';
+import { AuditSubjects } from './subjects.ts';
 
-/** Names and reasons may come from a client or an upstream. */
-const TEXT_CHARS_MAX = 512;
-const SUBJECTS_MAX = 4096;
-const TOKEN_CHARS_MAX = 64;
-/** Enough to tell sessions apart, and not enough to use one: the whole id is what a client shows to be let in. */
-const SESSION_CHARS = 8;
 const BATCH_MS = 10;
 const BATCH_EVENTS_MAX = 512;
-
-export interface AuditEvent {
-  readonly kind: AuditKind;
-  readonly route?: string | undefined;
-  readonly target?: string | undefined;
-  readonly method?: string | undefined;
-  readonly tool?: string | undefined;
-  /** `anonymous` when absent. */
-  readonly principal?: string | undefined;
-  readonly session?: string | undefined;
-  readonly latencyMs?: number | undefined;
-  /** Only the trace id is told. */
-  readonly traceparent?: string | undefined;
-  readonly reason?: string | undefined;
-  /** The rule that denied it, by its place. */
-  readonly rule?: string | undefined;
-  /** Of the definition of a tool that is trusted, and of the one that was shown. */
-  readonly oldHash?: string | undefined;
-  readonly newHash?: string | undefined;
-  readonly changed?: string | undefined;
-  readonly generation?: string | undefined;
-  /** What an external authorizer said; told as far as it is short and says nothing secret. */
-  readonly extauthz?: Readonly<Record<string, unknown>> | undefined;
-}
 
 export interface Audit {
   /** Never throws and never waits. */
@@ -73,7 +41,8 @@ export interface AuditOptions {
 export function openAudit({ connection, connected, instance, log, metrics, mask = (text) => text }: AuditOptions): Audit {
   const events = metrics?.counter('parley_audit_events', 'audit events published, by kind');
   const drops = metrics?.counter('parley_audit_events_dropped', 'audit events lost because NATS was away or refused them');
-  const subjects = new Map<string, string>();
+  const subjects = new AuditSubjects();
+  const timeOf = isoTimes();
   const source = sourceOf(instance);
   let waiting: { readonly event: AuditEvent; readonly at: number }[] = [];
   let timer: NodeJS.Timeout | undefined;
@@ -86,8 +55,8 @@ export function openAudit({ connection, connected, instance, log, metrics, mask 
   };
   const kept = new KeptCheck({ connection, log, lost: drop });
   const publish = (event: AuditEvent, at: number): void => {
-    const text = cloudEvent(event, { id: `${instance}-${count++}`, source, at, mask });
-    const subject = subjectOf(event, subjects);
+    const text = cloudEvent(event, { id: `${instance}-${count++}`, source, time: timeOf(at), mask });
+    const subject = subjects.of(event);
     if (kept.due) return kept.ask(subject, text);
     connection.publish(subject, text);
     kept.sent();
@@ -124,74 +93,8 @@ export function openAudit({ connection, connected, instance, log, metrics, mask 
 
 /** For a process that has one thing to tell, and ends: resolves when it is kept. @throws whatever the client throws when it is not. */
 export async function tellOnce(js: JetStreamClient, instance: string, event: AuditEvent): Promise<void> {
-  const text = cloudEvent(event, { id: `${instance}-0`, source: sourceOf(instance), at: Date.now(), mask: (same) => same });
-  await js.publish(subjectOf(event, new Map()), text);
+  const text = cloudEvent(event, { id: `${instance}-0`, source: sourceOf(instance), time: new Date().toISOString(), mask: (same) => same });
+  await js.publish(new AuditSubjects().of(event), text);
 }
 
 const sourceOf = (instance: string): string => `parley/${instance}`;
-
-interface Telling {
-  readonly id: string;
-  readonly source: string;
-  readonly at: number;
-  readonly mask: (text: string) => string;
-}
-
-function cloudEvent(event: AuditEvent, { id, source, at, mask }: Telling): string {
-  const time = new Date(at).toISOString();
-  const whole: AuditCloudEvent = { specversion: '1.0', id, source, type: AUDIT_TYPE_PREFIX + event.kind, time, datacontenttype: 'application/json', data: dataOf(event, mask) };
-  return JSON.stringify(whole);
-}
-
-/** Fields that are undefined are left out by JSON.stringify. */
-function dataOf(event: AuditEvent, mask: (text: string) => string): AuditData {
-  const cut = (text: string | undefined): string | undefined => (text === undefined ? undefined : mask(text).slice(0, TEXT_CHARS_MAX));
-  return {
-    kind: event.kind,
-    principal: event.principal ?? 'anonymous',
-    route: event.route,
-    target: cut(event.target),
-    method: cut(event.method),
-    tool: cut(event.tool),
-    session: event.session?.slice(0, SESSION_CHARS),
-    latencyMs: event.latencyMs === undefined ? undefined : Math.round(event.latencyMs * 1000) / 1000,
-    traceId: traceIdOf(event.traceparent),
-    reason: cut(event.reason),
-    rule: event.rule,
-    oldHash: event.oldHash,
-    newHash: event.newHash,
-    changed: event.changed,
-    generation: event.generation,
-    extauthz: event.extauthz === undefined ? undefined : sayings(event.extauthz, mask),
-  };
-}
-
-const SAYINGS_MAX = 32;
-const SAYING_CHARS_MAX = 256;
-/** A token in the form of JWS or JWE. */
-const TOKEN_SHAPE = /\beyJ[\w-]+\.[\w-]*\.[\w-]*/;
-
-/** Its authorizer may put anything there, a token for the server too: names and values that look like a secret are left out. */
-function sayings(said: Readonly<Record<string, unknown>>, mask: (text: string) => string): Record<string, string | number | boolean> {
-  const told = Object.entries(said).flatMap(([name, value]): [string, string | number | boolean][] => {
-    if (namesSecret(name)) return [];
-    if (typeof value === 'number' || typeof value === 'boolean') return [[name, value]];
-    return typeof value === 'string' && value.length <= SAYING_CHARS_MAX && !TOKEN_SHAPE.test(value) ? [[name, mask(value)]] : [];
-  });
-  return Object.fromEntries(told.slice(0, SAYINGS_MAX));
-}
-
-function subjectOf({ kind, route = NONE, target = NONE }: AuditEvent, made: Map<string, string>): string {
-  const key = `${kind} ${route} ${target}`;
-  const known = made.get(key);
-  if (known !== undefined) return known;
-  const subject = audited.to({ kind, route: token(route), target: token(target) });
-  if (made.size >= SUBJECTS_MAX) made.clear();
-  made.set(key, subject);
-  return subject;
-}
-
-/** A target may have a name no subject can hold; the event itself tells the whole name. */
-function token(name: string): string {
-  return name.replaceAll(/[^A-Za-z0-9_-]/g, '_').slice(0, TOKEN_CHARS_MAX) || NONE;
-}

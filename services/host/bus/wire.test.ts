@@ -16,9 +16,14 @@ describe('metadata on NATS', () => {
     }));
   });
 
-  test('travels as it is when a header can carry it, and never breaks a line', () => {
-    expect(metaHeaders({ plain: 'tools/call a b' }).get('plain')).toBe('tools/call a b');
-    expect(metaHeaders({ odd: 'a\r\nb: c' }).get('odd')).toBe('~a%0D%0Ab%3A%20c');
+  test('is one header of printable ASCII, whatever is in it', () => {
+    expect([...metaHeaders({ odd: 'a\r\nb: ü🦜\u007f', plain: 'x y' })]).toEqual([['meta', [String.raw`{"odd":"a\r\nb: \u00fc\ud83e\udd9c\u007f","plain":"x y"}`]]]);
+  });
+
+  test.each(['', 'no JSON', '{"half":', 'null'])('that is %j is none', (text) => {
+    const odd = headers();
+    odd.set('meta', text);
+    expect(readMeta(message(odd))).toEqual({});
   });
 
   test('that is undefined is left out', () => {
@@ -37,7 +42,7 @@ describe('a question on NATS', () => {
   test('without a deadline has none, and one whose deadline makes no sense is late already', () => {
     expect(readQuestion(message(questionHeaders({ meta: {}, deadline: Number.MAX_SAFE_INTEGER }))).deadline).toBe(Number.MAX_SAFE_INTEGER);
     const odd = headers();
-    odd.set('left-ms', 'soon');
+    odd.set('meta', '{"left-ms":"soon"}');
     expect(readQuestion(message(odd)).deadline).toBeLessThanOrEqual(clock());
   });
 });

@@ -1,4 +1,4 @@
-/** How messages look on NATS: metadata as headers, payload untouched. */
+/** How messages look on NATS: metadata as one header, payload untouched. */
 import { headers as newHeaders, type Msg, type MsgHdrs } from '@nats-io/nats-core';
 import { Fault, isFaultCode } from '#protocol/faults/fault.ts';
 import { FRAME_KINDS, type FrameKind, type StreamFacts, inbox, serviceOf } from '#protocol/subjects/frames.ts';
@@ -9,37 +9,42 @@ import type { Incoming, Meta, Question } from './bus.ts';
 const LEFT = 'left-ms';
 const TRACEPARENT = 'traceparent';
 
-/** A header value is printable ASCII without spaces at its ends; anything else travels percent-encoded behind a `~`. */
-const PLAIN = /^[\x21-\x7d](?:[\x20-\x7e]*[\x21-\x7e])?$/;
-const encodeValue = (value: string): string => (PLAIN.test(value) ? value : `~${encodeURIComponent(value.toWellFormed())}`);
-const decodeValue = (value: string): string => (value.startsWith('~') ? decodeURIComponent(value.slice(1)) : value);
+/** All metadata as one JSON object: a header for each of them was a third of what a call allocated, on both sides. */
+const META = 'meta';
 
-export function questionHeaders(question: Omit<Question<Meta>, 'payload'>): MsgHdrs {
-  const out = metaHeaders(question.meta);
-  if (question.deadline !== Number.MAX_SAFE_INTEGER) out.set(LEFT, String(Math.max(0, Math.round(question.deadline - clock()))));
-  if (question.traceparent !== undefined) out.set(TRACEPARENT, question.traceparent);
+/** What a header value cannot hold, JSON can escape: it is printable ASCII. */
+const NOT_ASCII = /[^\x20-\x7e]/;
+const EACH_NOT_ASCII = /[^\x20-\x7e]/g;
+const escaped = (text: string): string => text.replaceAll(EACH_NOT_ASCII, (one) => `\\u${one.charCodeAt(0).toString(16).padStart(4, '0')}`);
+
+export function questionHeaders({ meta, deadline, traceparent }: Omit<Question<Meta>, 'payload'>): MsgHdrs {
+  const out = metaHeaders(deadline === Number.MAX_SAFE_INTEGER ? meta : { ...meta, [LEFT]: String(Math.max(0, Math.round(deadline - clock()))) });
+  if (traceparent !== undefined) out.append(TRACEPARENT, traceparent);
   return out;
 }
 
 export function metaHeaders(meta: Meta): MsgHdrs {
   const out = newHeaders();
-  for (const key in meta) {
-    const value = meta[key];
-    if (value !== undefined) out.set(key, encodeValue(value));
-  }
+  const text = JSON.stringify(meta);
+  out.append(META, NOT_ASCII.test(text) ? escaped(text) : text);
   return out;
 }
 
-export function readMeta(message: { readonly headers?: MsgHdrs | undefined }): Record<string, string> {
-  const meta: Record<string, string> = {};
-  for (const [key, values] of message.headers ?? []) meta[key] = decodeValue(values[0] ?? '');
-  return meta;
+/** Without metadata, or with what is none, it is empty. */
+export function readMeta({ headers }: { readonly headers?: MsgHdrs | undefined }): Record<string, string> {
+  const text = headers?.get(META) ?? '';
+  if (text === '') return {};
+  try {
+    return (JSON.parse(text) as Record<string, string> | null) ?? {};
+  } catch {
+    return {};
+  }
 }
 
 export function readQuestion(message: Msg): Incoming<Meta> {
-  const { [LEFT]: left, [TRACEPARENT]: traceparent, ...meta } = readMeta(message);
+  const { [LEFT]: left, ...meta } = readMeta(message);
   const deadline = left === undefined ? Number.MAX_SAFE_INTEGER : clock() + (Number(left) || 0);
-  return { subject: message.subject, payload: message.data, meta, deadline, traceparent };
+  return { subject: message.subject, payload: message.data, meta, deadline, traceparent: message.headers?.get(TRACEPARENT) || undefined };
 }
 
 const FOLDED = 'via-';

@@ -29,41 +29,59 @@ export interface HeldDataDir {
   release(): Promise<void>;
 }
 
-/** Directories this process holds: after a restart in a container the stale holder often has our own process id. */
+/**
+ * Directories this process holds or is about to: after a restart in a container the stale holder often has our own
+ * process id, so a lock with that id is ours only if it is written down here, and that before the lock is.
+ */
 const heldHere = new Set<string>();
 
 /** @throws Fault conflict when another process runs a server on this directory. */
 export async function holdDataDir(dataDir: string): Promise<HeldDataDir> {
-  await mkdir(dataDir, { recursive: true, mode: 0o700 });
   const lock = lockFile(dataDir);
   const mine: Holder = { v: 1, pid: process.pid, command: (await commandLine(process.pid)) ?? '' };
-  for (let tries = 0; ; tries += 1) {
-    if (heldHere.has(lock) || tries === TRIES_MAX) throw inUse(dataDir, (await readHolder(lock)) ?? mine);
-    if (await writeWhole(lock, mine)) break;
+  if (heldHere.has(lock)) throw inUse(dataDir, (await readHolder(lock)) ?? mine);
+  heldHere.add(lock);
+  try {
+    await mkdir(dataDir, { recursive: true, mode: 0o700 });
+    await takeLock(dataDir, mine);
+    const held = heldDir(dataDir, mine);
+    await stopLeftover(held);
+    return held;
+  } catch (error) {
+    heldHere.delete(lock);
+    throw error;
+  }
+}
+
+async function takeLock(dataDir: string, mine: Holder): Promise<void> {
+  const lock = lockFile(dataDir);
+  for (let tries = 0; !(await writeWhole(lock, mine)); tries += 1) {
     const holder = await readHolder(lock);
-    if (holder !== undefined && (await isAlive(holder))) throw inUse(dataDir, holder);
+    if (tries === TRIES_MAX || (holder !== undefined && (await isAlive(holder)))) throw inUse(dataDir, holder ?? mine);
     await takeAway(lock, holder);
   }
-  heldHere.add(lock);
-  const held: HeldDataDir = {
+}
+
+function heldDir(dataDir: string, mine: Holder): HeldDataDir {
+  const lock = lockFile(dataDir);
+  return {
     configFile: join(dataDir, 'nats-server.conf'),
     pidFile: join(dataDir, 'nats-server.pid'),
     storeDir: join(dataDir, 'nats'),
     announce: (url) => replaceWhole(lock, { ...mine, url }),
     release: async () => {
-      heldHere.delete(lock);
       await rm(lock, { force: true });
+      heldHere.delete(lock);
     },
   };
-  await stopLeftover(held);
-  return held;
 }
 
 /** Where the nats-server of a running `parley up` on this directory answers; undefined = none runs. */
 export async function runningServerUrl(dataDir: string): Promise<string | undefined> {
   const holder = await readHolder(lockFile(dataDir));
   if (holder?.url === undefined) return undefined;
-  return heldHere.has(lockFile(dataDir)) || (await isAlive(holder)) ? holder.url : undefined;
+  const runs = holder.pid === process.pid ? heldHere.has(lockFile(dataDir)) : await isAlive(holder);
+  return runs ? holder.url : undefined;
 }
 
 const lockFile = (dataDir: string): string => join(dataDir, 'parley.lock');

@@ -4,9 +4,11 @@ import { PrometheusExporter } from '@opentelemetry/exporter-prometheus';
 import type { Resource } from '@opentelemetry/resources';
 import { MeterProvider } from '@opentelemetry/sdk-metrics';
 import { Gauges, type Observe } from './gauges.ts';
+import { Tallies } from './tallies.ts';
 
 export type Labels = Readonly<Record<string, string | number | boolean>>;
 
+/** Labels are named in the same order at each record. */
 export interface Counter {
   add(value: number, labels?: Labels): void;
 }
@@ -18,7 +20,7 @@ export interface Histogram {
 export interface Metrics {
   /** Only rises. The same name gives the same counter. Served as `<name>_total`. */
   counter(name: string, help: string): Counter;
-  /** `buckets` are upper bounds, in the unit the name ends in. */
+  /** `buckets` are upper bounds, ascending, in the unit the name ends in. */
   histogram(name: string, help: string, buckets: readonly number[]): Histogram;
   /** `observe` is asked at each scrape; the answer is a number, or one per set of labels. Returns what stops it. */
   gauge(name: string, help: string, observe: Observe): () => void;
@@ -35,23 +37,14 @@ export interface OpenMetrics extends Metrics {
 
 export function openMetrics(resource: Resource): OpenMetrics {
   const gauges = new Gauges(resource);
-  const exporter = new PrometheusExporter({ preventServerStart: true, withoutScopeInfo: true, metricProducers: [gauges] });
+  const tallies = new Tallies(resource);
+  const exporter = new PrometheusExporter({ preventServerStart: true, withoutScopeInfo: true, metricProducers: [tallies, gauges] });
   const provider = new MeterProvider({ resource, readers: [exporter] });
-  const meter = provider.getMeter('parley');
-  const counters = new Map<string, Counter>();
-  const histograms = new Map<string, Histogram>();
   return {
-    counter: (name, help) => once(counters, name, () => meter.createCounter(name, { description: help })),
-    histogram: (name, help, buckets) =>
-      once(histograms, name, () => meter.createHistogram(name, { description: help, advice: { explicitBucketBoundaries: [...buckets] } })),
+    counter: (name, help) => tallies.counter(name, help),
+    histogram: (name, help, buckets) => tallies.histogram(name, help, buckets),
     gauge: (name, help, observe) => gauges.add(name, help, observe),
     serve: (request, response) => exporter.getMetricsRequestHandler(request, response),
     shutdown: () => provider.shutdown(),
   };
-}
-
-function once<T>(made: Map<string, T>, name: string, make: () => T): T {
-  const existing = made.get(name) ?? make();
-  made.set(name, existing);
-  return existing;
 }

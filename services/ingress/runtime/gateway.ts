@@ -68,7 +68,8 @@ export class Gateway {
     if (listener !== undefined && (door.secure || listener.tls !== undefined) && bind.admission(listener) !== request.admission) return this.#misdirected(arrival);
     if (this.#world?.logsIn === true) request.takeLogins();
     const chain = listener === undefined ? emptyChain : bind.gatewayChain(listener);
-    this.#judge(arrival, { chain, route: NO_ROUTE, known: NO_FACTS }, (facts, now) => this.#route(now, bind, facts));
+    if (chain.empty) this.#route(arrival, bind, NO_FACTS);
+    else this.#judge(arrival, { chain, route: NO_ROUTE, known: NO_FACTS }, (facts, now) => this.#route(now, bind, facts));
   }
 
   #route(arrival: Arrival, bind: BindWorld, known: Facts): void {
@@ -76,7 +77,8 @@ export class Gateway {
     if (found === undefined) return this.#answer(arrival, NO_ROUTE, 404, plain(NOT_FOUND));
     const world = bind.routeWorld(found);
     const { chain, route } = world;
-    this.#judge(arrival, { chain, route: route.key, known }, (facts, now) => this.#serve(now, new Exchange(now, world, facts, this.#deps)));
+    if (chain.empty) this.#serve(arrival, new Exchange(arrival, world, known, this.#deps));
+    else this.#judge(arrival, { chain, route: route.key, known }, (facts, now) => this.#serve(now, new Exchange(now, world, facts, this.#deps)));
   }
 
   #serve({ door, request }: Arrival, exchange: Exchange): void {
@@ -98,7 +100,6 @@ export class Gateway {
   /** Calls `go` when the policies agree; otherwise they have answered. */
   #judge(arrival: Arrival, judgement: Judgement, go: Go): void {
     const { chain, known } = judgement;
-    if (chain.empty) return go(known, arrival);
     try {
       const verdict = chain.apply(arrival.request, known);
       if (!(verdict instanceof Promise)) return this.#obey(arrival, judgement, verdict, go);

@@ -101,7 +101,7 @@ export class SessionActor {
   deliver(asked: Asked<ActorMeta>): void {
     const { principal, backend } = asked.meta;
     const { record } = this.#stored;
-    const foreign = principal !== record.principal || (backend !== undefined && !backend.split(',').includes(record.backend));
+    const foreign = principal !== record.principal || (backend !== undefined && backend !== record.backend && !backend.split(',').includes(record.backend));
     if (foreign) return asked.answer.fail(new Fault('gone', 'no such session'));
     if (this.#overtakes(asked.meta)) return void this.#take(asked);
     if (!this.#mailbox.post(() => this.#take(asked))) asked.answer.fail(new Fault('overloaded', 'too many messages wait for this session'));
