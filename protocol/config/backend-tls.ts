@@ -22,12 +22,19 @@ export const backendTlsSchema = section('backendTLS', {
   alpn: alpn.nullish(),
   subjectAltNames: z.array(nonEmpty).min(1, 'at least one name is needed').max(NAMES_MAX, `at most ${NAMES_MAX} names`).nullish(),
   keyExchangeGroups: z.array(z.enum(GROUPS)).min(1, 'at least one group is needed').nullish(),
-}).superRefine(({ cert, key, insecure, insecureHost, subjectAltNames }, context) => {
+  spiffe: z.strictObject({}).nullish(),
+}).superRefine(({ cert, key, root, insecure, insecureHost, subjectAltNames, spiffe }, context) => {
   const complain = (path: string, message: string): void => context.addIssue({ code: 'custom', path: [path], message });
   if (cert != null && key == null) complain('cert', 'a client certificate needs its private key: key');
   if (key != null && cert == null) complain('key', 'a private key needs its certificate: cert');
+  for (const [name, value] of Object.entries({ cert, key, root, insecure, insecureHost })) {
+    if (spiffe != null && value != null && value !== false) complain(name, 'not allowed beside spiffe: certificate, key and authorities come from the Workload API');
+  }
   if (subjectAltNames != null && (insecure || insecureHost)) complain('subjectAltNames', 'names cannot be asked for where nothing is verified: leave out insecure and insecureHost');
 });
+
+/** Where a connection is not made by a connector: such a key would be read, and nobody there has an SVID. */
+export const backendTlsWithoutSpiffe = backendTlsSchema.refine(({ spiffe }) => spiffe == null, { path: ['spiffe'], error: 'Parley serves spiffe for MCP targets only; refusing rather than connecting without it' });
 
 export type BackendTlsDocument = z.output<typeof backendTlsSchema>;
 
@@ -44,10 +51,12 @@ export interface BackendTls {
   /** Of these, instead of the host name, the certificate must have one. */
   readonly subjectAltNames: readonly string[] | undefined;
   readonly keyExchangeGroups: readonly (typeof GROUPS)[number][] | undefined;
+  /** Certificate, key and authorities come from the Workload API. */
+  readonly spiffe?: true;
 }
 
 export function backendTls(document: BackendTlsDocument): BackendTls {
-  const { root, cert, key, hostname, insecure, insecureHost, alpn: protocols, subjectAltNames, keyExchangeGroups } = document;
+  const { root, cert, key, hostname, insecure, insecureHost, alpn: protocols, subjectAltNames, keyExchangeGroups, spiffe } = document;
   return {
     root: root ?? undefined,
     cert: cert ?? undefined,
@@ -58,5 +67,6 @@ export function backendTls(document: BackendTlsDocument): BackendTls {
     alpn: protocols ?? undefined,
     subjectAltNames: subjectAltNames ?? undefined,
     keyExchangeGroups: keyExchangeGroups ?? undefined,
+    ...(spiffe == null ? {} : { spiffe: true }),
   };
 }

@@ -83,6 +83,11 @@ describe('how a target is reached', () => {
     [{ subjectAltNames: [] }, 'subjectAltNames: at least one name is needed'],
     [{ subjectAltNames: Array.from({ length: 65 }, () => 'n') }, 'subjectAltNames: at most 64 names'],
     [{ rot: 'x' }, 'rot: unknown key "rot"'],
+    ...[{ root: 'r' }, { insecure: true }, { insecureHost: true }].map((more): [object, string] => [
+      { spiffe: {}, ...more },
+      `${Object.keys(more)[0]}: not allowed beside spiffe: certificate, key and authorities come from the Workload API`,
+    ]),
+    [{ spiffe: { id: 'x' } }, 'spiffe.id: unknown key "id"'],
   ])('%j is refused', (backendTLS, message) => {
     expect(errors({ mcp: { targets: [http('h', { backendTLS })] } })).toEqual([`mcp.targets[0].policies.backendTLS.${message}`]);
   });

@@ -192,6 +192,15 @@ describe('listeners with tls', () => {
     expect(tlsOf({ gateways: { g: { port: 1, listeners: [{ tls: files }] } } })).toEqual({ ...expected, at: 'gateways.g.listeners[0].tls' });
   });
 
+  test('with spiffe have no files, and know where the agent is', () => {
+    expect(tlsOf(one({ tls: { spiffe: {} } }))).toMatchObject({ spiffe: true, cert: '', key: '', root: undefined });
+    const settingsWith = (endpoint: string) => good({ config: { spiffe: { endpoint } }, ...one({ tls: { spiffe: {} } }) }).settings.spiffeEndpoint;
+    for (const endpoint of ['unix:///run/spire/agent.sock', 'unix:/run/spire/agent.sock', 'tcp://127.0.0.1:8081', 'tcp:[::1]:8081']) expect(settingsWith(endpoint)).toBe(endpoint);
+    for (const endpoint of ['/run/agent.sock', 'unix://host/agent.sock', 'tcp://agent.test:80', 'https://127.0.0.1:1', 'unix:///run/a?b', '']) {
+      expect(errors({ config: { spiffe: { endpoint } } })).toEqual(['config.spiffe.endpoint: expected unix:///path/of/agent.sock or tcp://address:port']);
+    }
+  });
+
   test('name ciphers and groups as OpenSSL does, in the order of the document and each once', () => {
     const cipherSuites = ['TLS13_CHACHA20_POLY1305_SHA256', 'TLS_AES_256_GCM_SHA384', 'TLS_CHACHA20_POLY1305_SHA256', 'TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256', 'ECDHE-ECDSA-AES128-GCM-SHA256'];
     expect(tlsOf(one({ tls: { ...files, minTLSVersion: 'TLS_V1_2', maxTlsVersion: 'TLS_V1_3', cipherSuites, keyExchangeGroups: ['X25519_MLKEM768', 'P-256'] } }))).toMatchObject({
@@ -211,6 +220,8 @@ describe('listeners with tls', () => {
     [one({ tls: { ...files, cipherSuites: ['TLS_AES_128_GCM_SHA256'] } }), 'gateways.g.tls.cipherSuites: none of these is for TLS 1.2, which is allowed: add one, or set minTLSVersion: TLS_V1_3'],
     [one({ tls: { ...files, cipherSuites: ['TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256'] } }), 'gateways.g.tls.cipherSuites: none of these is for TLS 1.3, which is allowed: add one, or set maxTLSVersion: TLS_V1_2'],
     [one({ tls: { cert: 'a.pem' } }), 'gateways.g.tls.key: required, and missing: expected a text'],
+    [one({ tls: { key: 'a.key' } }), 'gateways.g.tls.cert: required, and missing: expected a text'],
+    ...['cert', 'key', 'root'].map((key): [object, string] => [one({ tls: { spiffe: {}, [key]: 'x' } }), `gateways.g.tls.${key}: not allowed beside spiffe: certificate, key and authorities come from the Workload API`]),
     [one({ tls: { ...files, minTLSVersion: 'TLS_V1_1' } }), 'gateways.g.tls.minTLSVersion: expected one of TLS_V1_2, TLS_V1_3; found "TLS_V1_1" (did you mean "TLS_V1_2"?)'],
   ])('%j is refused: %s', (document, expected) => {
     expect(errors(document)).toEqual([expected]);

@@ -161,5 +161,6 @@ function settingsOf(document: GatewayDocument): Settings {
     readinessAddr: config.readinessAddr ?? undefined,
     logLevel: Array.isArray(level) ? level.join(',') : (level ?? undefined),
     logFormat: config.logging?.format ?? undefined,
+    ...(config.spiffe?.endpoint == null ? {} : { spiffeEndpoint: config.spiffe.endpoint }),
   };
 }

@@ -32,6 +32,8 @@ export interface Settings {
   readonly readinessAddr: string | undefined;
   readonly logLevel: string | undefined;
   readonly logFormat: 'text' | 'json' | undefined;
+  /** Of the SPIFFE Workload API; the environment of a process goes before it. */
+  readonly spiffeEndpoint?: string | undefined;
 }
 
 export interface Bind {
@@ -67,6 +69,8 @@ export interface ListenerTls {
   /** In OpenSSL's names, the preferred first; empty = its own choice. */
   readonly cipherSuites: readonly string[];
   readonly keyExchangeGroups: readonly string[];
+  /** Certificate, key and authorities come from the Workload API: `cert` and `key` are ''. Clients must show an SVID. */
+  readonly spiffe?: true;
 }
 
 export type PolicyDocuments = Readonly<Record<string, unknown>>;

@@ -1,6 +1,7 @@
 /** The `config:` section: settings of the process rather than of the traffic. Everything is typed; see NOT_ACTED_ON for what is acted on. */
 import { z } from 'zod';
 import { Secret } from './secret.ts';
+import { isSpiffeEndpoint } from './spiffe-endpoint.ts';
 import { count, duration, flag, text, textMap } from './section.ts';
 
 const database = z.strictObject({ url: text, maxConnections: count.min(1, 'expected 1 or more').nullish() });
@@ -46,6 +47,8 @@ const modelCatalog = z.array(
   z.strictObject({ file: text.nullish(), inline: z.union([text, z.record(z.string(), z.unknown())], { error: 'expected a text or a map' }).nullish() }),
 );
 
+const spiffeEndpoint = text.refine(isSpiffeEndpoint, 'expected unix:///path/of/agent.sock or tcp://address:port');
+
 export const startupSchema = z.strictObject({
   enableIpv6: flag.nullish(),
   dns: z.strictObject({ lookupFamily: z.enum(['All', 'Auto', 'V4Preferred', 'V4Only', 'V6Only']).nullish(), edns0: flag.nullish() }).nullish(),
@@ -57,7 +60,7 @@ export const startupSchema = z.strictObject({
   caAuthToken: text.nullish(),
   xdsAddress: text.nullish(),
   xdsAuthToken: text.nullish(),
-  spiffe: z.strictObject({ endpoint: text.nullish() }).nullish(),
+  spiffe: z.strictObject({ endpoint: spiffeEndpoint.nullish() }).nullish(),
   namespace: text.nullish(),
   gateway: text.nullish(),
   trustDomain: text.nullish(),

@@ -41,9 +41,10 @@ const version = namesOf(VERSIONS).nullish();
 
 export const tlsSchema = section('tls', {
   mode: word(['static'], UNSUPPORTED_VALUES.tlsMode).optional(),
-  cert: nonEmpty,
-  key: nonEmpty,
+  cert: nonEmpty.nullish(),
+  key: nonEmpty.nullish(),
   root: nonEmpty.nullish(),
+  spiffe: z.strictObject({}).nullish(),
   minTLSVersion: version,
   minTlsVersion: version,
   maxTLSVersion: version,
@@ -70,11 +71,19 @@ export function compileTls({ protocol, tls }: Secured, path: Path, compiling: Co
   const minVersion = VERSIONS[tls.minTLSVersion ?? tls.minTlsVersion ?? 'TLS_V1_2'];
   const maxVersion = VERSIONS[tls.maxTLSVersion ?? tls.maxTlsVersion ?? 'TLS_V1_3'];
   refuseTwice(tls, at, compiling);
+  refuseFiles(tls, at, compiling);
   const cipherSuites = [...new Set((tls.cipherSuites ?? []).map((name) => CIPHER_SUITES[name]))];
   if (minVersion > maxVersion) compiling.error(at, 'the least version is newer than the newest one: no client could connect');
   else refuseUnusable(cipherSuites, minVersion, maxVersion, (message) => compiling.error([...at, 'cipherSuites'], message));
   const keyExchangeGroups = (tls.keyExchangeGroups ?? []).map((name) => KEY_EXCHANGE_GROUPS[name]);
-  return { at: pathText(at), cert: tls.cert, key: tls.key, root: tls.root ?? undefined, minVersion, maxVersion, cipherSuites, keyExchangeGroups };
+  return { at: pathText(at), cert: tls.cert ?? '', key: tls.key ?? '', root: tls.root ?? undefined, minVersion, maxVersion, cipherSuites, keyExchangeGroups, ...(tls.spiffe == null ? {} : { spiffe: true }) };
+}
+
+function refuseFiles(tls: TlsDocument, at: Path, compiling: Compiling): void {
+  for (const key of ['cert', 'key', 'root'] as const) {
+    if (tls.spiffe != null && tls[key] != null) compiling.error([...at, key], 'not allowed beside spiffe: certificate, key and authorities come from the Workload API');
+    if (tls.spiffe == null && tls[key] == null && key !== 'root') compiling.error([...at, key], 'required, and missing: expected a text');
+  }
 }
 
 /** The reference takes two spellings of these keys. */

@@ -27,7 +27,7 @@ export const UNSUPPORTED_KEYS = {
   listener: ['tcpRoutes'],
   gateway: GATEWAY_POLICIES,
   gatewayListener: GATEWAY_POLICIES,
-  tls: ['spiffe'],
+  tls: [],
   gatewayPolicies: GATEWAY_POLICIES,
   route: [],
   routePolicies: ROUTE_POLICIES,
@@ -39,7 +39,7 @@ export const UNSUPPORTED_KEYS = {
   target: ['sse', 'openapi'],
   targetPolicies: ['requestHeaderModifier', 'transformations', 'tcp', 'backendTunnel'],
   targetHttp: ['version'],
-  backendTLS: ['spiffe'],
+  backendTLS: [],
   backendAuth: ['copilot'],
   oauthTokenExchange: ['service'],
   crossAppAccessEndpoint: ['service'],
@@ -67,7 +67,7 @@ export const UNSUPPORTED_VALUES = {
 /** Keys under `config:` that change nothing yet. They tune or observe, so a warning is enough. */
 export const NOT_ACTED_ON: readonly string[] = [
   'enableIpv6', 'dns', 'localXdsPath', 'modelCatalog', 'database', 'storage', 'caAddress', 'caAuthToken', 'xdsAddress',
-  'xdsAuthToken', 'spiffe', 'namespace', 'gateway', 'trustDomain', 'additionalTrustDomains', 'skipValidateTrustDomain',
+  'xdsAuthToken', 'namespace', 'gateway', 'trustDomain', 'additionalTrustDomains', 'skipValidateTrustDomain',
   'serviceAccount', 'clusterId', 'network', 'adminAddr', 'standardAttributes', 'histograms',
   'connectionTerminationDeadline', 'connectionMinTerminationDeadline', 'workerThreads', 'tracing',
   'logging.filter', 'logging.fields', 'logging.format', 'logging.database', 'readinessAddr', 'metrics', 'backend', 'hbone',

@@ -8,6 +8,7 @@ import type { Secret } from '#protocol/config/secret.ts';
 import type { Audit } from './audit/audit.ts';
 import type { Bus } from './bus/bus.ts';
 import type { CallerSeal } from './caller-seal.ts';
+import type { Svids } from './spiffe/svids.ts';
 import type { Logger } from './telemetry/log.ts';
 import type { Learn } from './telemetry/secrets.ts';
 import type { Telemetry } from './telemetry/telemetry.ts';
@@ -47,6 +48,8 @@ export interface Host {
   readonly mask: (text: string) => string;
   /** Makes a secret known that was read or had while the process runs. */
   readonly learn: Learn;
+  /** Our own certificate by SPIFFE, where a configuration asks for it. */
+  readonly svids: Svids;
   /** Variables that hold secrets of the gateway itself, such as the keys of callers: for no child process. */
   readonly ownVariables: ReadonlySet<string>;
   /** Address listeners bind when the configuration names only a port. */

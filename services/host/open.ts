@@ -28,6 +28,7 @@ import { connectNats } from './nats/connect.ts';
 import { natsHandle } from './nats/handle.ts';
 import { parseAddress, STATS_ADDR_DEFAULT, type Address, type HostSettings } from './settings.ts';
 import { startAdmin } from './telemetry/admin.ts';
+import { Svids } from './spiffe/svids.ts';
 import { createLog, LOG_LEVELS, type Logger, type LogLevel } from './telemetry/log.ts';
 import { Secrets, secretVariables } from './telemetry/secrets.ts';
 import { openTelemetry, type OpenTelemetry } from './telemetry/telemetry.ts';
@@ -92,6 +93,7 @@ export const openHost = Effect.fnUntraced(function* (options: OpenHostOptions): 
     async (open) => open.stop(),
   ).pipe(Effect.retry(ELECTION));
   followDocument(generations, settings, log);
+  const svids = yield* acquire('SVIDs', () => openSvids(settings, generations, { log, telemetry }), async (open) => open.close());
   const audit = openAudit({ connection, connected: () => bus.connected, instance, log, metrics: telemetry, mask: secrets.mask });
   telemetry.gauge('parley_nats_connected', '1 while the connection to NATS stands', () => (bus.connected ? 1 : 0));
 
@@ -123,8 +125,16 @@ export const openHost = Effect.fnUntraced(function* (options: OpenHostOptions): 
   });
   const seal = new CallerSeal(() => generations.current?.settings.sessionKey);
   const cookieKey = settings.cookieKey ?? new Secret(randomBytes(KEY_BYTES).toString('hex'));
-  return { bus, nats, generations, audit, telemetry, log, mask: secrets.mask, learn: secrets.learn, ownVariables, seal, cookieKey, bindAddresses: settings.bindAddresses, now: Date.now, applied, beginDrain, statsUrl: admin?.url };
+  return { bus, nats, generations, audit, telemetry, log, mask: secrets.mask, learn: secrets.learn, svids, ownVariables, seal, cookieKey, bindAddresses: settings.bindAddresses, now: Date.now, applied, beginDrain, statsUrl: admin?.url };
 });
+
+function openSvids({ spiffeEndpoint }: HostSettings, generations: OpenGenerations, { log, telemetry }: { readonly log: Logger; readonly telemetry: OpenTelemetry }): Svids {
+  const updates = telemetry.counter('parley_spiffe_updates', 'what came of asking the SPIFFE Workload API, by outcome: taken, unusable, unavailable');
+  const svids = new Svids({ log, updates, now: Date.now });
+  svids.follow(spiffeEndpoint);
+  generations.onChange(({ settings }) => svids.follow(spiffeEndpoint ?? settings.spiffeEndpoint));
+  return svids;
+}
 
 /** What its variables stand for is secret before anything is said of a document. */
 const compiler =

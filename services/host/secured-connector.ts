@@ -4,12 +4,18 @@
  * T1 Files are looked at when a connection is made: a new certificate counts from the next connection on.
  * T2 What cannot be read or used ends the connection, and names target, key and file. Nothing is connected to without it.
  * T3 Names that are pinned (`subjectAltNames`) take the place of the host name: one of them must be in the certificate.
+ * T4 With `spiffe` both sides show SVIDs of one trust domain, at each connection anew: no session is resumed, which would
+ *    outlive them. Their SPIFFE ids take the place of the host name.
  */
 import { X509Certificate } from 'node:crypto';
 import { type PeerCertificate, type SecureContext, checkServerIdentity, createSecureContext } from 'node:tls';
 import { buildConnector } from 'undici';
 import type { BackendTls } from '#protocol/config/backend-tls.ts';
+import { Fault } from '#protocol/faults/fault.ts';
+import { urisOf } from './certificate-names.ts';
 import { NamedFile } from './named-file.ts';
+import { type Svid, refusePeer } from './spiffe/svid.ts';
+import type { Svids } from './spiffe/svids.ts';
 
 type Connector = buildConnector.connector;
 
@@ -19,6 +25,8 @@ const CURVES = { X25519: 'X25519', 'P-256': 'prime256v1', 'P-384': 'secp384r1', 
 interface Connecting {
   readonly target: string;
   readonly timeoutMs: number;
+  /** Absent = there are none here. */
+  readonly svids?: Svids | undefined;
 }
 
 interface Files {
@@ -27,7 +35,9 @@ interface Files {
   readonly key: NamedFile | undefined;
 }
 
-export function securedConnector(tls: BackendTls, { target, timeoutMs }: Connecting): Connector {
+export function securedConnector(tls: BackendTls, connecting: Connecting): Connector {
+  if (tls.spiffe === true) return spiffeConnector(tls, connecting);
+  const { target, timeoutMs } = connecting;
   const files = filesOf(tls, target);
   const fixed = optionsOf(tls, timeoutMs);
   let made: { readonly of: string; readonly connect: Connector } | undefined;
@@ -43,8 +53,31 @@ export function securedConnector(tls: BackendTls, { target, timeoutMs }: Connect
   };
 }
 
+function spiffeConnector(tls: BackendTls, { target, timeoutMs, svids }: Connecting): Connector {
+  svids?.open();
+  let made: { readonly of: Svid; readonly connect: Connector } | undefined;
+  return (options, callback) => {
+    const connect = (svid: Svid): void => {
+      if (made?.of !== svid) made = { of: svid, connect: buildConnector({ ...optionsOf(tls, timeoutMs), ...verificationBy(svid, tls), maxCachedSessions: 0, secureContext: contextBy(svid, tls) }) };
+      made.connect(options, callback);
+    };
+    if (svids === undefined) return callback(noSvid(target, 'not served here'), null);
+    svids.ready(timeoutMs).then(connect).catch((error: Error) => callback(noSvid(target, error.message), null));
+  };
+}
+
+const noSvid = (target: string, why: string): Fault => new Fault('upstream', `${target}: backendTLS.spiffe: ${why}`, { target, reason: 'spiffe' });
+
+const contextBy = ({ cert, key, ca }: Svid, { keyExchangeGroups }: BackendTls): SecureContext => createSecureContext({ cert, key, ca, ...groupsOf(keyExchangeGroups) });
+
+const verificationBy = ({ trustDomain }: Svid, { subjectAltNames }: BackendTls): Verification => ({
+  rejectUnauthorized: true,
+  checkServerIdentity: (_host, certificate) => refusePeer(new X509Certificate(certificate.raw), trustDomain) ?? (subjectAltNames === undefined ? undefined : refusePinned(subjectAltNames, certificate)),
+});
+
 /** The same for a library that makes connections by itself, from the files as they are now. @throws Fault (T2) */
 export function securedChannel(tls: BackendTls, target: string): { readonly context: SecureContext; readonly verify: Verification; readonly hostname: string | undefined } {
+  if (tls.spiffe === true) throw noSvid(target, 'not served here');
   return { context: contextOf(tls, filesOf(tls, target)), verify: verificationOf(tls), hostname: tls.hostname };
 }
 
@@ -76,13 +109,14 @@ function optionsOf(tls: BackendTls, timeout: number): buildConnector.BuildOption
   };
 }
 
+const groupsOf = (groups: BackendTls['keyExchangeGroups']): { readonly ecdhCurve?: string } => (groups === undefined ? {} : { ecdhCurve: groups.map((group) => CURVES[group]).join(':') });
+
 /** @throws Fault (T2) */
 function contextOf({ keyExchangeGroups }: BackendTls, { root, cert, key }: Files): SecureContext {
   if (root !== undefined) readable(root);
   if (cert !== undefined) readable(cert);
-  const groups = keyExchangeGroups === undefined ? {} : { ecdhCurve: keyExchangeGroups.map((group) => CURVES[group]).join(':') };
   try {
-    return createSecureContext({ ca: root?.text(), cert: cert?.text(), key: key?.text(), ...groups });
+    return createSecureContext({ ca: root?.text(), cert: cert?.text(), key: key?.text(), ...groupsOf(keyExchangeGroups) });
   } catch {
     // The words of OpenSSL may quote what they read.
     throw (key ?? cert ?? root)?.unusable('holds no private key of the certificate that can be used') ?? new RangeError('the key exchange groups cannot be used');
@@ -109,9 +143,3 @@ function carries(certificate: PeerCertificate, name: string): boolean {
   if (!name.includes('://')) return checkServerIdentity(name, certificate) === undefined;
   return urisOf(certificate.subjectaltname ?? '').includes(name);
 }
-
-/** Entry by entry, as node writes them: it quotes, as JSON, a value that could be taken for several. */
-export const urisOf = (names: string): readonly string[] =>
-  [...names.matchAll(/(?:^|, )([\w ]+):("(?:[^"\\]|\\.)*"|[^,]*)/gy)].flatMap(([, kind, value = '']) =>
-    kind === 'URI' ? [value.startsWith('"') ? (JSON.parse(value) as string) : value] : [],
-  );

@@ -33,6 +33,7 @@ test('what the environment says is taken', () => {
     NATS_CA: '/ca.pem',
     NATS_CERT: '/own.pem',
     NATS_KEY: '/own.key',
+    SPIFFE_ENDPOINT_SOCKET: 'unix:///run/agent.sock',
     PARLEY_NATS_WAIT: '2m',
     PARLEY_REPLICAS: '3',
     PARLEY_NATS_SYNC: 'always',

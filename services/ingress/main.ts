@@ -55,10 +55,12 @@ async function openIngress(host: Host, settings: IngressSettings): Promise<() =>
     addresses: host.bindAddresses,
     cutOff: () => !host.bus.connected,
     log: host.log,
+    svids: host.svids,
     handshakeFailed: deps.events.handshakeFailed,
     unreadable: deps.events.unreadable,
     handler: (door) => (request, response) => gateway.handle(door, request, response),
   });
+  const unfollow = host.svids.onChange(() => void listeners.reload());
   host.telemetry.gauge('parley_streams_open', 'event streams open to clients', () => keepAlive.open);
   const keys = new IssuerKeySets({ bus: host.bus, failed: deps.events.failed });
   const shared = {
@@ -80,6 +82,7 @@ async function openIngress(host: Host, settings: IngressSettings): Promise<() =>
   await opening;
   return async () => {
     unwatch();
+    unfollow();
     keys.stop();
     await opening;
     await leave({ listeners, endless: deps.endless, answers: deps.answers, ...settings });

@@ -10,7 +10,7 @@ import { startParley } from '../world/parley.ts';
 import { freePort } from '../world/port.ts';
 import { callModern, openLegacy, sendModern } from '../world/wire.ts';
 import { HttpEndpoint } from '../../services/connector/runtime/http-endpoint.ts';
-import { urisOf } from '#host/secured-connector.ts';
+import { urisOf } from '#host/certificate-names.ts';
 
 const NOTHING: BackendTls = {
   root: undefined, cert: undefined, key: undefined, hostname: undefined, verify: 'all', alpn: undefined, subjectAltNames: undefined, keyExchangeGroups: undefined,

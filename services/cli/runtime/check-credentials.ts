@@ -6,7 +6,7 @@ import { loadCredentials } from '../../ingress/runtime/credentials.ts';
 export async function checkCredentials(generation: Generation | undefined): Promise<ProblemWithoutPosition[]> {
   const problems: ProblemWithoutPosition[] = [];
   for (const { tls } of generation?.binds.flatMap(({ listeners }) => listeners) ?? []) {
-    if (tls === undefined) continue;
+    if (tls === undefined || tls.spiffe === true) continue;
     const loaded = await loadCredentials(tls);
     if ('problem' in loaded) {
       // Not the path in it: it may have come from the environment.

@@ -2,6 +2,7 @@
 import type { McpBackend } from '#protocol/config/generation.ts';
 import type { CallerSeal } from '#host/caller-seal.ts';
 import type { Environment } from '#host/environment.ts';
+import type { Svids } from '#host/spiffe/svids.ts';
 import type { Learn } from '#host/telemetry/secrets.ts';
 import type { HandleKeys } from '../core/handle-seal.ts';
 import type { CallRules } from './call-rules.ts';
@@ -19,6 +20,7 @@ export interface BackendSurroundings extends StdioSurroundings {
   readonly seal: CallerSeal;
   readonly ownEnv: Environment;
   readonly learn: Learn;
+  readonly svids?: Svids | undefined;
 }
 
 export interface BackendOptions {

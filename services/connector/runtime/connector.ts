@@ -178,8 +178,8 @@ export class Connector {
   }
 
   #serve(key: string, config: McpBackend): void {
-    const { seal, learn } = this.#host;
-    const surroundings = { env: this.#inherited(), ownEnv: this.#env, events: this.#events, seal, learn };
+    const { seal, learn, svids } = this.#host;
+    const surroundings = { env: this.#inherited(), ownEnv: this.#env, events: this.#events, seal, learn, svids };
     const backend = new Backend({ config, surroundings, events: this.#events, rules: this.#rules, pins: this.#pins.slot(key), handleKeys: this.#handleKeys });
     const serving = [
       this.#take(connectorCall.to({ backend: key }), (asked) => {

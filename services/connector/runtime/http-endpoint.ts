@@ -7,6 +7,7 @@ import { Fault } from '#protocol/faults/fault.ts';
 import type { Caller } from '#host/caller-seal.ts';
 import { clock } from '#host/clock.ts';
 import type { Environment } from '#host/environment.ts';
+import type { Svids } from '#host/spiffe/svids.ts';
 import type { Learn } from '#host/telemetry/secrets.ts';
 import { Credentials } from './credentials.ts';
 import { securedConnector } from '#host/secured-connector.ts';
@@ -67,6 +68,7 @@ export interface EndpointSurroundings {
   readonly open?: OpenCaller | undefined;
   readonly env?: Environment;
   readonly learn?: Learn;
+  readonly svids?: Svids | undefined;
 }
 
 export type OpenCaller = (caller: SealedCaller) => Promise<Caller>;
@@ -79,7 +81,7 @@ export class HttpEndpoint {
   readonly #credentials: Credentials | undefined;
   readonly #open: OpenCaller | undefined;
 
-  constructor({ name, url, tls, auth }: Pick<McpHttpTarget, 'name' | 'url' | 'tls' | 'auth'>, { open, env = {}, learn = () => undefined }: EndpointSurroundings = {}) {
+  constructor({ name, url, tls, auth }: Pick<McpHttpTarget, 'name' | 'url' | 'tls' | 'auth'>, { open, env = {}, learn = () => undefined, svids }: EndpointSurroundings = {}) {
     this.#target = name;
     this.url = new URL(url);
     this.#open = open;
@@ -87,7 +89,7 @@ export class HttpEndpoint {
     this.#path = this.url.pathname + this.url.search;
     this.#pool = new Pool(this.url.origin, {
       connections: CONNECTIONS_MAX,
-      connect: tls === undefined ? { timeout: CONNECT_MS } : securedConnector(tls, { target: name, timeoutMs: CONNECT_MS }),
+      connect: tls === undefined ? { timeout: CONNECT_MS } : securedConnector(tls, { target: name, timeoutMs: CONNECT_MS, svids }),
       keepAliveTimeout: KEEP_ALIVE_MS,
     });
   }

@@ -8,6 +8,7 @@ import { type Era, LATEST_LEGACY, LATEST_MODERN } from '#protocol/mcp/versions.t
 import type { ConnectorStatus } from '#protocol/subjects/connector.ts';
 import { clock } from '#host/clock.ts';
 import type { Environment } from '#host/environment.ts';
+import type { Svids } from '#host/spiffe/svids.ts';
 import type { Learn } from '#host/telemetry/secrets.ts';
 import { HttpEndpoint, type OpenCaller, type SealedCaller } from './http-endpoint.ts';
 import { LegacyHttp } from './legacy-http.ts';
@@ -48,6 +49,7 @@ export interface Surroundings extends StdioSurroundings {
   readonly ownEnv: Environment;
   /** Told of every secret that is read or had. */
   readonly learn: Learn;
+  readonly svids?: Svids | undefined;
   /** Has a look at the tools of this target, as whoever wants to know of them. */
   readonly looked?: (target: string, page: ToolsPage) => Promise<void> | undefined;
 }
@@ -65,11 +67,11 @@ export class Target {
   #verdict: Verdict | undefined;
   status: TargetStatus;
 
-  constructor(backend: string, config: McpTarget, { open, ownEnv, learn, looked, ...stdio }: Surroundings) {
+  constructor(backend: string, config: McpTarget, { open, ownEnv, learn, svids, looked, ...stdio }: Surroundings) {
     this.config = config;
     this.#looked = looked;
     this.#stdio = stdio;
-    this.#endpoint = config.kind === 'mcp' ? new HttpEndpoint(config, { open, env: ownEnv, learn }) : undefined;
+    this.#endpoint = config.kind === 'mcp' ? new HttpEndpoint(config, { open, env: ownEnv, learn, svids }) : undefined;
     this.#modern = config.kind === 'mcp' ? new ModernHttp(config.name, this.#endpoint as HttpEndpoint) : new ModernStdio(config, stdio.env, stdio.events);
     this.#starts = new Restarts(config.name);
     this.hints = new ToolHints((cursor) => ask(this.#modern, modernCall('tools/list', this.#probeDeadline(), cursor === undefined ? {} : { cursor })));

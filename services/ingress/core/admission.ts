@@ -14,7 +14,7 @@ import { compileListeners } from './route.ts';
 export type Admission = string | undefined;
 
 export const admissionOf = ({ hostname, tls }: Pick<Listener, 'hostname' | 'tls'>): Admission =>
-  tls === undefined ? undefined : JSON.stringify([hostname ?? '*', tls.root ?? '']);
+  tls === undefined ? undefined : JSON.stringify([hostname ?? '*', tls.root ?? '', ...(tls.spiffe === true ? ['spiffe'] : [])]);
 
 /** @param listeners of one port, at least one. */
 export function compileServerNames(listeners: readonly Listener[]): (serverName: string | undefined) => Listener | undefined {

@@ -1,8 +1,9 @@
 /** The files of a listener's `tls`: read, looked at, and made into what node's TLS takes. Shared with `parley check`. */
-import { X509Certificate, createPrivateKey } from 'node:crypto';
+import { X509Certificate, constants, createPrivateKey } from 'node:crypto';
 import { readFile, stat } from 'node:fs/promises';
 import { createSecureContext } from 'node:tls';
 import type { SecureContextOptions } from 'node:tls';
+import type { Svids } from '#host/spiffe/svids.ts';
 import type { ListenerTls } from '#protocol/config/generation.ts';
 
 /** A chain, or the authorities of a large company. */
@@ -11,7 +12,7 @@ const FILE_BYTES_MAX = 1024 * 1024;
 export type FileKey = 'cert' | 'key' | 'root';
 
 export interface CredentialsProblem {
-  readonly key: FileKey;
+  readonly key: FileKey | 'spiffe';
   readonly file: string;
   readonly message: string;
   readonly hint: string;
@@ -49,6 +50,22 @@ export async function loadCredentials(tls: ListenerTls): Promise<LoadedCredentia
   } catch (error) {
     if (error instanceof Unusable) return { problem: error.problem };
     return { problem: { key: 'cert', file: tls.cert, message: `cannot be used: ${(error as Error).name}`, hint: 'make certificate and key again' } };
+  }
+}
+
+/** How long a port waits for the first answer of an agent, before it is tried again later. */
+const FIRST_ANSWER_MS = 2_000;
+
+/** The same from the Workload API: clients must show an SVID, and show it again at each connection, since a ticket would outlive it. Never throws. */
+export async function loadSvid(tls: ListenerTls, svids: Svids | undefined): Promise<LoadedCredentials> {
+  try {
+    if (svids === undefined) throw new Error('not served here');
+    const { cert, key, ca, validTo } = await svids.ready(FIRST_ANSWER_MS);
+    const options: SecureContextOptions = { cert, key, ca, secureOptions: constants.SSL_OP_NO_TICKET, ...negotiation(tls) };
+    createSecureContext(options);
+    return { credentials: { options, validTo: new Date(validTo) } };
+  } catch (error) {
+    return { problem: { key: 'spiffe', file: '', message: (error as Error).message, hint: 'is the agent running, and is this process registered with it?' } };
   }
 }
 

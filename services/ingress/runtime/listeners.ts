@@ -2,6 +2,7 @@
 import type { Server } from 'node:http';
 import type { Socket } from 'node:net';
 import { FileWatch } from '#host/file-watch.ts';
+import type { Svids } from '#host/spiffe/svids.ts';
 import type { Logger } from '#host/telemetry/log.ts';
 import type { Bind } from '#protocol/config/generation.ts';
 import type { HandshakeFailure, Unreadable } from '../events.ts';
@@ -35,6 +36,8 @@ export interface ListenersOptions {
   readonly addresses: readonly string[];
   readonly handler: BindHandler;
   readonly log: Logger;
+  /** For listeners with `spiffe`. Absent = there are none here. */
+  readonly svids?: Svids | undefined;
   readonly handshakeFailed: (why: HandshakeFailure) => void;
   readonly unreadable: (why: Unreadable) => void;
   /** Whether this process reaches nobody behind it now. */
@@ -55,6 +58,13 @@ export class Listeners {
 
   follow(binds: readonly Bind[]): Promise<void> {
     return this.#inTurn(() => this.#follow(binds));
+  }
+
+  /** Certificates may have changed. */
+  reload(): Promise<void> {
+    return this.#inTurn(async () => {
+      await Promise.all([...this.#bound.values()].flatMap(({ tls }) => (tls === undefined ? [] : [tls.reload()])));
+    });
   }
 
   /** Before they close: they serve on, and each answer asks its client to come back by another connection. */
@@ -95,8 +105,8 @@ export class Listeners {
   }
 
   async #open(bind: Bind): Promise<void> {
-    const { log, handshakeFailed } = this.#options;
-    const tls = isSecure(bind) ? new TlsPort({ log, failed: handshakeFailed }) : undefined;
+    const { log, handshakeFailed, svids } = this.#options;
+    const tls = isSecure(bind) ? new TlsPort({ log, failed: handshakeFailed, svids }) : undefined;
     const bound: Bound = { bind, tls, servers: [], retry: undefined };
     this.#bound.set(bind.port, bound);
     await this.#listen(bound);
@@ -155,9 +165,7 @@ export class Listeners {
     await watch.open();
     // Once at the start: what changed before the watch was open.
     while (this.#watch?.on === watch) {
-      await this.#inTurn(async () => {
-        await Promise.all([...this.#bound.values()].flatMap(({ tls }) => (tls === undefined ? [] : [tls.reload()])));
-      });
+      await this.reload();
       await watch.next(FILES_POLL_MS);
     }
   }

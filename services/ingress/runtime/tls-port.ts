@@ -8,16 +8,19 @@
  *    a listener that never had one, or whose `root` is another now, closes its connections. No other stands in for it.
  * T3 What is open stays open. Tickets do not outlive a change: who came with one shows a certificate again.
  * T4 A handshake has HANDSHAKE_MS, and HANDSHAKES_MAX may be under way; what comes then is closed at once.
+ * T5 A listener with `spiffe` serves while our SVID lasts, and who has shown one of our trust domain.
  */
 import { createHash, randomBytes } from 'node:crypto';
 import type { Socket } from 'node:net';
 import { type Server, type TLSSocket, createServer } from 'node:tls';
 import type { Logger } from '#host/telemetry/log.ts';
 import type { Listener, ListenerTls } from '#protocol/config/generation.ts';
+import { refusePeer } from '#host/spiffe/svid.ts';
+import type { Svids } from '#host/spiffe/svids.ts';
 import { type Admission, admissionOf, compileServerNames } from '../core/admission.ts';
 import { serverNameIn } from '../core/client-hello.ts';
 import type { HandshakeFailure } from '../events.ts';
-import { type CredentialsProblem, loadCredentials } from './credentials.ts';
+import { type CredentialsProblem, loadCredentials, loadSvid } from './credentials.ts';
 import type { Secure, Speak } from './http-edge.ts';
 
 /** As the reference system's. */
@@ -31,6 +34,8 @@ const ALPN = ['http/1.1'];
 export interface TlsPortOptions {
   readonly log: Logger;
   readonly failed: (why: HandshakeFailure) => void;
+  /** Absent = there are none here. */
+  readonly svids?: Svids | undefined;
   readonly handshakeMs?: number | undefined;
   readonly handshakesMax?: number | undefined;
 }
@@ -68,7 +73,7 @@ export class TlsPort {
   }
 
   get files(): string[] {
-    return this.#listeners.flatMap(({ tls }) => (tls === undefined ? [] : [tls.cert, tls.key, ...(tls.root === undefined ? [] : [tls.root])]));
+    return this.#listeners.flatMap(({ tls }) => (tls === undefined || tls.spiffe === true ? [] : [tls.cert, tls.key, ...(tls.root === undefined ? [] : [tls.root])]));
   }
 
   /** Never rejects. One turn at a time. */
@@ -115,7 +120,7 @@ export class TlsPort {
     raw.allowHalfOpen = false;
     const greet = (serverName: string | undefined): void => {
       const listener = this.#choose(serverName);
-      const server = listener === undefined ? undefined : this.#secured.get(admissionOf(listener))?.server;
+      const server = listener === undefined ? undefined : this.#serverOf(listener);
       if (server === undefined) fail('unready');
       else server.emit('connection', raw);
     };
@@ -123,7 +128,19 @@ export class TlsPort {
     else greet(undefined);
   };
 
-  #secureConnection(socket: TLSSocket, admission: Admission): void {
+  #serverOf(listener: Listener): Server | undefined {
+    if (listener.tls?.spiffe === true && this.#options.svids?.usable !== true) return undefined;
+    return this.#secured.get(admissionOf(listener))?.server;
+  }
+
+  /** The connection is closed, and counted as refused. */
+  #isForeign(socket: TLSSocket): boolean {
+    const { svids } = this.#options;
+    return svids?.usable !== true || refusePeer(socket.getPeerX509Certificate(), svids.current.trustDomain) !== undefined;
+  }
+
+  #secureConnection(socket: TLSSocket, admission: Admission, spiffe: boolean): void {
+    if (spiffe && this.#isForeign(socket)) return void socket.destroy();
     const key = endsOf(socket);
     const handshake = this.#handshakes.get(key);
     if (handshake === undefined) return void socket.destroy();
@@ -134,10 +151,11 @@ export class TlsPort {
   async #load(listener: Listener, admission: Admission, before: Secured | undefined): Promise<Secured> {
     const tls = listener.tls as ListenerTls;
     const { log } = this.#options;
-    const loaded = await loadCredentials(tls);
+    const loaded = tls.spiffe === true ? await loadSvid(tls, this.#options.svids) : await loadCredentials(tls);
     if ('problem' in loaded) {
       const problem = saidOf(loaded.problem, tls);
-      if (problem !== before?.problem) log.error({ listener: listener.name, file: loaded.problem.file }, `${problem}; ${before?.server === undefined ? 'this listener cannot serve until it is put right' : 'the last good certificate stays in use'}`);
+      if (problem !== before?.problem) log.error({ listener: listener.name, file: loaded.problem.file }, `${problem}; ${before?.server === undefined || tls.spiffe === true ? 'this listener cannot serve until it is put right' : 'the last good certificate stays in use'}`);
+      if (tls.spiffe === true) return { server: undefined, fingerprint: '', problem };
       return { server: before?.server, fingerprint: before?.fingerprint ?? '', problem };
     }
     const { options, validTo } = loaded.credentials;
@@ -151,13 +169,14 @@ export class TlsPort {
     return { server, fingerprint, problem: undefined };
   }
 
-  #create({ root }: ListenerTls, admission: Admission): Server {
-    const server = createServer({ requestCert: root !== undefined, rejectUnauthorized: true, ALPNProtocols: ALPN });
-    return server.on('secureConnection', (socket) => this.#secureConnection(socket, admission));
+  #create({ root, spiffe: bySpiffe }: ListenerTls, admission: Admission): Server {
+    const spiffe = bySpiffe === true;
+    const server = createServer({ requestCert: spiffe || root !== undefined, rejectUnauthorized: true, ALPNProtocols: ALPN });
+    return server.on('secureConnection', (socket) => this.#secureConnection(socket, admission, spiffe));
   }
 }
 
-const saidOf = ({ key, file, message, hint }: CredentialsProblem, { at }: ListenerTls): string => `${at}.${key}: ${file} ${message} (${hint})`;
+const saidOf = ({ key, file, message, hint }: CredentialsProblem, { at }: ListenerTls): string => `${at}.${key}: ${file}${file === '' ? '' : ' '}${message} (${hint})`;
 
 const endsOf = ({ remoteAddress, remotePort, localAddress }: Socket): string => `${remoteAddress} ${remotePort} ${localAddress}`;
 
