@@ -95,7 +95,6 @@ export const openHost = Effect.fnUntraced(function* (options: OpenHostOptions): 
   followDocument(generations, settings, log);
   const svids = yield* acquire('SVIDs', () => openSvids(settings, generations, { log, telemetry }), async (open) => open.close());
   const audit = openAudit({ connection, connected: () => bus.connected, instance, log, metrics: telemetry, mask: secrets.mask });
-  telemetry.gauge('parley_nats_connected', '1 while the connection to NATS stands', () => (bus.connected ? 1 : 0));
 
   let draining = false;
   const notReady = (): string | undefined => {
@@ -172,12 +171,14 @@ function tellLayout(applied: readonly Applied[], log: Logger): void {
 
 function openBus(connection: NatsConnection, instance: string, log: Logger, telemetry: OpenTelemetry): Bus {
   const dropped = telemetry.counter('parley_bus_dropped', 'messages not sent because NATS was away');
-  return createNatsBus({
+  const bus = createNatsBus({
     connection,
     instance,
     onBug: (error, subject) => log.error({ err: error, subject }, 'a handler failed'),
     onDropped: () => dropped.add(1),
   });
+  telemetry.gauge('parley_nats_connected', '1 while the connection to NATS stands', () => (bus.connected ? 1 : 0));
+  return bus;
 }
 
 /** What was published is flushed, if there is somebody to flush it to. */
