@@ -304,6 +304,17 @@ describe('a server that leaves', () => {
     await answer;
   });
 
+  test('leaves an idle connection to its client for a while, which may be about to use it', async () => {
+    const { server, url } = await start((request, response) => void request.body(BODY_MAX).then(() => response.send(200, {}, 'all')));
+    const { socket, answer } = say(url, ASK);
+    await once(socket, 'data');
+    const stopped = stopHttpServer(server, POLL_MS, POLL_MS);
+    await expect.poll(() => isClosed(url), { timeout: POLL_MS }).toBe(true);
+    socket.write(ASK);
+    expect(await answer).toMatch(/connection: keep-alive.*all.*connection: close.*all$/is);
+    await stopped;
+  });
+
   test('cuts what is not over in time', async () => {
     const { server, url } = await start((_request, response) => void response.open(200, {}).write('half'));
     const { socket, answer } = say(url, ASK);

@@ -1,6 +1,6 @@
 /** The edge on node:http. */
 import { type IncomingMessage, type Server, type ServerResponse, createServer } from 'node:http';
-import type { Socket } from 'node:net';
+import { Server as NetServer, type Socket } from 'node:net';
 import { TLSSocket } from 'node:tls';
 import { clock } from '#host/clock.ts';
 import type { BodyPrefix, Source } from '#policies/policy.ts';
@@ -114,7 +114,8 @@ export function stopHttpServer(server: Server, withinMs: number, idleMs = 0): Pr
     const silent = setTimeout(() => {
       for (const socket of states.get(server)?.silent ?? []) socket.destroy();
     }, Math.min(FIRST_REQUEST_MS, withinMs));
-    server.close(() => {
+    // What node:http adds to this closes idle connections at once, under whatever is on its way to them.
+    NetServer.prototype.close.call(server, () => {
       clearTimeout(limit);
       clearTimeout(silent);
       clearInterval(idle);
