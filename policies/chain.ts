@@ -37,14 +37,13 @@ export function compileChain(documents: PolicyDocuments, phase: Phase, deps: Pol
     if (!known.includes(id)) throw new Fault('invalid', `${id} is not a policy of the ${phase} phase`);
   }
   const order = ORDER[phase].filter((id) => documents[id] !== undefined && documents[id] !== null);
-  return composeChain(order.flatMap((id) => compilePolicy(id, phase, { document: documents[id], deps })));
+  return composeChain(order.flatMap((id) => compilePolicy(id, documents[id], deps)));
 }
 
-/** @throws Fault `invalid` */
-/** None for one that is judged elsewhere. */
-function compilePolicy(id: PolicyId, phase: Phase, { document, deps }: { readonly document: unknown; readonly deps: PolicyDeps }): CompiledPolicy[] {
+/** None for one that is judged elsewhere. @throws Fault `invalid` */
+function compilePolicy(id: PolicyId, document: unknown, deps: PolicyDeps): CompiledPolicy[] {
   const policy = implemented[id];
-  if (policy === undefined || !isEnforced(id, phase)) throw new Fault('invalid', `${id}: this policy is not enforced yet; refusing rather than serving without it`);
+  if (policy === undefined || !isEnforced(id)) throw new Fault('invalid', `${id}: this policy is not enforced yet; refusing rather than serving without it`);
   const config = policy.schema.safeParse(document);
   if (!config.success) throw new Fault('invalid', `${id}: ${config.error.issues.map((issue) => `${issue.path.join('.')}: ${issue.message}`).join('; ')}`);
   return 'judgedBy' in policy ? [] : [policy.compile(config.data, deps)];

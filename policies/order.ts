@@ -24,8 +24,6 @@ export type Traffic = 'http' | 'mcp' | 'a2a' | 'llm';
 export interface Entry {
   readonly traffic: readonly Traffic[];
   readonly policy?: Policy | RulePolicy;
-  /** Phases it has in the format and is not enforced in yet: the configuration refuses it there. */
-  readonly notYet?: readonly Phase[];
   /** It says how targets are reached: compiled into them (protocol/config/compile-connection.ts), and no part of any chain. */
   readonly connection?: true;
 }
@@ -48,7 +46,7 @@ export const POLICIES = {
   csrf: { traffic: all, policy: csrf },
   delay: EVERYWHERE,
   directResponse: EVERYWHERE,
-  extAuthz: { traffic: all, policy: extAuthz, notYet: ['backend'] },
+  extAuthz: { traffic: all, policy: extAuthz },
   extProc: EVERYWHERE,
   health: EVERYWHERE,
   http: EVERYWHERE,
@@ -91,9 +89,9 @@ export const ORDER: Readonly<Record<Phase, readonly PolicyId[]>> = {
   ],
 };
 
-export const isEnforced = (id: PolicyId, phase: Phase): boolean => {
-  const { policy, connection, notYet = [] }: Entry = POLICIES[id];
-  return (policy !== undefined || connection === true) && !notYet.includes(phase);
+export const isEnforced = (id: PolicyId): boolean => {
+  const { policy, connection }: Entry = POLICIES[id];
+  return policy !== undefined || connection === true;
 };
 
 /** The policies that exist, by id. */

@@ -118,13 +118,18 @@ describe('its configuration', () => {
     expect(problems.find(({ path }) => path === 'routes[0].policies.extAuthz.conditional[0].backend')?.message).toContain(words);
   });
 
-  test('is refused at a backend, by name', () => {
-    const { problems } = load({ mcp: { targets: [] }, backends: [{ name: 'b', host: 'x', policies: { extAuthz: HOST } }] });
-    expect(problems.map(({ path }) => path)).toContain('backends[0].policies.extAuthz');
-    expect(() => compileChain({ extAuthz: HOST }, 'backend', depsWith())).toThrow('not enforced yet');
+  test('may stand at a backend of MCP and name another, and not at a plain host', () => {
+    const mcp = { targets: [{ name: 'a', stdio: { cmd: 'x' } }] };
+    const at = (judged: object) => load({ gateways: { default: { port: 0 } }, backends: [{ name: 'judge', host: 'judge.test' }, { name: 'b', ...judged, policies: { extAuthz: { backend: 'judge' } } }], routes: [{ backends: [{ mcp, policies: { extAuthz: { backend: 'judge' } } }] }] });
+    const { generation, problems } = at({ mcp });
+    expect(problems).toEqual([]);
+    const host = { extAuthz: { host: 'http://judge.test' } };
+    expect([...(generation?.backends.values() ?? [])].map(({ policies }) => policies)).toContainEqual(host);
+    expect(generation?.binds[0]?.listeners[0]?.routes[0]?.backends[0]?.policies).toEqual(host);
+    expect(at({ host: 'x' }).problems.map(({ path }) => path)).toContain('backends[1].policies');
   });
 
-  test.each(['gateway', 'route'] as const)('is compiled in the %s phase', (phase) => expect(compileChain({ extAuthz: HOST }, phase, depsWith()).empty).toBe(false));
+  test.each(['gateway', 'route', 'backend'] as const)('is compiled in the %s phase', (phase) => expect(compileChain({ extAuthz: HOST }, phase, depsWith()).empty).toBe(false));
 });
 
 describe('what keeps an answer from us', () => {

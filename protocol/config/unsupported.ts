@@ -15,7 +15,7 @@ const ROUTE_POLICIES = [
 
 const BACKEND_POLICIES = [
   'requestHeaderModifier', 'transformations', 'http', 'tcp', 'backendTunnel',
-  'responseHeaderModifier', 'requestRedirect', 'health', 'extAuthz', 'mcpGuardrails',
+  'responseHeaderModifier', 'requestRedirect', 'health', 'mcpGuardrails',
   'a2a', 'inferenceRouting', 'sessionAffinity', 'ai',
 ] as const;
 

@@ -31,9 +31,12 @@ export const sessionOpen = defineSubject({
   reply: 'end: the initialize response',
 });
 
-/** verb deliver: a message of the client. listen: a client opened its event stream. touch: the stream is still open. close: DELETE. */
+/**
+ * verb deliver: a message of the client. listen: a client opened its event stream. touch: the stream is still open. close: DELETE.
+ * find: somebody has to know at which backend the session lives.
+ */
 export const actorMeta = messageMeta.partial().extend({
-  verb: z.enum(['deliver', 'listen', 'touch', 'close']),
+  verb: z.enum(['deliver', 'listen', 'touch', 'close', 'find']),
   principal: z.string(),
   backend: z.string().optional().describe('the backends the route may lead to, comma-separated; a session of another is gone'),
   lost: z.string().optional().describe('connector instance that did not answer the first attempt'),
@@ -48,7 +51,7 @@ export const sessionActor = defineSubject({
   mode: 'call',
   meta: actorMeta,
   payload: 'the JSON-RPC message, for verb deliver; else empty',
-  reply: "data: messages of the upstream for this call; end: the response, or empty when there is none",
+  reply: "data: messages of the upstream for this call; end: the response, or empty when there is none; of find, the key of the backend",
 });
 
 export const sessionClaim = defineSubject({

@@ -1,6 +1,6 @@
 /** docs/config.md, out of the schema that judges configurations. What a key means is said here; that it exists is not. */
 import { z } from 'zod';
-import { type Entry, POLICIES, implemented } from '#policies/order.ts';
+import { implemented } from '#policies/order.ts';
 import { documentSchema } from '#protocol/config/document.ts';
 import { NOT_ACTED_ON } from '#protocol/config/unsupported.ts';
 
@@ -126,6 +126,7 @@ const MEANINGS: Readonly<Record<string, string>> = {
   'matches.query': 'conditions on query parameters',
   'backends of a route.weight': 'share among the backends of the route; 1 unless given, 0 = never',
   'backends of a route.policies.authorization': 'on this route, beside the rules of the backend itself: [policies/authorization](../policies/authorization/README.md)',
+  'backends of a route.policies.extAuthz': 'on this route, instead of what the backend itself says: [policies/extAuthz](../policies/extAuthz/README.md)',
   'backends of a route.policies.mcpAuthorization': 'on this route, beside the rules of the backend itself: [policies/mcpAuthorization](../policies/mcpAuthorization/README.md)',
   'backends of a route.policies.backendTLS': TLS,
   'backends of a route.policies.backendAuth': AUTH,
@@ -134,6 +135,7 @@ const MEANINGS: Readonly<Record<string, string>> = {
   'backends of a route.mcp': `written here: ${SERVER}`,
   'backends.name': 'what routes and targets call it',
   'backends.policies.authorization': 'on every route that leads here: [policies/authorization](../policies/authorization/README.md)',
+  'backends.policies.extAuthz': 'on every route that leads here, asked about what goes here: [policies/extAuthz](../policies/extAuthz/README.md)',
   'backends.policies.mcpAuthorization': 'on every route that leads here: [policies/mcpAuthorization](../policies/mcpAuthorization/README.md)',
   'backends.policies.backendTLS': TLS,
   'backends.policies.backendAuth': AUTH,
@@ -314,7 +316,7 @@ function rowsOf(shape: Shape, title: string, at: readonly string[], prefix = '')
     if (title === 'config' && NOT_ACTED_ON.some((later) => later === key)) continue;
     const inner = notNull(one);
     const own = DESCRIBED_APART.has(name) || OWN.has([...at, ...key.split('.')].join('.'));
-    if (Object.keys(inner).length === 0 && !isServed(name, title)) refused.push(key);
+    if (Object.keys(inner).length === 0 && !Object.hasOwn(implemented, name)) refused.push(key);
     else if (inner.properties !== undefined && !own && !LINKED.has(name) && hasServed(inner)) nest(inner, key);
     else if (inner.properties !== undefined && !own && (title === 'targets' || title === 'config')) nest(inner, key);
     else rows.push({ id: `${title}.${key}`, key, kind: kindOf(one), required: shape.required?.includes(name) ?? false });
@@ -326,12 +328,6 @@ function rowsOf(shape: Shape, title: string, at: readonly string[], prefix = '')
     rows.push(...below.rows);
     refused.push(...below.refused);
   }
-}
-
-/** Of keys whose schema is a policy's own. */
-function isServed(name: string, title: string): boolean {
-  const { notYet = [] } = (POLICIES as Readonly<Record<string, Entry>>)[name] ?? {};
-  return Object.hasOwn(implemented, name) && !(title.startsWith('backends') && notYet.includes('backend'));
 }
 
 const hasServed = (shape: Shape): boolean => Object.entries(shape.properties ?? {}).some(([name, one]) => Object.keys(notNull(one)).length > 0 || Object.hasOwn(implemented, name));

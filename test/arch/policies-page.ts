@@ -1,7 +1,7 @@
 /** docs/policies.md: what policies/order.ts says of every policy, and what the README of each that is enforced says of itself. */
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { ORDER, POLICIES, implemented, isEnforced as isEnforcedIn } from '#policies/order.ts';
+import { ORDER, POLICIES, isEnforced } from '#policies/order.ts';
 import type { Entry, PolicyId } from '#policies/order.ts';
 import type { Phase } from '#policies/policy.ts';
 import { REPOSITORY } from './tree.ts';
@@ -23,13 +23,12 @@ ${[...enforced, ...ids.filter((id) => !enforced.includes(id))].map(rowOf).join('
 
 In each phase policies run in this order, and the first that says no ends the call. What is not enforced yet is in brackets.
 
-${PHASES.map((phase) => `- **${phase}**: ${ORDER[phase].map((id) => (isEnforcedIn(id, phase) ? `\`${id}\`` : `(${id})`)).join(', ')}`).join('\n')}
+${PHASES.map((phase) => `- **${phase}**: ${ORDER[phase].map((id) => (isEnforced(id) ? `\`${id}\`` : `(${id})`)).join(', ')}`).join('\n')}
 
 ${enforced.map(sectionOf).join('\n')}`;
 }
 
 const isConnection = (id: PolicyId): boolean => (POLICIES[id] as Entry).connection === true;
-const isEnforced = (id: PolicyId): boolean => isConnection(id) || Object.hasOwn(implemented, id);
 
 const HEAD = `<!-- Written by \`npm run golden\` from policies/. Change it there. -->
 # Policies
@@ -42,13 +41,7 @@ it is not served without it. Traffic is what a policy is for; of that, Parley se
 function rowOf(id: PolicyId): string {
   const { traffic }: Entry = POLICIES[id];
   const phases = PHASES.filter((phase) => ORDER[phase].includes(id));
-  return `| ${isEnforced(id) ? `[\`${id}\`](#${id.toLowerCase()})` : `\`${id}\``} | ${phases.join(', ')} | ${traffic.join(', ')} | ${stateOf(id, phases)} |`;
-}
-
-function stateOf(id: PolicyId, phases: readonly Phase[]): string {
-  if (!isEnforced(id)) return 'refused';
-  const later = phases.filter((phase) => !isEnforcedIn(id, phase));
-  return later.length === 0 ? '**enforced**' : `**enforced**; refused in ${later.join(', ')}`;
+  return `| ${isEnforced(id) ? `[\`${id}\`](#${id.toLowerCase()})` : `\`${id}\``} | ${phases.join(', ')} | ${traffic.join(', ')} | ${isEnforced(id) ? '**enforced**' : 'refused'} |`;
 }
 
 function sectionOf(id: PolicyId): string {

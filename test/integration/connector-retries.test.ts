@@ -95,6 +95,14 @@ describe('in a session that was here all the while, a second attempt', () => {
     expect(audit.findLast(({ kind }) => kind === 'call_retried')).toMatchObject({ method: 'tools/call', tool: 'once_only', target: 'one', session: session.id.slice(0, 8) });
   });
 
+  test('is run all the same where the session was only said to have been lost', async () => {
+    const here = await side.openSession(backend('one'), { session: session.id, adopt: session.adoption() });
+    expect(here.connector).toBe(session.connector);
+    const before = server.calls('once_only');
+    expect(textOf((await here.call('once_only', { message: 'ran' }, { again: true }).done) as Response)).toBe('ran');
+    expect(server.calls('once_only')).toBe(before + 1);
+  });
+
   test('that was run keeps a late first one from being run', async () => {
     const before = server.calls('once_only');
     await session.call('once_only', {}, { id: 3, again: true }).done;

@@ -102,9 +102,8 @@ export class SessionUpstreams {
     return this.#opening();
   }
 
-  /** It was said to have been lost here, and is still here. */
+  /** It was said to have been lost here, and was here all the while, as its record says: nothing of it ran elsewhere (U5). */
   goOn(): Opening {
-    this.#movedAt = clock();
     return this.#opening();
   }
 

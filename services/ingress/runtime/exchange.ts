@@ -46,7 +46,8 @@ export interface IngressDeps {
 
 /** One request on its way: made when its route is known, done once when its answer is complete. */
 export class Exchange {
-  readonly request: EdgeRequest;
+  /** As its policies left it. */
+  request: EdgeRequest;
   readonly response: EdgeResponse;
   readonly world: RouteWorld;
   readonly deps: IngressDeps;
@@ -56,8 +57,8 @@ export class Exchange {
   readonly principal: string;
   /** The session the request names, once that is known. */
   session: string | undefined;
-  /** Of its backends that have policies of their own: what these say. */
-  verdicts: ReadonlyMap<string, Verdict> | undefined;
+  /** The one backend it may go to, whose policies agreed; undefined where none of its route has policies. */
+  backend: McpBackend | undefined;
   /** Sealed: who calls, for backends that are asked as their caller. */
   caller: string | undefined;
   readonly #startedAt: number;
@@ -95,24 +96,30 @@ export class Exchange {
     this.deps.events.answered(this.world.route.key, outcome, this.#startedAt);
   };
 
-  /** The keys of the backends whose policies agree, comma-separated. */
+  /** The keys of the backends it may go to, comma-separated. */
   get backendKeys(): string {
-    const { verdicts, world } = this;
-    if (verdicts === undefined) return world.backendKeys;
-    return world.backends.flatMap(({ key }) => (isFinal(verdicts.get(key)) ? [] : [key])).join(',');
+    return this.backend?.key ?? this.world.backendKeys;
   }
 
-  /** A backend for what begins here, by weight. Undefined when none may be chosen, or its policies have answered. */
+  /** A backend for what begins here, by weight. Undefined when none may be chosen. */
   pick(refuse: (fault: Fault) => void): McpBackend | undefined {
-    const backend = this.world.pick(Math.random());
-    if (backend === undefined) return void refuse(new Fault('overloaded', 'no backend of this route may be used'));
-    const verdict = this.verdicts?.get(backend.key);
-    if (isFinal(verdict)) return void this.obey(verdict);
-    if (verdict?.kind === 'rewrite') {
-      this.response.carry(verdict.responseHeaders);
-      this.facts = { ...this.facts, ...verdict.facts };
+    const picked = this.world.pick(Math.random());
+    return picked === undefined ? void refuse(noBackend()) : (this.backend ?? picked);
+  }
+
+  /** Goes on as policies said, or ends. @returns whether it goes on. */
+  follow(verdict: Verdict): boolean {
+    if (verdict.kind === 'deny' || verdict.kind === 'answer') {
+      this.obey(verdict);
+      return false;
     }
-    return backend;
+    if (verdict.kind === 'rewrite') {
+      const { facts, requestEdits: edits } = verdict;
+      this.response.carry(verdict.responseHeaders);
+      if (facts !== undefined) this.facts = { ...this.facts, ...facts };
+      if (edits !== undefined) this.request = this.request.with(edits);
+    }
+    return true;
   }
 
   /** Ends the request as a policy said. @param about the MCP request it said it of. */
@@ -122,7 +129,7 @@ export class Exchange {
     this.response.carry(verdict.kind === 'deny' ? verdict.responseHeaders : verdict.headers);
     if (verdict.kind === 'deny') {
       const { world, principal, session, facts } = this;
-      this.deps.events.denied({ route: world.route.key, principal, session, method: about?.method, name: about && nameOf(about.method, about.params), extauthz: facts.extauthz }, verdict);
+      this.deps.events.denied({ route: world.route.key, principal, session, method: about?.method, name: about && nameOf(about.method, about.params), extauthz: verdict.facts?.extauthz ?? facts.extauthz }, verdict);
     }
     if (content === undefined) this.response.send(status, {});
     else this.response.send(status, { 'content-type': content.type }, content.text);
@@ -172,9 +179,6 @@ export class Exchange {
   }
 }
 
-/** It ends the request. */
-export const isFinal = (verdict: Verdict | undefined): verdict is Deny | Answer => verdict?.kind === 'deny' || verdict?.kind === 'answer';
-
 export const within = (ms: number): number => clock() + ms;
 
 export const invalid = (status: number, message: string, rpc?: number): Fault =>
@@ -184,6 +188,7 @@ export const invalid = (status: number, message: string, rpc?: number): Fault =>
 const SESSION_ID = /^[A-Za-z0-9_-]{16,64}$/;
 
 export const isSessionId = (text: string): boolean => SESSION_ID.test(text);
+export const noBackend = (): Fault => new Fault('overloaded', 'no backend of this route may be used');
 export const noSession = (): Fault => new Fault('gone', 'Session not found');
 
 /** 192 bits from the system's generator, visible ASCII, a subject token. */

@@ -11,12 +11,12 @@ import { ANONYMOUS } from '#protocol/records/principal.ts';
 import { refuseOrigin } from '../core/origin.ts';
 import { refusalOf } from '../core/refusal.ts';
 import type { EdgeRequest, EdgeResponse } from './edge.ts';
-import { Exchange, type IngressDeps, isFinal } from './exchange.ts';
-import { serveSse } from './sse-face.ts';
+import { backendAgrees } from './backend-policies.ts';
+import { Exchange, type IngressDeps } from './exchange.ts';
+import { SSE_PATH, serveSse } from './sse-face.ts';
 import { serveStreamable } from './streamable.ts';
 import type { BindWorld, World } from './world.ts';
 
-const SSE_PATH = '/sse';
 const NO_ROUTE = '-';
 const NO_WORLD = new Fault('overloaded', 'no configuration is in force yet; try again shortly', { reason: 'no-generation' });
 const MISDIRECTED = 'this host is served over a connection of its own: open a new one with its name in the handshake';
@@ -92,9 +92,8 @@ export class Gateway {
       this.#deps.events.denied({ route: world.route.key, principal: exchange.principal }, { reason: why });
       return exchange.refuse(new Fault('denied', `Forbidden: this ${why} is not allowed here`));
     }
-    const serve = world.guarded ? serveGuarded : serveFace;
-    const face = world.speaksFor === undefined ? serve(exchange) : exchange.sealCaller().then(() => serve(exchange));
-    face.catch((error: unknown) => exchange.refuseError(error));
+    const serve = world.guarded ? serveGuarded : serveSealed;
+    serve(exchange).catch((error: unknown) => exchange.refuseError(error));
   }
 
   /** Calls `go` when the policies agree; otherwise they have answered. */
@@ -158,18 +157,11 @@ export class Gateway {
 
 const serveFace = (exchange: Exchange): Promise<void> => (exchange.request.path === SSE_PATH ? serveSse(exchange) : serveStreamable(exchange));
 
-/**
- * The policies of every backend of the route are asked, since the one that a session lives at is known to its actor alone:
- * where they say no, the session is not found.
- */
+const serveSealed = (exchange: Exchange): Promise<void> => (exchange.world.speaksFor === undefined ? serveFace(exchange) : exchange.sealCaller().then(() => serveFace(exchange)));
+
+/** Tokens are taken of the request as the policies left it. */
 async function serveGuarded(exchange: Exchange): Promise<void> {
-  const { world, request, facts } = exchange;
-  const verdicts = new Map<string, Verdict>();
-  for (const { key } of world.backends) verdicts.set(key, await world.backendChain(key).apply(request, facts));
-  exchange.verdicts = verdicts;
-  const [first] = verdicts.values();
-  if (first !== undefined && isFinal(first) && [...verdicts.values()].every(isFinal)) return exchange.obey(first);
-  return serveFace(exchange);
+  if (await backendAgrees(exchange)) await serveSealed(exchange);
 }
 
 const plain = (text: string): Content => ({ type: 'text/plain', text });

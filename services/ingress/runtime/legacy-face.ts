@@ -88,7 +88,10 @@ function open(exchange: Exchange, { message, payload }: ParsedMessage): void {
         if (isAbsent(trouble)) return session;
         return (isLost(trouble) || isTaken(trouble)) && opens++ < OPENS_MAX ? newSessionId() : undefined;
       },
-      answered: (session) => (opened = session),
+      answered: (session) => {
+        opened = session;
+        if (exchange.backend !== undefined && world.backends.length > 1) deps.sessions.livesAt({ principal, session }, backend.key);
+      },
     },
     opened,
     answer,

@@ -273,3 +273,36 @@ test('how many sessions are addressed by the name of a worker has a limit, and t
   await here.ask({ session: forgotten });
   expect(claims()).toBe(10_002);
 });
+
+describe('the backend of a session', () => {
+  const CALLER = { session: SESSION, principal: 'anonymous' };
+  const at = (key: string): Handle => ({ answer }) => answer.end(Buffer.from(key));
+
+  test('is asked for once, and known from then on, to its own caller', async () => {
+    const here = world();
+    here.actor(at('b2'));
+    expect([await here.calls.backendOf(CALLER, 'b1,b2'), await here.calls.backendOf(CALLER, 'b1,b2'), here.log]).toEqual(['b2', 'b2', ['actor']]);
+    here.claimed(fails(new Fault('gone', 'no such session')));
+    expect(await here.calls.backendOf({ ...CALLER, principal: 'eve' }, 'b1,b2')).toBeUndefined();
+  });
+
+  test('is not asked for where it was opened', async () => {
+    const here = world();
+    here.calls.livesAt(CALLER, 'b1');
+    expect([await here.calls.backendOf(CALLER, 'b1,b2'), here.log]).toEqual(['b1', []]);
+  });
+
+  test('is none where there is no session, which is not remembered', async () => {
+    const here = world();
+    here.actor(fails(new Fault('gone', 'no such session')));
+    expect(await here.calls.backendOf(CALLER, 'b1,b2')).toBeUndefined();
+    here.actor(at('b1'));
+    expect(await here.calls.backendOf(CALLER, 'b1,b2')).toBe('b1');
+  });
+
+  test('is not guessed where nobody can say it', async () => {
+    const here = world();
+    here.actor(fails(new Fault('overloaded', 'too much')));
+    await expect(here.calls.backendOf(CALLER, 'b1,b2')).rejects.toMatchObject({ code: 'overloaded' });
+  });
+});

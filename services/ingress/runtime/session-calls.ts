@@ -24,14 +24,14 @@ const CLAIMS_MAX = 10;
 /** How long nobody at all may serve claims: processes may be on their way to another NATS server. */
 const ABSENT_MS = 1_000;
 const ASK_AGAIN_MS = 50;
-/** Sessions that are addressed at a worker by name; the oldest is forgotten. */
-const ADDRESSED_MAX = 10_000;
+/** Sessions of which something is remembered; the oldest is forgotten. */
+const REMEMBERED_MAX = 10_000;
 
 export interface SessionMessage {
   readonly session: string;
   readonly principal: string;
   readonly backend: string;
-  readonly verb: 'deliver' | 'listen' | 'touch' | 'close';
+  readonly verb: 'deliver' | 'listen' | 'touch' | 'close' | 'find';
   readonly payload?: Uint8Array;
   readonly kind?: 'request' | 'notification' | 'response';
   readonly method?: string | undefined;
@@ -77,7 +77,10 @@ const REMEDIES: Readonly<Record<string, Remedy>> = {
 
 export class SessionCalls {
   readonly #bus: Bus;
+  /** Those that are addressed at a worker by name. */
   readonly #workers = new Map<string, string>();
+  /** Where sessions live, of those that somebody had to know it of: a session never moves to another backend. */
+  readonly #backends = new Map<string, string>();
   readonly #claiming = new Map<string, Promise<string | undefined>>();
 
   constructor(bus: Bus) {
@@ -110,6 +113,24 @@ export class SessionCalls {
     return new Promise((resolve, reject) => this.call(message, { data: () => undefined, end: resolve, fail: reject }));
   }
 
+  /** The key of the backend where a session lives; undefined = the caller has no such session at any of these. @throws Fault */
+  async backendOf(address: SessionAddress, among: string): Promise<string | undefined> {
+    const known = this.#backends.get(addressOf(address));
+    if (known !== undefined) return known;
+    try {
+      const backend = decode(await this.ask({ ...address, backend: among, verb: 'find', deadline: clock() + CALL_MS }));
+      this.livesAt(address, backend);
+      return backend;
+    } catch (error) {
+      if (asFault(error).code === 'gone') return undefined;
+      throw error;
+    }
+  }
+
+  livesAt(address: SessionAddress, backend: string): void {
+    remember(this.#backends, addressOf(address), backend);
+  }
+
   #remedy(trouble: Trouble, plan: Plan, message: SessionMessage): Plan | Promise<Plan> | undefined {
     if (trouble === 'silent') return plan.sought ? { ...plan, suspect: true } : this.#seek(plan, message);
     const { instance, connector, subject = '' } = trouble.facts;
@@ -132,14 +153,8 @@ export class SessionCalls {
   /** The owner may be a process that is stopped: the claim finds out, and names who serves the session now. */
   async #seek(plan: Plan, message: SessionMessage): Promise<Plan> {
     const worker = await this.#claim(message);
-    if (worker !== undefined) this.#address(message, worker);
+    if (worker !== undefined) remember(this.#workers, addressOf(message), worker);
     return { ...plan, worker, again: true, sought: true };
-  }
-
-  #address(message: SessionMessage, worker: string): void {
-    const [oldest] = this.#workers.keys();
-    if (oldest !== undefined && this.#workers.size >= ADDRESSED_MAX) this.#workers.delete(oldest);
-    this.#workers.set(addressOf(message), worker);
   }
 
   /** The worker that owns the session, one claim for all who wait for it. */
@@ -170,7 +185,15 @@ const SERVED_BY_SESSION = /^(?:\w+-)*session-/;
 
 const FIRST: Plan = { worker: undefined, lost: undefined, again: false, sought: false, suspect: false };
 
-const addressOf = ({ principal, session }: SessionMessage): string => `${session} ${principal}`;
+type SessionAddress = Pick<SessionMessage, 'principal' | 'session'>;
+
+const addressOf = ({ principal, session }: SessionAddress): string => `${session} ${principal}`;
+
+function remember(held: Map<string, string>, key: string, value: string): void {
+  const [oldest] = held.keys();
+  if (oldest !== undefined && held.size >= REMEMBERED_MAX) held.delete(oldest);
+  held.set(key, value);
+}
 
 const noClaim = (cause: Fault): Fault => new Fault('overloaded', 'the session could not be claimed in time; try again shortly', { reason: 'no-claim' }, { cause });
 

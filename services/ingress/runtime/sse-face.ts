@@ -16,6 +16,10 @@ import { type Exchange, OPEN_MS, invalid, isSessionId, newSessionId, noSession, 
 import { sessionMessage } from './session-calls.ts';
 import { type ParsedMessage, readMessage } from './streamable.ts';
 
+export const SSE_PATH = '/sse';
+/** The id it got with its stream. */
+export const sseSession = (query: string): string | null => new URLSearchParams(query).get('sessionId');
+
 /** A client that stopped reading is let go: what it did not take is lost to it anyway, and memory is everybody's. */
 const UNREAD_BYTES_MAX = 1024 * 1024;
 /** To the ingress that holds the stream. */
@@ -53,7 +57,7 @@ function write({ payload, answer }: Asked<Meta>, edge: EdgeStream | undefined): 
 }
 
 async function post(exchange: Exchange): Promise<void> {
-  const session = new URLSearchParams(exchange.request.query).get('sessionId');
+  const session = sseSession(exchange.request.query);
   if (session === null) return exchange.refuse(invalid(400, 'Bad Request: sessionId is required', CODE.invalidRequest));
   exchange.session = session;
   if (!isSessionId(session)) return exchange.refuse(noSession());

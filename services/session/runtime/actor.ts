@@ -14,14 +14,13 @@
  */
 import type { z } from 'zod';
 import { Fault, asFault } from '#protocol/faults/fault.ts';
-import { type Id, encode } from '#protocol/mcp/message.ts';
 import type { CloseReason, OpenRecord } from '#protocol/records/session.ts';
 import { connectorRelay } from '#protocol/subjects/connector.ts';
 import type { actorMeta } from '#protocol/subjects/session.ts';
 import { NOTHING, type Asked, type Bus } from '#host/bus/bus.ts';
 import { clock } from '#host/clock.ts';
 import type { StartSpan } from '#host/telemetry/spans.ts';
-import { changesSession, eventOf, needsUpstreams } from '../core/message-event.ts';
+import { changesSession, eventOf, needsUpstreams, pongTo } from '../core/message-event.ts';
 import { type SessionEffect, type SessionEvent, type SessionState, step } from '../core/session.machine.ts';
 import { Mailbox } from './mailbox.ts';
 import type { Held, SessionStore } from './store.ts';
@@ -160,11 +159,13 @@ export class SessionActor {
     if (meta.suspect !== undefined) return this.#examine(asked);
     switch (meta.verb) {
       case 'deliver':
-        return meta.method === 'ping' ? pong(asked) : this.#decide(eventOf(meta.method, payload, this.#deps.now()), asked);
+        return meta.method === 'ping' ? asked.answer.end(pongTo(meta.id)) : this.#decide(eventOf(meta.method, payload, this.#deps.now()), asked);
       case 'listen':
         return this.#decide(this.listening ? undefined : { type: 'listened', at: this.#deps.now() }, asked);
       case 'touch':
         return this.listening ? asked.answer.end(NOTHING) : this.#decide({ type: 'listened', at: this.#deps.now() }, asked);
+      case 'find':
+        return asked.answer.end(Buffer.from(this.#stored.record.backend));
       case 'close':
       case 'kill':
         return this.#decide({ type: 'closeAsked', at: this.#deps.now(), reason: meta.verb === 'kill' ? 'killed' : 'deleted' }, asked);
@@ -295,5 +296,3 @@ export class SessionActor {
     this.#deps.lost(this);
   }
 }
-
-const pong = ({ answer, meta }: Asked<ActorMeta>): void => answer.end(encode({ jsonrpc: '2.0', id: JSON.parse(meta.id ?? 'null') as Id, result: {} }));
