@@ -1,6 +1,7 @@
 /** The configuration of a login by browser, and what stands for it between processes. */
 import { hash } from 'node:crypto';
 import { z } from 'zod';
+import { jsonObject } from '../json-object.ts';
 import { isFetchable, issuer, jwks } from '../tokens/config.ts';
 
 const TEXT_CHARS_MAX = 2048;
@@ -11,7 +12,7 @@ const DIGEST_CHARS = 22;
 const text = z.string().min(1, 'expected a text that is not empty').max(TEXT_CHARS_MAX, `at most ${TEXT_CHARS_MAX} characters`);
 const endpoint = z.string().max(TEXT_CHARS_MAX).refine(isFetchable, 'expected an https URL without user and password; http only for this machine (localhost, 127.0.0.1)');
 
-const inlineDocument = z.string().refine(isObject, 'expected the JSON of a discovery document');
+const inlineDocument = z.string().refine((text) => jsonObject(text) !== undefined, 'expected the JSON of a discovery document');
 const discovery = z.union([z.strictObject({ file: text }), z.strictObject({ url: endpoint }), inlineDocument], {
   error: 'expected {file: path}, {url: https URL}, or the JSON of a discovery document as text',
 });
@@ -56,13 +57,4 @@ function isRedirect(value: string): boolean {
   if (!URL.canParse(value)) return false;
   const { protocol, username, password } = new URL(value);
   return (protocol === 'https:' || protocol === 'http:') && username === '' && password === '' && !/[?#]/.test(value);
-}
-
-function isObject(value: string): boolean {
-  try {
-    const document: unknown = JSON.parse(value);
-    return typeof document === 'object' && document !== null && !Array.isArray(document);
-  } catch {
-    return false;
-  }
 }

@@ -9,6 +9,7 @@
 import type { CallerSeal } from '#host/caller-seal.ts';
 import { clock } from '#host/clock.ts';
 import { Fault, asFault } from '#protocol/faults/fault.ts';
+import { jsonObject } from '#policies/json-object.ts';
 import type { SharedClient } from '#policies/policy.ts';
 import { type AuthorizationServerReply, tokenPurpose, tokenRequest } from '#protocol/subjects/policy.ts';
 import { isInside } from './addresses.ts';
@@ -118,7 +119,7 @@ export function metadataUrls(issuer: string): string[] {
 const trimmed = (issuer: unknown): unknown => (typeof issuer === 'string' ? issuer.replace(/\/+$/, '') : issuer);
 
 function readMetadata(text: string, issuer: string): Metadata {
-  const document = parsed(text);
+  const document = jsonObject(text);
   if (document === undefined) throw new Fault('upstream', `the metadata of ${issuer} is not a JSON object`);
   if (trimmed(document['issuer']) !== trimmed(issuer)) throw new Fault('upstream', `the metadata of ${issuer} is of another issuer`);
   const { registration_endpoint: registration, token_endpoint: token } = document;
@@ -126,12 +127,3 @@ function readMetadata(text: string, issuer: string): Metadata {
 }
 
 const address = (value: unknown): string | undefined => (typeof value === 'string' && URL.canParse(value) ? value : undefined);
-
-function parsed(text: string): Record<string, unknown> | undefined {
-  try {
-    const document: unknown = JSON.parse(text);
-    return typeof document === 'object' && document !== null && !Array.isArray(document) ? (document as Record<string, unknown>) : undefined;
-  } catch {
-    return undefined;
-  }
-}

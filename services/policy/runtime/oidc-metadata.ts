@@ -1,5 +1,6 @@
 /** What is known of an identity provider: written in the configuration, or in a discovery document (OpenID Connect Discovery), judged here. */
 import { readConfigFile } from '#host/files.ts';
+import { jsonObject } from '#policies/json-object.ts';
 import type { OidcConfig } from '#policies/logins/config.ts';
 import { isFetchable } from '#policies/tokens/config.ts';
 import { ALGORITHMS, jwksProblem, readJwks } from '#policies/tokens/jwks.ts';
@@ -56,7 +57,7 @@ export function writtenFacts(config: OidcConfig): ProviderFacts {
 
 /** @throws Fault for a document that is not of this issuer, or names places that nobody should be sent to. */
 export function discoveredFacts(text: string, { issuer }: Pick<OidcConfig, 'issuer'>, code: 'upstream' | 'invalid' = 'upstream'): ProviderFacts {
-  const document = parsed(text);
+  const document = jsonObject(text);
   const no = (what: string): Fault => new Fault(code, `the discovery document of ${issuer} ${what}`);
   if (document === undefined) throw no('is not a JSON object');
   if (document['issuer'] !== issuer) throw no('names another issuer');
@@ -86,12 +87,3 @@ export function discoveredFacts(text: string, { issuer }: Pick<OidcConfig, 'issu
 }
 
 const textsOf = (value: unknown): string[] | undefined => (Array.isArray(value) ? value.filter((one) => typeof one === 'string') : undefined);
-
-function parsed(text: string): Record<string, unknown> | undefined {
-  try {
-    const document: unknown = JSON.parse(text);
-    return typeof document === 'object' && document !== null && !Array.isArray(document) ? (document as Record<string, unknown>) : undefined;
-  } catch {
-    return undefined;
-  }
-}
