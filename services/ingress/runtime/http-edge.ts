@@ -119,6 +119,8 @@ export function stopHttpServer(server: Server, withinMs: number, idleMs = 0): Pr
       clearTimeout(limit);
       clearTimeout(silent);
       clearInterval(idle);
+      // All of that is over: what is left is the interval in which it looks at its connections, and keeps itself.
+      server.close();
       resolve();
     });
     closeIdle();
