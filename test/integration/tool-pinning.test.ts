@@ -14,7 +14,7 @@ import { runCommand } from '../world/command.ts';
 import { type NatsWorld, startNats } from '../world/nats.ts';
 import { type ParleyWorld, eventually, startParley } from '../world/parley.ts';
 import { freePort } from '../world/port.ts';
-import { callOf, type Headers, metric, modernOf, openLegacy, openStream, rpc, send, sendModern, textOf } from '../world/wire.ts';
+import { callOf, type EventStream, type Headers, metric, modernOf, openLegacy, openStream, rpc, send, sendModern, textOf } from '../world/wire.ts';
 
 /** What an operator has approved of is served everywhere by then. */
 const APPROVED_WITHIN_MS = 1_000;
@@ -109,6 +109,14 @@ async function pages(page: (params: object) => Promise<Response | undefined>): R
     cursor = answer.result['nextCursor'];
     if (cursor === undefined) return found;
   }
+}
+
+/** A client that hears of changed lists. */
+async function listening(url: string, era: Era): Promise<EventStream> {
+  if (era === 'legacy') return openStream(url, { headers: (await openLegacy(url)).headers });
+  const stream = await openStream(url, { method: 'POST', ...modernOf('subscriptions/listen', { params: { notifications: { toolsListChanged: true } }, id: 'l' }) });
+  await stream.event(({ data }) => data.includes('acknowledged'));
+  return stream;
 }
 
 async function connect(url: string, era: Era, more: Headers = {}): Promise<Client> {
@@ -208,10 +216,7 @@ describe.each(['legacy', 'modern'] as const)('for a client of the %s era, enforc
     const { url } = await gateway(behind, { mode: 'enforce' });
     await pinned();
     const client = await connect(url, era);
-    const session = era === 'legacy' ? await openLegacy(url) : undefined;
-    const listening = session === undefined ? { method: 'POST' as const, ...modernOf('subscriptions/listen', { params: { notifications: { toolsListChanged: true } }, id: 'l' }) } : { headers: session.headers };
-    const stream = await openStream(url, listening);
-    if (session === undefined) await stream.event(({ data }) => data.includes('acknowledged'));
+    const stream = await listening(url, era);
     expect(textOf(await client.call('a'))).toBe('called a');
     behind.show([tool('a', 'something else'), tool('b'), tool('c')]);
     await eventually('the news', async () => {
@@ -256,10 +261,7 @@ describe.each(['legacy', 'modern'] as const)('for a client of the %s era, enforc
     const { url } = await gateway(behind, { mode: 'enforce' });
     await pinned();
     const client = await connect(url, era);
-    const session = era === 'legacy' ? await openLegacy(url) : undefined;
-    const listening = session === undefined ? { method: 'POST' as const, ...modernOf('subscriptions/listen', { params: { notifications: { toolsListChanged: true } }, id: 'l' }) } : { headers: session.headers };
-    const stream = await openStream(url, listening);
-    if (session === undefined) await stream.event(({ data }) => data.includes('acknowledged'));
+    const stream = await listening(url, era);
     const news = () => stream.events.filter(({ data }) => data.includes('tools/list_changed')).length;
     behind.show([tool('a', 'other'), tool('b'), tool('c')]);
     await client.list();
