@@ -51,7 +51,7 @@ const shape = {
   service: refusedKey(),
   policies: z.strictObject({
     backendTLS: backendTlsWithoutSpiffe.nullish(),
-    http: section('targetHttp', { requestTimeout: duration.refine((text) => (parseDuration(text) ?? 0) > 0 && (parseDuration(text) ?? 0) <= TIMEOUT_MS_MAX, 'more than nothing, and at most 60s').nullish() }).nullish(),
+    http: section('backendHttp', { requestTimeout: duration.refine((text) => (parseDuration(text) ?? 0) > 0 && (parseDuration(text) ?? 0) <= TIMEOUT_MS_MAX, 'more than nothing, and at most 60s').nullish() }).nullish(),
     backendAuth: refusedKey(),
     requestHeaderModifier: refusedKey(),
     transformations: refusedKey(),

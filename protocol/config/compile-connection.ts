@@ -1,8 +1,8 @@
 /**
- * How a target is reached, from all the places that may say so. Each key counts where it is written nearest to the target,
+ * How a server is reached, from all the places that may say so. Each key counts where it is written nearest to the server,
  * whole:
  *
- *   the MCP backend  <  the route  <  the backend in the route  <  the host backend a target names  <  the target
+ *   the backend  <  the route  <  the backend in the route  <  the host backend a target names  <  the target
  *
  * So does whether the tools of a target may change (toolPinning), which is no matter of the connection: it holds for processes
  * too, and a host has no tools.
@@ -10,13 +10,14 @@
 import { type BackendAuthDocument, backendAuth } from './backend-auth.ts';
 import { type BackendTlsDocument, backendTls } from './backend-tls.ts';
 import type { Compiling } from './compiling.ts';
-import type { McpHttpTarget } from './generation.ts';
+import { parseDuration } from './duration.ts';
+import type { ServerConnection } from './generation.ts';
 import type { Path } from './problem.ts';
 import { credentialPaths } from './secret-paths.ts';
 import type { EndpointDocument, ReachedEndpoint } from './token-endpoint.ts';
 import type { ToolPinning } from './tool-pinning.ts';
 
-const CONNECTION_POLICIES = ['backendTLS', 'backendAuth'] as const;
+const CONNECTION_POLICIES = ['backendTLS', 'backendAuth', 'http', 'tcp'] as const;
 
 export const isConnectionPolicy = (id: string): boolean => CONNECTION_POLICIES.some((one) => one === id);
 
@@ -30,24 +31,30 @@ export interface Connection {
   readonly tls?: Written<BackendTlsDocument>;
   readonly auth?: Written<BackendAuthDocument>;
   readonly pinning?: ToolPinning;
+  readonly requestTimeout?: string;
+  readonly connectTimeout?: string;
 }
 
 interface ConnectionDocument {
   readonly backendTLS?: BackendTlsDocument | null | undefined;
   readonly backendAuth?: BackendAuthDocument | null | undefined;
   readonly toolPinning?: ToolPinning | null | undefined;
+  readonly http?: { readonly requestTimeout?: string | null | undefined } | null | undefined;
+  readonly tcp?: { readonly connectTimeout?: string | null | undefined } | null | undefined;
 }
 
 export const NO_CONNECTION: Connection = Object.freeze({});
 
 /** @param path of the policies. */
 export function connectionAt(policies: ConnectionDocument | null | undefined, path: Path): Connection {
-  const { backendTLS: tls, backendAuth: auth, toolPinning: pinning } = policies ?? {};
-  if (tls == null && auth == null && pinning == null) return NO_CONNECTION;
+  if (policies == null) return NO_CONNECTION;
+  const { backendTLS: tls, backendAuth: auth, toolPinning: pinning, http, tcp } = policies;
   return {
     ...(tls == null ? {} : { tls: { document: tls, path: [...path, 'backendTLS'] } }),
     ...(auth == null ? {} : { auth: { document: auth, path: [...path, 'backendAuth'] } }),
     ...(pinning == null ? {} : { pinning }),
+    ...(http?.requestTimeout == null ? {} : { requestTimeout: http.requestTimeout }),
+    ...(tcp?.connectTimeout == null ? {} : { connectTimeout: tcp.connectTimeout }),
   };
 }
 
@@ -56,7 +63,6 @@ export const nearest = (...places: readonly Connection[]): Connection => places.
 
 export const saysNothing = (connection: Connection): boolean => Object.keys(connection).length === 0;
 
-export type CompiledConnection = Pick<McpHttpTarget, 'tls' | 'auth'>;
 
 /** A child process is not connected to: what would not be done is refused. */
 export function refuseForProcess({ tls, auth }: Connection, name: string, compiling: Compiling): void {
@@ -81,18 +87,23 @@ interface Surroundings {
   readonly findUrl: FindUrl;
 }
 
-/** @param url of the target, made for what is said here. Undefined after a complaint. */
-export function compileConnection(url: string, { tls, auth }: Connection, { compiling, findUrl }: Surroundings): CompiledConnection | undefined {
+/** @param url of the server, made for what is said here. Undefined after a complaint. */
+export function compileConnection(url: string, connection: Connection, { compiling, findUrl }: Surroundings): ServerConnection | undefined {
+  const { tls, auth, connectTimeout } = connection;
   if (tls !== undefined && url.startsWith('http:')) return void compiling.error(tls.path, 'the URL of a target says http, which is not secured', 'write https, or a host without a scheme');
   if (auth !== undefined) {
     warnOfSecrets(auth.path, compiling);
     compiling.expressions(auth.path);
   }
   return {
+    timeoutMs: timeoutOf(connection),
+    ...(connectTimeout === undefined ? {} : { connectMs: parseDuration(connectTimeout) }),
     ...(tls === undefined ? {} : { tls: backendTls(tls.document) }),
     ...(auth === undefined ? {} : { auth: backendAuth(auth.document, (endpoint, key) => reached(endpoint, [...auth.path, ...key], findUrl)) }),
   };
 }
+
+export const timeoutOf = ({ requestTimeout }: Connection): number | undefined => (requestTimeout === undefined ? undefined : parseDuration(requestTimeout));
 
 function reached(endpoint: EndpointDocument, path: Path, findUrl: FindUrl): ReachedEndpoint | undefined {
   const tls = endpoint.policies?.backendTLS;

@@ -25,6 +25,8 @@ const CURVES = { X25519: 'X25519', 'P-256': 'prime256v1', 'P-384': 'secp384r1', 
 interface Connecting {
   readonly target: string;
   readonly timeoutMs: number;
+  /** Of a Unix socket, which is connected to whatever the URL says. */
+  readonly socketPath?: string | undefined;
   /** Absent = there are none here. */
   readonly svids?: Svids | undefined;
 }
@@ -37,9 +39,9 @@ interface Files {
 
 export function securedConnector(tls: BackendTls, connecting: Connecting): Connector {
   if (tls.spiffe === true) return spiffeConnector(tls, connecting);
-  const { target, timeoutMs } = connecting;
+  const { target } = connecting;
   const files = filesOf(tls, target);
-  const fixed = optionsOf(tls, timeoutMs);
+  const fixed = optionsOf(tls, connecting);
   let made: { readonly of: string; readonly connect: Connector } | undefined;
   return (options, callback) => {
     try {
@@ -53,12 +55,13 @@ export function securedConnector(tls: BackendTls, connecting: Connecting): Conne
   };
 }
 
-function spiffeConnector(tls: BackendTls, { target, timeoutMs, svids }: Connecting): Connector {
+function spiffeConnector(tls: BackendTls, connecting: Connecting): Connector {
+  const { target, timeoutMs, svids } = connecting;
   svids?.open();
   let made: { readonly of: Svid; readonly connect: Connector } | undefined;
   return (options, callback) => {
     const connect = (svid: Svid): void => {
-      if (made?.of !== svid) made = { of: svid, connect: buildConnector({ ...optionsOf(tls, timeoutMs), ...verificationBy(svid, tls), maxCachedSessions: 0, secureContext: contextBy(svid, tls) }) };
+      if (made?.of !== svid) made = { of: svid, connect: buildConnector({ ...optionsOf(tls, connecting), ...verificationBy(svid, tls), maxCachedSessions: 0, secureContext: contextBy(svid, tls) }) };
       made.connect(options, callback);
     };
     if (svids === undefined) return callback(noSvid(target, 'not served here'), null);
@@ -99,10 +102,11 @@ function verificationOf({ verify, subjectAltNames }: BackendTls): Verification {
   };
 }
 
-function optionsOf(tls: BackendTls, timeout: number): buildConnector.BuildOptions {
+function optionsOf(tls: BackendTls, { timeoutMs, socketPath }: Connecting): buildConnector.BuildOptions {
   const { hostname, alpn } = tls;
   return {
-    timeout,
+    timeout: timeoutMs,
+    ...(socketPath === undefined ? {} : { socketPath }),
     ...verificationOf(tls),
     ...(alpn === undefined ? {} : { allowH2: alpn.includes('h2'), preferH2: alpn[0] === 'h2' }),
     ...(hostname === undefined ? {} : { servername: hostname }),

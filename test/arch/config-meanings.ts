@@ -12,6 +12,9 @@ const TARGETS = '[targets](#targets)';
 const SERVER = '[mcp](#mcp)';
 const AUTH = 'as whom we speak to its servers: [backendAuth](#backendauth)';
 const PINNING = 'whether the tools of its servers may change: [policies/toolPinning](../policies/toolPinning/README.md)';
+const HOST = 'a server of plain HTTP: `name:port`, an http or https URL without a path, or `unix:/path` of a socket';
+const HTTP = 'how long its servers may take: [http](#http)';
+const TCP = 'how its servers are connected to: [tcp](#tcp)';
 const TLS = 'how its connections are secured: [backendTLS](#backendtls)';
 
 /** `[]` is an entry of a list, `*` one of a map. */
@@ -22,8 +25,10 @@ export const SECTIONS: readonly Section[] = [
   { title: 'gateways', at: ['gateways', '*'], intro: 'Ports by name; routes attach to them. A gateway writes its policies beside its own keys.' },
   { title: 'routes', at: ['routes', '[]'], intro: 'Which requests go where. The most specific host wins, then: exact path, prefix, regex; longer path; with method; more headers; more query parameters; the order of the file.' },
   { title: 'matches', at: ['routes', '[]', 'matches', '[]'], intro: 'All conditions of one match must hold; one match of the list is enough. `headers` and `query` entries have a `name`, and a `value` with `exact` or `regex`.' },
-  { title: 'backends of a route', at: ['routes', '[]', 'backends', '[]'], intro: 'Exactly one of `mcp` and `backend` each.' },
+  { title: 'backends of a route', at: ['routes', '[]', 'backends', '[]'], intro: 'Exactly one of `mcp`, `host` and `backend` each. A route leads to MCP servers or to hosts, not to both.' },
   { title: 'backends', at: ['backends', '[]'], intro: 'Backends by name: exactly one of `mcp` and `host` each.' },
+  { title: 'http', at: ['mcp', 'targets', '[]', 'policies', 'http'], intro: 'How long a server may take: at a target, a backend, or a backend of a route; what is written nearest to the server counts.' },
+  { title: 'tcp', at: ['mcp', 'targets', '[]', 'policies', 'tcp'], intro: 'How a server is connected to, written where [http](#http) may be.' },
   { title: 'backendTLS', at: ['mcp', 'targets', '[]', 'policies', 'backendTLS'], intro: 'How connections to servers are secured: at a target, a backend, a backend of a route, or a route. What is written nearest to the target counts, whole. A target without a scheme in its `host` becomes https. Files are PEM, read where connectors run, and looked at again for each new connection.' },
   { title: 'backendAuth', at: ['mcp', 'targets', '[]', 'policies', 'backendAuth'], intro: 'As whom Parley speaks to servers: one kind, and `credentials` beside it or alone; written where [backendTLS](#backendtls) may be. A secret is a text, best a `$NAME` that only the environment of policy services and connectors has, or `file:` with a path, read where connectors run. A place is `header` (`name`, `prefix`), `queryParameter` or `cookie` (`name`); `Authorization: Bearer` unless given.' },
   { title: 'clientAuth', at: ['mcp', 'targets', '[]', 'policies', 'backendAuth', 'oauthTokenExchange', 'clientAuth'], intro: 'How the token endpoints of [backendAuth](#backendauth) know us.' },
@@ -54,7 +59,8 @@ const MEANINGS: Readonly<Record<string, string>> = {
   'mcp.policies.authorization': 'rules for requests: [policies/authorization](../policies/authorization/README.md)',
   'mcp.policies.mcpAuthorization': 'rules for tools, prompts and resources: [policies/mcpAuthorization](../policies/mcpAuthorization/README.md)',
   'targets.name': 'visible ASCII without `_` and `+`; in front of its tools and resources',
-  'targets.policies.http.requestTimeout': 'how long this target may take to answer a list or the first look at it (default 15s, 10s)',
+  'targets.policies.http': HTTP,
+  'targets.policies.tcp': TCP,
   'targets.policies.backendTLS': TLS,
   'targets.policies.backendAuth': AUTH,
   'targets.policies.toolPinning': PINNING,
@@ -91,20 +97,27 @@ const MEANINGS: Readonly<Record<string, string>> = {
   'backends of a route.policies.authorization': 'on this route, beside the rules of the backend itself: [policies/authorization](../policies/authorization/README.md)',
   'backends of a route.policies.extAuthz': 'on this route, instead of what the backend itself says: [policies/extAuthz](../policies/extAuthz/README.md)',
   'backends of a route.policies.mcpAuthorization': 'on this route, beside the rules of the backend itself: [policies/mcpAuthorization](../policies/mcpAuthorization/README.md)',
+  'backends of a route.policies.http': HTTP,
+  'backends of a route.policies.tcp': TCP,
   'backends of a route.policies.backendTLS': TLS,
   'backends of a route.policies.backendAuth': AUTH,
   'backends of a route.policies.toolPinning': PINNING,
   'backends of a route.backend': 'the name of a [backend](#backends)',
+  'backends of a route.host': HOST,
   'backends of a route.mcp': `written here: ${SERVER}`,
   'backends.name': 'what routes and targets call it',
   'backends.policies.authorization': 'on every route that leads here: [policies/authorization](../policies/authorization/README.md)',
   'backends.policies.extAuthz': 'on every route that leads here, asked about what goes here: [policies/extAuthz](../policies/extAuthz/README.md)',
   'backends.policies.mcpAuthorization': 'on every route that leads here: [policies/mcpAuthorization](../policies/mcpAuthorization/README.md)',
+  'backends.policies.http': HTTP,
+  'backends.policies.tcp': TCP,
   'backends.policies.backendTLS': TLS,
   'backends.policies.backendAuth': AUTH,
   'backends.policies.toolPinning': PINNING,
-  'backends.host': 'a host, for the `backend` of a target; no route may lead to it yet',
+  'backends.host': `for routes, and for the \`backend\` of a target: ${HOST}`,
   'backends.mcp': SERVER,
+  'http.requestTimeout': 'MCP: how long a target may take to answer a list or the first look at it (default 15s, 10s); plain HTTP: how long until the head of an answer is here (no limit unless given)',
+  'tcp.connectTimeout': 'how long until a connection is made, its TLS included (default 10s)',
   'backendTLS.root': 'authorities whose certificates are trusted; those of the system unless given',
   'backendTLS.cert': 'our certificate, for servers that ask for one',
   'backendTLS.key': 'its private key',

@@ -17,7 +17,7 @@ interface Shape {
 
 const schema = z.toJSONSchema(documentSchema, { unrepresentable: 'any', io: 'input' }) as Shape;
 /** Described once, whoever has them. */
-const DESCRIBED_APART: ReadonlySet<string> = new Set(['backendTLS', 'backendAuth', 'location', 'source', 'authorizationLocation', 'clientAuth']);
+const DESCRIBED_APART: ReadonlySet<string> = new Set(['backendTLS', 'backendAuth', 'http', 'tcp', 'location', 'source', 'authorizationLocation', 'clientAuth']);
 const OWN = new Set(SECTIONS.map(({ at }) => at.join('.')).filter((at) => at !== ''));
 
 /** Keys whose section is told once, wherever they are. */

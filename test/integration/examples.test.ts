@@ -6,8 +6,10 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { POLICIES, implemented, policySchemas } from '#policies/order.ts';
 import type { Entry } from '#policies/order.ts';
 import { compileDocument } from '#protocol/config/compile.ts';
+import { serversOf } from '#protocol/config/generation.ts';
 import { readDocument } from '#protocol/config/read.ts';
 import { expressionProblems } from '../../services/policy/runtime/caller-problems.ts';
+import { type HttpBackendFixture, startHttpBackend } from '../fixtures/http-backend.ts';
 import { type HttpAuthorizer, startHttpAuthorizer } from '../world/authorizer.ts';
 import { startCommand } from '../world/command.ts';
 import type { Command } from '../world/command.ts';
@@ -19,6 +21,8 @@ const files = (await readdir(EXAMPLES)).toSorted();
 /** They say how servers are reached, and name some that only their readers have. One has a file for each of its kinds: `backendAuth-aws.yaml`. */
 const connectionIds = Object.entries<Entry>(POLICIES).flatMap(([id, { connection }]) => (connection ? [id] : []));
 const connections = files.filter((file) => connectionIds.some((id) => file === `${id}.yaml` || file.startsWith(`${id}-`)));
+/** What each of them says of a server. */
+const SAYS = [['backendTLS', 'tls'], ['http', 'timeoutMs'], ['tcp', 'connectMs']] as const;
 /** `200 with nothing`, ``401 with `Name: value` ``. */
 const CLAIM = /(\d{3}) with (?:nothing|`([^`:]+): ([^`]+)`)/g;
 
@@ -32,7 +36,7 @@ beforeAll(async () => {
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
 test('there is one for each policy that is enforced', () => {
-  expect(files.filter((file) => !file.includes('-'))).toEqual([...Object.keys(implemented), ...connectionIds].map((id) => `${id}.yaml`).toSorted());
+  expect(files.filter((file) => !file.includes('-'))).toEqual([...Object.keys(implemented), ...connectionIds, 'host'].map((id) => `${id}.yaml`).toSorted());
   expect(files.filter((file) => file.includes('-') && !connections.includes(file))).toEqual([]);
 });
 
@@ -41,9 +45,9 @@ describe.each(connections)('docs/examples/%s', (file) => {
     const { document } = readDocument(await readFile(join(EXAMPLES, file), 'utf8'), { file });
     const { generation, expressions = [], problems } = compileDocument(document, { env: ENV, policies: policySchemas });
     expect([problems, expressionProblems(expressions)]).toEqual([[], []]);
-    const [target, ...others] = [...(generation?.backends.values() ?? [])].flatMap(({ targets }) => targets);
+    const [target, ...others] = [...(generation?.backends.values() ?? [])].flatMap(serversOf);
     expect(others).toEqual([]);
-    expect(target).toHaveProperty(file.startsWith('backendTLS') ? 'tls' : 'auth');
+    expect(target?.[SAYS.find(([id]) => file.startsWith(id))?.[1] ?? 'auth']).toBeDefined();
   });
 });
 
@@ -52,21 +56,25 @@ describe.each(files.filter((file) => !connections.includes(file)))('docs/example
   let url: string;
   let first: string;
   let authorizer: HttpAuthorizer;
+  let backend: HttpBackendFixture;
   beforeAll(async () => {
     // Of extAuthz.yaml.
     authorizer = await startHttpAuthorizer(({ headers }, response) => void response.writeHead(headers['x-user'] === 'ada' ? 200 : 403).end());
+    // Of host.yaml.
+    backend = await startHttpBackend({ '/mcp': (_request, response) => void response.end('here') });
     const text = await readFile(join(EXAMPLES, file), 'utf8');
     [first = ''] = text.split('\n');
     const port = await freePort();
     url = `http://127.0.0.1:${port}/mcp`;
     const config = join(folder, file);
-    await writeFile(config, text.replace('port: 3000', `port: ${port}`).replace('127.0.0.1:9000', authorizer.host));
+    await writeFile(config, text.replace('port: 3000', `port: ${port}`).replace('127.0.0.1:9000', authorizer.host).replace('127.0.0.1:8080', backend.host));
     up = startCommand(['up', '--data', join(folder, `${file}.data`), '-f', config]);
     await up.line(/^ready after/);
   });
   afterAll(async () => {
     await up?.stop();
     await authorizer?.close();
+    await backend?.close();
   });
 
   test('answers as its first line says', async () => {

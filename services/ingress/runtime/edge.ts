@@ -33,6 +33,10 @@ export interface EdgeRequest {
   takeLogins(): void;
   /** The Cookie header as it came, once they were taken out of it. */
   readonly loginCookies: string | undefined;
+  /** Of the body, as the head says it; 0 = there is none, undefined = it does not say. */
+  readonly bodyBytes: number | undefined;
+  /** The body as it comes, once, at the pace of whoever reads it. @throws Fault `invalid` when the client breaks off. */
+  chunks(): AsyncIterable<Uint8Array>;
   /** @throws Fault `invalid` with fact `status: 413` when the body is larger than `max` bytes. */
   body(max: number): Promise<Uint8Array>;
   /** Its first bytes; all of it can be read after that. @throws Fault `invalid` when the client breaks off. */
@@ -44,10 +48,13 @@ export interface EdgeRequest {
   with(edits: readonly RequestEdit[]): EdgeRequest;
 }
 
+/** By lower-case name. Several values are several headers. */
+export type ResponseHeaders = Readonly<Record<string, string | readonly string[]>>;
+
 export interface EdgeResponse {
-  send(status: number, headers: Readonly<Record<string, string>>, body?: Uint8Array | string): void;
+  send(status: number, headers: ResponseHeaders, body?: Uint8Array | string): void;
   /** Begins a response whose end is not known yet. */
-  open(status: number, headers: Readonly<Record<string, string>>): EdgeStream;
+  open(status: number, headers: ResponseHeaders): EdgeStream;
   /** Headers every response to this request carries, whatever it turns out to be. */
   carry(headers: readonly (readonly [name: string, value: string])[]): void;
   /** Called once when the client goes away before the response ended. */
@@ -60,7 +67,10 @@ export interface EdgeStream {
   /** False = the client reads slower than we write: await `drained()`. */
   write(chunk: string | Uint8Array): boolean;
   drained(): Promise<void>;
-  end(): void;
+  /** @param trailers fields after the body, for a client that can be told. */
+  end(trailers?: ResponseHeaders): void;
+  /** Breaks it off, so that its client cannot take it for whole. */
+  cut(): void;
   readonly open: boolean;
   /** Bytes written and not yet taken by the client's side. */
   readonly pendingBytes: number;

@@ -1,4 +1,4 @@
-/** What the faces of MCP share about one request: where it came in, what it may reach, and what it may use to answer. */
+/** What the faces share about one request: where it came in, what it may reach, and what it may use to answer. */
 import type { Answer, Deny, Facts, Verdict } from '#policies/policy.ts';
 import type { McpBackend } from '#protocol/config/generation.ts';
 import type { Bus } from '#host/bus/bus.ts';
@@ -14,6 +14,7 @@ import type { IngressEvents, SessionFacts, StreamRefusal } from '../events.ts';
 import type { EdgeRequest, EdgeResponse } from './edge.ts';
 import type { KeepAlive } from './keep-alive.ts';
 import type { OpenStreams } from './open-streams.ts';
+import type { RequestBodies } from './request-bodies.ts';
 import type { ResponseLogs } from './response-logs.ts';
 import type { SessionCalls } from './session-calls.ts';
 import type { SessionStreams } from './session-streams.ts';
@@ -31,6 +32,8 @@ export interface IngressDeps {
   readonly seal: CallerSeal;
   readonly events: IngressEvents;
   readonly keepAlive: KeepAlive;
+  /** Bodies of plain HTTP, until connectors have pulled them. */
+  readonly bodies: RequestBodies;
   readonly sessions: SessionCalls;
   readonly logs: StreamLogs;
   readonly responseLogs: ResponseLogs;

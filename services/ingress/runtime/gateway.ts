@@ -3,6 +3,8 @@
  *
  *   the right listener for this connection → gateway policies → route → route policies → Host and Origin → backend policies →
  *   the face of MCP
+ *
+ * On a route to plain HTTP backends the policies of the backend follow those of the route, and then the request goes on as it is.
  */
 import { type Chain, emptyChain } from '#policies/chain.ts';
 import { type Content, type Facts, NO_FACTS, type Verdict } from '#policies/policy.ts';
@@ -13,6 +15,7 @@ import { refusalOf } from '../core/refusal.ts';
 import type { EdgeRequest, EdgeResponse } from './edge.ts';
 import { backendAgrees } from './backend-policies.ts';
 import { Exchange, type IngressDeps } from './exchange.ts';
+import { refuseHttpError, serveHttp } from './http-face.ts';
 import { SSE_PATH, serveSse } from './sse-face.ts';
 import { serveStreamable } from './streamable.ts';
 import type { BindWorld, World } from './world.ts';
@@ -83,6 +86,7 @@ export class Gateway {
 
   #serve({ door, request }: Arrival, exchange: Exchange): void {
     const { world } = exchange;
+    if (world.http !== undefined) return void serveHttp(exchange, world.http).catch((error: unknown) => refuseHttpError(exchange, error));
     const why = refuseOrigin(request.host, request.header('origin'), {
       loopbackOnly: door.loopback || world.dnsRebindingProtection,
       hostNamed: world.hostNamed && !world.dnsRebindingProtection,
