@@ -71,7 +71,7 @@ async function openIngress(host: Host, settings: IngressSettings): Promise<() =>
     cookieKey: host.cookieKey,
     surroundings: { env: settings.where },
   };
-  const connections = new AuthorizerConnections(deps.events);
+  const connections = new AuthorizerConnections(deps.events, host);
   let opening = Promise.resolve();
   const unwatch = host.generations.onChange((generation) => {
     judge = speaking(generation.language, () => connectionJudge(generation.frontendPolicies));

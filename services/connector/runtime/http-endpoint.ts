@@ -85,11 +85,11 @@ export class HttpEndpoint {
     this.#target = name;
     this.url = new URL(url);
     this.#open = open;
-    this.#credentials = auth === undefined ? undefined : new Credentials(auth, { target: name, url: this.url, env, learn });
+    this.#credentials = auth === undefined ? undefined : new Credentials(auth, { target: name, url: this.url, env, learn, svids });
     this.#path = this.url.pathname + this.url.search;
     this.#pool = new Pool(this.url.origin, {
       connections: CONNECTIONS_MAX,
-      connect: tls === undefined ? { timeout: CONNECT_MS } : securedConnector(tls, { target: name, timeoutMs: CONNECT_MS, svids }),
+      connect: tls === undefined ? { timeout: CONNECT_MS } : securedConnector(tls, { target: name, timeoutMs: CONNECT_MS, svids, learn }),
       keepAliveTimeout: KEEP_ALIVE_MS,
     });
   }
