@@ -4,6 +4,7 @@ import type { Socket } from 'node:net';
 import { FileWatch } from '#host/file-watch.ts';
 import type { Svids } from '#host/spiffe/svids.ts';
 import type { Logger } from '#host/telemetry/log.ts';
+import type { Learn } from '#host/telemetry/secrets.ts';
 import type { Bind } from '#protocol/config/generation.ts';
 import type { HandshakeFailure, Unreadable } from '../events.ts';
 import type { EdgeHandler } from './edge.ts';
@@ -38,6 +39,8 @@ export interface ListenersOptions {
   readonly log: Logger;
   /** For listeners with `spiffe`. Absent = there are none here. */
   readonly svids?: Svids | undefined;
+  /** Told of the private keys that are read. */
+  readonly learn?: Learn;
   readonly handshakeFailed: (why: HandshakeFailure) => void;
   readonly unreadable: (why: Unreadable) => void;
   /** Whether this process reaches nobody behind it now. */
@@ -105,8 +108,8 @@ export class Listeners {
   }
 
   async #open(bind: Bind): Promise<void> {
-    const { log, handshakeFailed, svids } = this.#options;
-    const tls = isSecure(bind) ? new TlsPort({ log, failed: handshakeFailed, svids }) : undefined;
+    const { log, handshakeFailed, svids, learn } = this.#options;
+    const tls = isSecure(bind) ? new TlsPort({ log, failed: handshakeFailed, svids, learn }) : undefined;
     const bound: Bound = { bind, tls, servers: [], retry: undefined };
     this.#bound.set(bind.port, bound);
     await this.#listen(bound);

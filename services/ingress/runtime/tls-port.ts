@@ -14,6 +14,8 @@ import { createHash, randomBytes } from 'node:crypto';
 import type { Socket } from 'node:net';
 import { type Server, type TLSSocket, createServer } from 'node:tls';
 import type { Logger } from '#host/telemetry/log.ts';
+import type { Learn } from '#host/telemetry/secrets.ts';
+import { secretsIn } from '#host/telemetry/secrets-in-files.ts';
 import type { Listener, ListenerTls } from '#protocol/config/generation.ts';
 import { refusePeer } from '#host/spiffe/svid.ts';
 import type { Svids } from '#host/spiffe/svids.ts';
@@ -36,6 +38,8 @@ export interface TlsPortOptions {
   readonly failed: (why: HandshakeFailure) => void;
   /** Absent = there are none here. */
   readonly svids?: Svids | undefined;
+  /** Told of the private keys that are read. */
+  readonly learn?: Learn | undefined;
   readonly handshakeMs?: number | undefined;
   readonly handshakesMax?: number | undefined;
 }
@@ -150,7 +154,7 @@ export class TlsPort {
 
   async #load(listener: Listener, admission: Admission, before: Secured | undefined): Promise<Secured> {
     const tls = listener.tls as ListenerTls;
-    const { log } = this.#options;
+    const { log, learn } = this.#options;
     const loaded = tls.spiffe === true ? await loadSvid(tls, this.#options.svids) : await loadCredentials(tls);
     if ('problem' in loaded) {
       const problem = saidOf(loaded.problem, tls);
@@ -159,6 +163,7 @@ export class TlsPort {
       return { server: before?.server, fingerprint: before?.fingerprint ?? '', problem };
     }
     const { options, validTo } = loaded.credentials;
+    if (tls.spiffe !== true) for (const secret of secretsIn(String(options.key))) learn?.(secret, 'kept');
     const fingerprint = createHash('sha256').update(JSON.stringify(options)).digest('hex');
     if (before?.server !== undefined && before.fingerprint === fingerprint) return { ...before, problem: undefined };
     const until = validTo.toISOString();
