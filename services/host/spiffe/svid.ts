@@ -61,7 +61,7 @@ const SPIFFE_ID = /^spiffe:\/\/[a-z0-9._-]{1,255}(?:\/(?!\.{1,2}(?:\/|$))[a-zA-Z
 
 const isSpiffeId = (text: string): boolean => text.length <= ID_CHARS_MAX && SPIFFE_ID.test(text);
 
-export const trustDomainOf = (id: string): string => id.split('/')[2] ?? '';
+const trustDomainOf = (id: string): string => id.split('/')[2] ?? '';
 
 function keyOf(leaf: X509Certificate, der: Uint8Array): string {
   const key = privateKey(der);
