@@ -12,7 +12,7 @@ import { type BackendAuth, callerSources } from '#protocol/config/backend-auth.t
 import { speaking } from '#protocol/config/language.ts';
 import { type Admission, admissionOf } from '../core/admission.ts';
 import { type CallerReader, callerReader } from '../core/caller-tokens.ts';
-import { type RouteLookup, type RouteRequest, compileListeners, compileRoutes } from '../core/route.ts';
+import { type RouteLookup, type RouteRequest, compileListeners, compileRoutes } from '#protocol/config/route-lookup.ts';
 import { metadataOf } from '../core/well-known.ts';
 
 export interface World {

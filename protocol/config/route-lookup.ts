@@ -11,8 +11,8 @@
  * R3 A prefix ends at a segment: `/foo` takes `/foo` and `/foo/x`, not `/foobar`.
  * R4 A pattern's first hit must span the whole value (protocol/config/pattern.ts, which also bounds what it is held against).
  */
-import type { Listener, Route, RouteMatch, ValueMatch } from '#protocol/config/generation.ts';
-import { compilePattern } from '#protocol/config/pattern.ts';
+import type { Listener, Route, RouteMatch, ValueMatch } from './generation.ts';
+import { compilePattern } from './pattern.ts';
 
 export interface RouteRequest {
   /** The Host header or `:authority` as it came. */
