@@ -71,6 +71,8 @@ export interface ListenerTls {
   readonly keyExchangeGroups: readonly string[];
   /** Certificate, key and authorities come from the Workload API: `cert` and `key` are ''. Clients must show an SVID. */
   readonly spiffe?: true;
+  /** `cert` and `key` are those of an authority, which makes a certificate for each server name that is asked for. */
+  readonly dynamicCa?: true;
 }
 
 export type PolicyDocuments = Readonly<Record<string, unknown>>;

@@ -61,7 +61,6 @@ export const UNSUPPORTED_VALUES = {
   tunnelProtocol: ['hboneWaypoint', 'hboneGateway', 'proxy', 'connect'],
   listenerProtocol: ['TLS', 'TCP', 'HBONE'],
   gatewayProtocol: ['TCP', 'TLS'],
-  tlsMode: ['dynamicCa'],
 } as const satisfies Record<string, readonly string[]>;
 
 /** Keys under `config:` that change nothing yet. They tune or observe, so a warning is enough. */

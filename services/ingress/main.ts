@@ -59,6 +59,8 @@ async function openIngress(host: Host, settings: IngressSettings): Promise<() =>
     svids: host.svids,
     learn: host.learn,
     handshakeFailed: deps.events.handshakeFailed,
+    minting: settings.minting,
+    minted: deps.events.minted,
     unreadable: deps.events.unreadable,
     handler: (door) => (request, response) => gateway.handle(door, request, response),
   });
