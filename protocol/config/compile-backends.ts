@@ -1,6 +1,6 @@
 /** Backends of a document: the top-level ones first, since routes and targets refer to them by name. */
 import type { McpDocument, TargetDocument } from './backends.ts';
-import { type Connection, NO_CONNECTION, compileConnection, connectionAt, nearest, refuseForProcess, saysNothing, timeoutOf } from './compile-connection.ts';
+import { type Connection, NO_CONNECTION, compileConnection, connectionAt, connectionOfRoute, nearest, ofHttp, refuseForProcess, saysNothing, timeoutOf } from './compile-connection.ts';
 import { type HostPlace, httpBackend, refuseMcpOnly } from './compile-hosts.ts';
 import type { Compiling } from './compiling.ts';
 import type { GatewayDocument } from './document.ts';
@@ -48,7 +48,7 @@ export function compileBackends(document: GatewayDocument, compiling: Compiling)
     if (backend !== undefined) byKey.set(place.key, backend);
     return backend?.key;
   };
-  if (document.mcp != null) add(SIMPLE_MCP_KEY, document.mcp, { path: ['mcp'], connection: connectionAt(document.mcp.policies, ['mcp', 'policies']) });
+  if (document.mcp != null) add(SIMPLE_MCP_KEY, document.mcp, { path: ['mcp'], connection: connectionOfRoute(document.mcp.policies, ['mcp', 'policies']) });
   for (const [name, { document: backend, path, connection }] of declared) {
     const key = keys.make(name, 'backend', pathText(path));
     keyByName.set(name, key);
@@ -62,11 +62,12 @@ export function compileBackends(document: GatewayDocument, compiling: Compiling)
       const own = keyByName.get(name);
       if (found === undefined || own === undefined) return void unknownBackend(path, context);
       const { document: backend, path: its, connection } = found;
-      const variant = !saysNothing(ofRoute);
+      const way = backend.host === undefined ? ofRoute : ofHttp(ofRoute);
+      const variant = !saysNothing(way);
       if (!variant && byKey.has(own)) return own;
       const key = variant ? keys.make(undefined, name, pathText(path)) : own;
       const policies = compiling.policies(backend.policies, [...its, 'policies']);
-      const adding = { policies, connection: nearest(connection, ofRoute), ...(variant ? { variantOf: own } : {}) };
+      const adding = { policies, connection: nearest(connection, way), ...(variant ? { variantOf: own } : {}) };
       if (backend.mcp !== undefined) return add(key, backend.mcp, { path: [...its, 'mcp'], ...adding });
       return addHost(backend.host ?? '', { key, path: its, name, ...adding });
     },

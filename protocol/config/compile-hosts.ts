@@ -1,5 +1,5 @@
 /** Plain HTTP backends: `host` of a route's backend, or of a top-level one that a route names. */
-import { type Connection, compileConnection } from './compile-connection.ts';
+import { type Connection, compileConnection, ofHttp } from './compile-connection.ts';
 import type { Compiling } from './compiling.ts';
 import type { HostAddress, HttpBackend, PolicyDocuments } from './generation.ts';
 import { originOf } from './host-url.ts';
@@ -26,7 +26,7 @@ export function httpBackend(host: string, { key, path, name, policies, connectio
   const at = [...path, 'host'];
   const address = addressOf(host, connection.tls !== undefined);
   if ('problem' in address) return void compiling.error(at, address.problem);
-  const connected = compileConnection(address.origin, connection, { compiling, findUrl: urlFinder(context) });
+  const connected = compileConnection(address.origin, ofHttp(connection), { compiling, findUrl: urlFinder(context) });
   if (connected === undefined) return undefined;
   return { kind: 'http', key, name: name ?? compiling.quote(at), endpoints: [address], policies, ...connected, ...(variantOf === undefined ? {} : { variantOf }) };
 }

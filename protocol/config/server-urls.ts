@@ -62,7 +62,7 @@ function backendUrl(place: Place & { readonly backend?: string | undefined }, { 
   if (found === undefined) return void unknownBackend(at, { declared, compiling });
   const { document, path: its } = found;
   if (document.host === undefined) return void compiling.error(at, `the backend "${compiling.quote(at)}" is not a host: a target needs one to connect to`);
-  const [unenforced] = Object.keys(compiling.policies(document.policies, [...its, 'policies']));
+  const [unenforced] = Object.keys(compiling.policies(document.policies, [...its, 'policies'])).filter((id) => id !== 'requestHeaderModifier');
   if (unenforced !== undefined) return void compiling.error(at, `the backend "${compiling.quote(at)}" has ${unenforced}, which holds for routes that lead there: on the way of a target nothing enforces it`);
   return hostUrl({ host: document.host, path: place.path }, { path: its, secured, defaultPath }, compiling);
 }

@@ -5,11 +5,12 @@ import { TLSSocket } from 'node:tls';
 import { clock } from '#host/clock.ts';
 import type { BodyPrefix, Source } from '#policies/policy.ts';
 import { NOTHING_WRITTEN, type RequestEdit } from '#policies/request-edits.ts';
+import type { PathMatch } from '#protocol/config/generation.ts';
 import type { Admission } from '../core/admission.ts';
 import type { Unreadable } from '../events.ts';
 import type { EdgeHandler, EdgeRequest } from './edge.ts';
 import { EditedRequest } from './edited-request.ts';
-import { NodeResponse, type ResponseState } from './http-response.ts';
+import { type Answering, NodeResponse } from './http-response.ts';
 import { HeldBody, bodyBytes, readBody } from './request-body.ts';
 import { takeLogins, withEveryCredential } from './request-headers.ts';
 import { destinationOf, sourceOf } from './source.ts';
@@ -26,7 +27,7 @@ const FIRST_REQUEST_MS = 2_000;
 /** What is left of an ended response must move within this time. */
 const STALLED_MS = 60_000;
 
-interface ServerState extends ResponseState {
+interface ServerState extends Answering {
   /** Connections that have not asked anything yet, which node counts as busy. */
   readonly silent: Set<Socket>;
   leaving: boolean;
@@ -129,6 +130,7 @@ class NodeRequest implements EdgeRequest {
   readonly startedAtMs = Date.now();
   readonly written = NOTHING_WRITTEN;
   loginCookies: string | undefined;
+  matched: PathMatch | undefined;
   readonly #request: IncomingMessage;
   #headers: Readonly<Record<string, string | readonly string[] | undefined>> | undefined;
   /** Once somebody looked into the body. */
@@ -198,6 +200,10 @@ class NodeRequest implements EdgeRequest {
 
   get lookedInto(): boolean {
     return this.#held !== undefined;
+  }
+
+  get came(): EdgeRequest {
+    return this;
   }
 
   with(edits: readonly RequestEdit[]): EdgeRequest {

@@ -12,12 +12,13 @@ import { callWithRemedies, isAbsent } from './retried-call.ts';
 import type { HttpReach } from './world.ts';
 
 export async function serveHttp(exchange: Exchange, reach: HttpReach): Promise<void> {
-  const refused = refusePath(exchange.request.path);
-  if (refused !== undefined) return refuseHttp(exchange, invalid(400, refused));
   const backend = reach.pick(Math.random());
   if (backend === undefined) return refuseHttp(exchange, new Fault('upstream', 'no backend of this route may be used', { reason: 'no-backend' }));
   const chain = exchange.world.backendChain(backend.key);
+  exchange.meet(chain);
   if (!chain.empty && !exchange.follow(await chain.apply(exchange.request, exchange.facts))) return;
+  const refused = refusePath(exchange.request.path);
+  if (refused !== undefined) return refuseHttp(exchange, invalid(400, refused));
   await exchange.sealCaller();
   // Tokens are taken of the request first: to the server itself, nobody's are shown that were for us.
   const spent = reach.spent(exchange.request, exchange.facts);

@@ -1,12 +1,15 @@
-/** A response on node:http. */
+/** A response on node:http, whole or as a stream. */
 import type { OutgoingHttpHeaders, ServerResponse } from 'node:http';
-import type { EdgeResponse, EdgeStream, ResponseHeaders } from './edge.ts';
+import type { ResponseHeaders } from '#policies/response-edits.ts';
+import type { EdgeResponse, EdgeStream } from './edge.ts';
 import { ONE_WRITE_BYTES_MAX, asLatin1 } from './one-write.ts';
 
 const FAILED = 500;
+/** What policies had a response carry and what it says itself are both meant. */
+const ADDED_TO: readonly string[] = ['vary', 'set-cookie'];
 
-/** What responses of one server go by. */
-export interface ResponseState {
+/** How a server answers at the moment. */
+export interface Answering {
   readonly stalledMs: number;
   /** Every response asks its client to come back by another connection. */
   readonly leaving: boolean;
@@ -14,11 +17,16 @@ export interface ResponseState {
   readonly cutOff: () => boolean;
 }
 
+/** An ended response whose client takes nothing of the rest would stay for ever. A slow reader is none: node counts what it takes. */
+function cutWhenStalled(response: ServerResponse, { stalledMs }: Answering): void {
+  if (!response.writableFinished && !response.destroyed) response.setTimeout(stalledMs, () => response.destroy());
+}
+
 export class NodeResponse implements EdgeResponse {
   readonly #response: ServerResponse;
-  readonly #server: ResponseState;
+  readonly #server: Answering;
 
-  constructor(response: ServerResponse, server: ResponseState) {
+  constructor(response: ServerResponse, server: Answering) {
     this.#response = response;
     this.#server = server;
   }
@@ -29,7 +37,8 @@ export class NodeResponse implements EdgeResponse {
     // What is left of a body nobody read would be taken for the next request.
     if (!response.req.complete || this.#server.leaving || (status >= FAILED && this.#server.cutOff())) response.shouldKeepAlive = false;
     const length = body === undefined ? 0 : typeof body === 'string' ? Buffer.byteLength(body) : body.length;
-    response.writeHead(status, (status === 204 || status === 304 ? headers : { ...headers, 'content-length': length }) as OutgoingHttpHeaders);
+    const own = this.#besideCarried(headers);
+    response.writeHead(status, status === 204 || status === 304 ? own : { ...own, 'content-length': length });
     if (body instanceof Uint8Array && length < ONE_WRITE_BYTES_MAX) response.end(asLatin1(body), 'latin1');
     else response.end(body);
     if (length >= ONE_WRITE_BYTES_MAX) cutWhenStalled(response, this.#server);
@@ -37,16 +46,25 @@ export class NodeResponse implements EdgeResponse {
 
   open(status: number, headers: ResponseHeaders): EdgeStream {
     if (this.#server.leaving) this.#response.shouldKeepAlive = false;
-    this.#response.writeHead(status, headers as OutgoingHttpHeaders);
+    this.#response.writeHead(status, this.#besideCarried(headers));
     this.#response.flushHeaders();
     return new NodeStream(this.#response, this.#server);
   }
 
   carry(headers: readonly (readonly [name: string, value: string])[]): void {
     for (const [name, value] of headers) {
-      if (name === 'vary' || name === 'set-cookie') this.#response.appendHeader(name, value);
+      if (ADDED_TO.includes(name)) this.#response.appendHeader(name, value);
       else this.#response.setHeader(name, value);
     }
+  }
+
+  #besideCarried(headers: ResponseHeaders): OutgoingHttpHeaders {
+    let own = headers as OutgoingHttpHeaders;
+    for (const name of ADDED_TO) {
+      const carried = headers[name] === undefined ? undefined : this.#response.getHeader(name);
+      if (carried !== undefined) own = { ...own, [name]: [carried, headers[name]].flat() as string[] };
+    }
+    return own;
   }
 
   onClose(gone: () => void): void {
@@ -63,10 +81,10 @@ export class NodeResponse implements EdgeResponse {
 
 class NodeStream implements EdgeStream {
   readonly #response: ServerResponse;
-  readonly #server: ResponseState;
+  readonly #server: Answering;
   #draining: Promise<void> | undefined;
 
-  constructor(response: ServerResponse, server: ResponseState) {
+  constructor(response: ServerResponse, server: Answering) {
     this.#response = response;
     this.#server = server;
   }
@@ -109,9 +127,4 @@ class NodeStream implements EdgeStream {
   cut(): void {
     this.#response.destroy();
   }
-}
-
-/** An ended response whose client takes nothing of the rest would stay for ever. A slow reader is none: node counts what it takes. */
-function cutWhenStalled(response: ServerResponse, { stalledMs }: ResponseState): void {
-  if (!response.writableFinished && !response.destroyed) response.setTimeout(stalledMs, () => response.destroy());
 }
