@@ -8,6 +8,7 @@ import type { Environment } from '#host/environment.ts';
 import { readConfigFile } from '#host/files.ts';
 import type { Host, Service } from '#host/host.ts';
 import { type IngressEvents, ingressEvents } from './events.ts';
+import { AccessLog } from './runtime/access-log.ts';
 import { authorizationServers } from './runtime/authorization-servers.ts';
 import { AuthorizerConnections } from './runtime/authorizers.ts';
 import type { IngressDeps } from './runtime/exchange.ts';
@@ -76,6 +77,7 @@ async function openIngress(host: Host, settings: IngressSettings): Promise<() =>
   const unwatch = host.generations.onChange((generation) => {
     judge = speaking(generation.language, () => connectionJudge(generation.frontendPolicies));
     const world = keys.during((of) => connections.during((authorizers) => buildWorld(generation, { ...shared, keys: of, authorizers })));
+    deps.accessLog.follow(world.accessLog);
     gateway.enter(world);
     opening = listeners.follow(generation.binds);
   });
@@ -87,6 +89,7 @@ async function openIngress(host: Host, settings: IngressSettings): Promise<() =>
     await opening;
     await leave({ listeners, endless: deps.endless, answers: deps.answers, ...settings });
     connections.stop();
+    await deps.accessLog.stop();
     keepAlive.stop();
   };
 }
@@ -104,6 +107,7 @@ function depsOf(host: Host, settings: IngressSettings, keepAlive: KeepAlive): In
     bus,
     seal: host.seal,
     events,
+    accessLog: new AccessLog(host),
     startSpan: host.telemetry.startSpan,
     keepAlive,
     sessions: new SessionCalls(bus),
