@@ -4,6 +4,8 @@
  * D1 A key holds what the expressions gave, as a digest: tokens are not kept.
  * D2 What cannot be told apart (an expression that fails, a value that is a list or a map) is asked about each time.
  * D3 Failures are not decisions, and large ones are not kept: a cache is bounded in entries and in what one may hold.
+ * D4 What is asked for at the same time is asked once: those who come later wait for what the first is told. A decision that is
+ *    not kept is nobody else's, and each of them asks then; a failure is shared by those who waited for it, and by no others.
  */
 import { createHash } from 'node:crypto';
 import { parseDuration } from '#protocol/config/duration.ts';
@@ -22,6 +24,19 @@ interface Kept {
   readonly until: number;
 }
 
+interface Deciding {
+  /** Undefined = there was nothing to ask. */
+  readonly ask: () => Promise<Decision | undefined>;
+  /** What expressions see of the call once the decision is obeyed. */
+  readonly after: (decision: Decision) => Activation;
+}
+
+interface Decided {
+  readonly decision: Decision | undefined;
+  /** False = somebody else had asked. */
+  readonly asked: boolean;
+}
+
 export class DecisionCache {
   readonly #key: readonly Expression[];
   readonly #ttl: Expression | number;
@@ -29,6 +44,8 @@ export class DecisionCache {
   readonly #now: () => number;
   /** The one used last is last. */
   readonly #kept = new Map<string, Kept>();
+  /** What is being asked for; undefined = it is not kept. */
+  readonly #asking = new Map<string, Promise<Decision | undefined>>();
 
   constructor({ key, ttl, maxEntries }: NonNullable<AuthorizerConfig['cache']>, now: () => number) {
     this.#key = key.map(compiled);
@@ -62,14 +79,29 @@ export class DecisionCache {
     return kept.decision;
   }
 
+  /** D4. @throws as `ask` does. */
+  async decide(key: string, { ask, after }: Deciding): Promise<Decided> {
+    const flying = this.#asking.get(key);
+    // Not awaited where there is none: another would come in between.
+    const theirs = flying === undefined ? undefined : await flying;
+    if (theirs !== undefined) return { decision: theirs, asked: false };
+    const asking = ask();
+    const kept = asking.then((decision) => (decision !== undefined && this.#keep(key, decision, () => after(decision)) ? decision : undefined));
+    this.#asking.set(key, kept);
+    const over = (): void => void (this.#asking.get(key) === kept && this.#asking.delete(key));
+    kept.then(over, over);
+    return { decision: await asking, asked: true };
+  }
+
   /** @param variables of the call as the decision changed it. */
-  put(key: string, decision: Decision, variables: () => Activation): void {
-    if (decision.kind === 'denied' && decision.passing === true) return;
+  #keep(key: string, decision: Decision, variables: () => Activation): boolean {
+    if (decision.kind === 'denied' && decision.passing === true) return false;
     const left = typeof this.#ttl === 'number' ? this.#ttl : this.#left(this.#ttl.evaluate(variables()));
-    if (left === undefined || left <= 0 || sizeOf(decision) > DECISION_CHARS_MAX) return;
+    if (left === undefined || left <= 0 || sizeOf(decision) > DECISION_CHARS_MAX) return false;
     const [oldest] = this.#kept.keys();
     if (oldest !== undefined && this.#kept.size >= this.#entriesMax) this.#kept.delete(oldest);
     this.#kept.set(key, { decision, until: this.#now() + left });
+    return true;
   }
 
   /** Milliseconds. A number is a moment, in seconds since the epoch. */

@@ -262,6 +262,55 @@ describe('a cache', () => {
     expect(asked).toHaveLength(times);
   });
 
+  /** Questions wait until they are answered by hand, in the order they were asked. */
+  function waiting(cache: object = {}) {
+    const open: PromiseWithResolvers<CheckResponse>[] = [];
+    const judged = judge(() => YES);
+    const grpc: Authorizers['grpc'] = () => ({ check: () => (open[open.push(Promise.withResolvers<CheckResponse>()) - 1] as PromiseWithResolvers<CheckResponse>).promise });
+    const compiled = extAuthz.compile(extAuthz.schema.parse({ ...HOST, cache: { key: ['request.path'], ttl: '1h', ...cache } }), depsWith({ authorizers: { ...judged.authorizers, grpc } }));
+    return { open, counted: judged.counted, ask: async (path = '/') => compiled.apply(callWith({ path }), NO_FACTS) };
+  }
+  const settled = (): Promise<void> => new Promise((resolve) => void setImmediate(resolve));
+
+  test('asks once for what is asked for at once, and apart for what its key tells apart', async () => {
+    const { open, counted, ask } = waiting();
+    const asked = [ask(), ask(), ask('/other'), ask()];
+    await settled();
+    expect(open).toHaveLength(2);
+    open[0]?.resolve(NO);
+    open[1]?.resolve(YES);
+    const verdicts = await Promise.all(asked);
+    expect(verdicts.map(({ kind }) => kind)).toEqual(['deny', 'deny', 'rewrite', 'deny']);
+    expect(counted.toSorted()).toEqual(['allowed', 'cached', 'cached', 'denied']);
+    expect(await ask()).toEqual(verdicts[0]);
+    expect(open).toHaveLength(2);
+  });
+
+  test('shares a failure with those who waited for it, and asks again for the next', async () => {
+    const { open, counted, ask } = waiting();
+    const asked = [ask(), ask()];
+    await settled();
+    open[0]?.reject(new Fault('timeout', 'away'));
+    for (const verdict of await Promise.all(asked)) expect(verdict).toMatchObject({ kind: 'deny', reason: 'extAuthz/timeout' });
+    expect(counted).toEqual(['timeout', 'timeout']);
+    const next = ask();
+    await settled();
+    open[1]?.resolve(YES);
+    expect(await next).toMatchObject({ kind: 'rewrite' });
+  });
+
+  test('shares no decision that is not kept: whoever waited asks then, all at once', async () => {
+    const { open, ask } = waiting({ ttl: '0' });
+    const asked = [ask(), ask(), ask()];
+    await settled();
+    expect(open).toHaveLength(1);
+    open[0]?.resolve(NO);
+    await settled();
+    expect(open).toHaveLength(3);
+    for (const one of open.slice(1)) one.resolve(YES);
+    expect((await Promise.all(asked)).map(({ kind }) => kind)).toEqual(['deny', 'rewrite', 'rewrite']);
+  });
+
   test('answers at once what it knows', async () => {
     const judged = judge(() => YES);
     const compiled = extAuthz.compile(extAuthz.schema.parse({ ...HOST, cache: { key: ['request.path'], ttl: '1h' } }), depsWith({ authorizers: judged.authorizers }));

@@ -111,17 +111,20 @@ class Check implements CompiledPolicy {
   }
 
   async #decide(told: Told, { key, read }: Keeping): Promise<Verdict> {
-    let decision: Decision | undefined;
+    const ask = (): Promise<Decision | undefined> => this.#ask(told);
     try {
-      decision = await this.#ask(told);
+      if (this.#cache === undefined || key === undefined) return this.#say(await ask());
+      const { decision, asked } = await this.#cache.decide(key, { ask, after: (made) => this.#after(told, verdictOf(made), read) });
+      return this.#say(decision, asked);
     } catch (error) {
       return this.#failed(failureOf(error));
     }
+  }
+
+  #say(decision: Decision | undefined, asked = true): Verdict {
     if (decision === undefined) return deny(FORBIDDEN, 'extAuthz/expression', FAILED);
-    this.#deps.authorizers.counted(this.#url, decision.kind);
-    const verdict = verdictOf(decision);
-    if (key !== undefined) this.#cache?.put(key, decision, () => this.#after(told, verdict, read));
-    return verdict;
+    this.#deps.authorizers.counted(this.#url, asked ? decision.kind : 'cached');
+    return verdictOf(decision);
   }
 
   /** What expressions see once the verdict is obeyed. */

@@ -222,6 +222,10 @@ describe('listeners with tls', () => {
     [one({ tls: { cert: 'a.pem' } }), 'gateways.g.tls.key: required, and missing: expected a text'],
     [one({ tls: { key: 'a.key' } }), 'gateways.g.tls.cert: required, and missing: expected a text'],
     ...['cert', 'key', 'root'].map((key): [object, string] => [one({ tls: { spiffe: {}, [key]: 'x' } }), `gateways.g.tls.${key}: not allowed beside spiffe: certificate, key and authorities come from the Workload API`]),
+    [one({ tls: { ...files, mode: 'dynamicCa', root: 'ca.pem' } }), 'gateways.g.tls.root: not allowed beside mode dynamicCa: clients of such a listener are not asked for a certificate'],
+    [one({ tls: { mode: 'dynamicCa', spiffe: {} } }), 'gateways.g.tls.spiffe: not allowed beside mode dynamicCa: clients of such a listener are not asked for a certificate'],
+    [one({ tls: { mode: 'dynamicCa', cert: 'ca.pem' } }), 'gateways.g.tls.key: required, and missing: expected a text'],
+    [one({ tls: { ...files, mode: 'dynamicCA' } }), 'gateways.g.tls.mode: expected one of static, dynamicCa; found "dynamicCA" (did you mean "dynamicCa"?)'],
     [one({ tls: { ...files, minTLSVersion: 'TLS_V1_1' } }), 'gateways.g.tls.minTLSVersion: expected one of TLS_V1_2, TLS_V1_3; found "TLS_V1_1" (did you mean "TLS_V1_2"?)'],
   ])('%j is refused: %s', (document, expected) => {
     expect(errors(document)).toEqual([expected]);

@@ -4,6 +4,7 @@
  */
 import type { BackendAuth } from './backend-auth.ts';
 import type { BackendTls } from './backend-tls.ts';
+import type { HeaderTexts } from './header-modifier.ts';
 import type { Language } from './language.ts';
 import type { Secret } from './secret.ts';
 import type { ToolPinning } from './tool-pinning.ts';
@@ -71,6 +72,8 @@ export interface ListenerTls {
   readonly keyExchangeGroups: readonly string[];
   /** Certificate, key and authorities come from the Workload API: `cert` and `key` are ''. Clients must show an SVID. */
   readonly spiffe?: true;
+  /** `cert` and `key` are those of an authority, which makes a certificate for each server name that is asked for. */
+  readonly dynamicCa?: true;
 }
 
 export type PolicyDocuments = Readonly<Record<string, unknown>>;
@@ -140,6 +143,8 @@ export interface McpHttpTarget {
   readonly tls?: BackendTls | undefined;
   /** As whom we speak to it; undefined = as nobody. */
   readonly auth?: BackendAuth | undefined;
+  /** What each request to it has besides; names in lower case. Absent when there are none. */
+  readonly headers?: HeaderTexts | undefined;
 }
 
 export interface McpStdioTarget {

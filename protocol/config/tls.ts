@@ -5,7 +5,6 @@ import type { ListenerTls, TlsVersion } from './generation.ts';
 import { pathText } from './problem.ts';
 import type { Path } from './problem.ts';
 import { nonEmpty, section, word } from './section.ts';
-import { UNSUPPORTED_VALUES } from './unsupported.ts';
 
 /** The names of the reference and the older ones it also takes, as OpenSSL calls them. */
 const CIPHER_SUITES = {
@@ -40,7 +39,7 @@ const listOf = <const N extends string>(table: Readonly<Record<N, string>>) => z
 const version = namesOf(VERSIONS).nullish();
 
 export const tlsSchema = section('tls', {
-  mode: word(['static'], UNSUPPORTED_VALUES.tlsMode).optional(),
+  mode: word(['static', 'dynamicCa']).optional(),
   cert: nonEmpty.nullish(),
   key: nonEmpty.nullish(),
   root: nonEmpty.nullish(),
@@ -76,10 +75,13 @@ export function compileTls({ protocol, tls }: Secured, path: Path, compiling: Co
   if (minVersion > maxVersion) compiling.error(at, 'the least version is newer than the newest one: no client could connect');
   else refuseUnusable(cipherSuites, minVersion, maxVersion, (message) => compiling.error([...at, 'cipherSuites'], message));
   const keyExchangeGroups = (tls.keyExchangeGroups ?? []).map((name) => KEY_EXCHANGE_GROUPS[name]);
-  return { at: pathText(at), cert: tls.cert ?? '', key: tls.key ?? '', root: tls.root ?? undefined, minVersion, maxVersion, cipherSuites, keyExchangeGroups, ...(tls.spiffe == null ? {} : { spiffe: true }) };
+  return { at: pathText(at), cert: tls.cert ?? '', key: tls.key ?? '', root: tls.root ?? undefined, minVersion, maxVersion, cipherSuites, keyExchangeGroups, ...(tls.spiffe == null ? {} : { spiffe: true }), ...(tls.mode === 'dynamicCa' ? { dynamicCa: true } : {}) };
 }
 
 function refuseFiles(tls: TlsDocument, at: Path, compiling: Compiling): void {
+  for (const key of ['root', 'spiffe'] as const) {
+    if (tls.mode === 'dynamicCa' && tls[key] != null) compiling.error([...at, key], 'not allowed beside mode dynamicCa: clients of such a listener are not asked for a certificate');
+  }
   for (const key of ['cert', 'key', 'root'] as const) {
     if (tls.spiffe != null && tls[key] != null) compiling.error([...at, key], 'not allowed beside spiffe: certificate, key and authorities come from the Workload API');
     if (tls.spiffe == null && tls[key] == null && key !== 'root') compiling.error([...at, key], 'required, and missing: expected a text');

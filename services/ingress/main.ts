@@ -58,6 +58,8 @@ async function openIngress(host: Host, settings: IngressSettings): Promise<() =>
     log: host.log,
     svids: host.svids,
     handshakeFailed: deps.events.handshakeFailed,
+    minting: settings.minting,
+    minted: deps.events.minted,
     unreadable: deps.events.unreadable,
     handler: (door) => (request, response) => gateway.handle(door, request, response),
   });

@@ -1,6 +1,6 @@
 /** Environment → typed settings of ingress. */
 import { z } from 'zod';
-import { type Environment, bytes, duration, readEnvironment } from '#host/environment.ts';
+import { type Environment, bytes, count, duration, readEnvironment } from '#host/environment.ts';
 
 /** A request's body (MCP SDKs cut at the same size). */
 const BODY_BYTES = 4 * 1024 * 1024;
@@ -19,6 +19,8 @@ export interface IngressSettings {
   readonly drainMs: number;
   /** Before it stops taking: it serves on, and sends each client elsewhere with its answer. */
   readonly lameDuckMs: number;
+  /** How long certificates are kept that are made for server names, and how many. */
+  readonly minting: { readonly ttlMs: number | undefined; readonly capacity: number | undefined };
   /** What rules know as `env`. */
   readonly where: { readonly podName: string | undefined; readonly namespace: string | undefined; readonly gateway: string | undefined };
 }
@@ -28,6 +30,8 @@ const environment = z.object({
   PARLEY_SSE_KEEP_ALIVE: duration(10 * 60_000),
   PARLEY_DRAIN: duration(WAIT_MS_MAX),
   PARLEY_LAME_DUCK: duration(10 * 60_000),
+  DYNAMIC_CA_CERT_CACHE_TTL: duration(WAIT_MS_MAX),
+  DYNAMIC_CA_CERT_CACHE_CAPACITY: count(10_000),
   POD_NAME: z.string().optional(),
   NAMESPACE: z.string().optional(),
   GATEWAY: z.string().optional(),
@@ -44,6 +48,7 @@ export function readIngressSettings(env: Environment, alone: boolean): IngressSe
     keepAliveMs: set.PARLEY_SSE_KEEP_ALIVE ?? KEEP_ALIVE_MS,
     drainMs: set.PARLEY_DRAIN ?? DRAIN_MS,
     lameDuckMs: set.PARLEY_LAME_DUCK ?? (alone ? 0 : LAME_DUCK_MS),
+    minting: { ttlMs: set.DYNAMIC_CA_CERT_CACHE_TTL, capacity: set.DYNAMIC_CA_CERT_CACHE_CAPACITY },
     where: { podName: set.POD_NAME, namespace: set.NAMESPACE, gateway: set.GATEWAY },
   };
 }

@@ -11,6 +11,7 @@ export interface Section {
 const TARGETS = '[targets](#targets)';
 const SERVER = '[mcp](#mcp)';
 const AUTH = 'as whom we speak to its servers: [backendAuth](#backendauth)';
+const HEADERS = 'headers its servers are sent besides: [policies/requestHeaderModifier](../policies/requestHeaderModifier/README.md)';
 const PINNING = 'whether the tools of its servers may change: [policies/toolPinning](../policies/toolPinning/README.md)';
 const TLS = 'how its connections are secured: [backendTLS](#backendtls)';
 
@@ -59,6 +60,7 @@ const MEANINGS: Readonly<Record<string, string>> = {
   'targets.policies.http.requestTimeout': 'how long this target may take to answer a list or the first look at it (default 15s, 10s)',
   'targets.policies.backendTLS': TLS,
   'targets.policies.backendAuth': AUTH,
+  'targets.policies.requestHeaderModifier': HEADERS,
   'targets.policies.toolPinning': PINNING,
   'targets.mcp.host': 'a server over Streamable HTTP: a URL, or a host name',
   'targets.mcp.port': 'when not in `host`',
@@ -95,6 +97,8 @@ const MEANINGS: Readonly<Record<string, string>> = {
   'backends of a route.policies.mcpAuthorization': 'on this route, beside the rules of the backend itself: [policies/mcpAuthorization](../policies/mcpAuthorization/README.md)',
   'backends of a route.policies.backendTLS': TLS,
   'backends of a route.policies.backendAuth': AUTH,
+  'backends of a route.policies.requestHeaderModifier': HEADERS,
+  'backends of a route.policies.responseHeaderModifier': 'on this route, instead of what the backend itself says: [policies/responseHeaderModifier](../policies/responseHeaderModifier/README.md)',
   'backends of a route.policies.toolPinning': PINNING,
   'backends of a route.backend': 'the name of a [backend](#backends)',
   'backends of a route.mcp': `written here: ${SERVER}`,
@@ -104,6 +108,8 @@ const MEANINGS: Readonly<Record<string, string>> = {
   'backends.policies.mcpAuthorization': 'on every route that leads here: [policies/mcpAuthorization](../policies/mcpAuthorization/README.md)',
   'backends.policies.backendTLS': TLS,
   'backends.policies.backendAuth': AUTH,
+  'backends.policies.requestHeaderModifier': HEADERS,
+  'backends.policies.responseHeaderModifier': 'on every route that leads here: [policies/responseHeaderModifier](../policies/responseHeaderModifier/README.md)',
   'backends.policies.toolPinning': PINNING,
   'backends.host': 'a host, for the `backend` of a target; no route may lead to it yet',
   'backends.mcp': SERVER,
@@ -202,8 +208,8 @@ const MEANINGS: Readonly<Record<string, string>> = {
   'listeners.protocol': '`HTTP`, or `HTTPS` when there is `tls`; the others are refused',
   'listeners.tls': '[tls](#tls)',
   'listeners.routes': '[routes](#routes), without `gateways`',
-  'tls.mode': 'only `static` is served yet',
-  'tls.cert': "the server's certificate, then those that lead to its authority",
+  'tls.mode': '`static` unless given. With `dynamicCa`, `cert` and `key` are those of an authority, and each server name that a client asks for gets a certificate made by it, if the hostname of the listener covers the name',
+  'tls.cert': "the server's certificate, or that of the authority, then those that lead to its own authority",
   'tls.key': 'its private key, without a passphrase',
   'tls.spiffe': '`{}` = certificate, key and authorities come from the SPIFFE Workload API, in place of files; clients must show an SVID of our trust domain',
   'tls.root': 'who signs the certificates of clients: then a client must show one. No revocation lists',

@@ -71,16 +71,17 @@ describe('parley check', () => {
     const path = (name: string): string => join(folder, name);
     await Promise.all([writeFile(path('one.pem'), one.cert), writeFile(path('one.key'), one.key), writeFile(path('two.pem'), two.cert), writeFile(path('two.key'), two.key)]);
     const file = path('tls.yaml');
-    const gateway = (port: number, cert: string, key: string): string => `  g${port}:\n    port: ${port}\n    tls:\n      cert: ${path(cert)}\n      key: ${path(key)}\n`;
-    await writeFile(file, `gateways:\n${gateway(3000, 'none.pem', 'one.key')}${gateway(3001, 'one.pem', 'two.key')}${gateway(3002, 'two.pem', 'two.key')}${gateway(3003, 'one.key', 'one.key')}`);
+    const gateway = (port: number, cert: string, key: string, mode = ''): string => `  g${port}:\n    port: ${port}\n    tls:\n      cert: ${path(cert)}\n      key: ${path(key)}\n${mode}`;
+    await writeFile(file, `gateways:\n${gateway(3000, 'none.pem', 'one.key')}${gateway(3001, 'one.pem', 'two.key')}${gateway(3002, 'two.pem', 'two.key')}${gateway(3003, 'one.key', 'one.key')}${gateway(3004, 'one.pem', 'one.key', '      mode: dynamicCa\n')}`);
     const bad = await runCommand(['check', '-f', file]);
     expect(bad.stdout.trim().split('\n')).toEqual([
       expect.stringContaining(`${file}:5:7 error gateways.g3000.tls.cert: the file cannot be read: there is no such file`),
       expect.stringContaining(`${file}:11:7 error gateways.g3001.tls.key: the file does not belong to the certificate in cert`),
       expect.stringContaining(`${file}:15:7 warning gateways.g3002.tls.cert: the certificate has ended`),
       expect.stringContaining(`${file}:20:7 error gateways.g3003.tls.cert: the file holds no certificate`),
+      expect.stringContaining(`${file}:25:7 error gateways.g3004.tls.cert: the file is the certificate of no authority`),
     ]);
-    expect([bad.code, bad.stderr]).toEqual([1, expect.stringContaining('is not valid: 3 errors')]);
+    expect([bad.code, bad.stderr]).toEqual([1, expect.stringContaining('is not valid: 4 errors')]);
     await writeFile(file, `gateways:\n${gateway(3000, 'one.pem', 'one.key')}`);
     expect(await runCommand(['check', '-f', file])).toMatchObject({ code: 0, stdout: `${file} is valid\n` });
   });

@@ -37,7 +37,7 @@ async function save(name: string, { cert, key }: Issued): Promise<void> {
 const filesOf = (name: string) => ({ cert: path(`${name}.pem`), key: path(`${name}.key`) });
 const backends = (name: string) => [{ mcp: { targets: [{ name, mcp: { host: everything.url } }], prefixMode: 'always' } }];
 
-/** Three hosts on one port, the second only for clients with a certificate; and a gateway without TLS. */
+/** Three hosts on one port, the second only for clients with a certificate; all hosts of one domain, by an authority of ours; and a gateway without TLS. */
 const config = () => ({
   gateways: {
     web: {
@@ -46,6 +46,7 @@ const config = () => ({
         { name: 'open', hostname: 'open.example', tls: filesOf('open') },
         { name: 'guarded', hostname: 'guarded.example', protocol: 'HTTPS', tls: { ...filesOf('guarded'), root: path('partners.pem') } },
         { name: 'modern', hostname: '*.modern.example', tls: { ...filesOf('modern'), minTLSVersion: 'TLS_V1_3' } },
+        { name: 'minted', hostname: '*.minted.example', tls: { mode: 'dynamicCa', ...filesOf('authority') } },
       ],
     },
     plain: { port: plainPort },
@@ -54,6 +55,7 @@ const config = () => ({
     { name: 'open', gateways: ['web/open'], backends: backends('open') },
     { name: 'guarded', gateways: ['web/guarded'], backends: backends('guarded') },
     { name: 'modern', gateways: ['web/modern'], matches: [{ path: { pathPrefix: '/' }, headers: [{ name: ':scheme', value: { exact: 'https' } }] }], backends: backends('modern') },
+    { name: 'minted', gateways: ['web/minted'], backends: backends('minted') },
     { name: 'plain', gateways: ['plain'], backends: backends('plain') },
   ],
 });
@@ -66,6 +68,7 @@ beforeAll(async () => {
   await save('open', authority.issue('open', { dns: ['open.example'] }));
   await save('guarded', authority.issue('guarded', { dns: ['guarded.example'] }));
   await save('modern', authority.issue('modern', { dns: ['*.modern.example'] }));
+  await save('authority', { cert: authority.ca, key: authority.key });
   await writeFile(path('partners.pem'), partners.ca);
   [port, plainPort] = [await freePort(), await freePort()];
   parley = await startParley({ config: config(), env: { PARLEY_STATS_ADDR: '127.0.0.1:0' } });
@@ -126,6 +129,14 @@ describe('a client', () => {
     expect(await listed({})).toBe('open_cancelled_calls');
     expect(await listed({ servername: 'a.modern.example' })).toBe('modern_cancelled_calls');
     expect(await listed({ servername: 'guarded.example', client: agentCertificate() })).toBe('guarded_cancelled_calls');
+  });
+
+  test('is served by a listener with an authority under each name that it covers', async () => {
+    const made = () => metric(parley.host.statsUrl, 'parley_certificates_minted_total', { outcome: 'made' });
+    expect(await listed({ servername: 'a.minted.example' })).toBe('minted_cancelled_calls');
+    expect(await listed({ servername: 'a.minted.example' })).toBe('minted_cancelled_calls');
+    expect(await listed({ servername: 'b.minted.example' })).toBe('minted_cancelled_calls');
+    expect(await made()).toBe(2);
   });
 
   test('of MCP opens a session, and calls a tool, as without TLS', async () => {

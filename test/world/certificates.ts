@@ -7,6 +7,7 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 
 const VALID_MS = 24 * 3600_000;
+const RSA_BITS = 2048;
 /** A clock that is a little behind must not refuse what was made just now. */
 const EARLIER_MS = 3600_000;
 
@@ -33,20 +34,23 @@ export interface Issued {
 export interface Authority {
   /** PEM. */
   readonly ca: string;
+  /** Of the authority itself. */
+  readonly key: string;
   /** For both sides of a connection, since an hour ago and for `validMs` from now. */
   issue(subject: string, names?: Names, validMs?: number): Issued;
 }
 
-export function makeAuthority(name = 'Parley test authority'): Authority {
-  const { publicKey, privateKey } = keys();
+export function makeAuthority(name = 'Parley test authority', { kind = 'ec', validMs: authorityMs = VALID_MS }: { readonly kind?: 'ec' | 'rsa'; readonly validMs?: number } = {}): Authority {
+  const { publicKey, privateKey } = kind === 'ec' ? keys() : generateKeyPairSync('rsa', { modulusLength: RSA_BITS });
   const issuer = { name, key: privateKey };
   return {
-    ca: certificate({ subject: name, publicKey, issuer, extensions: [IS_AUTHORITY], validMs: VALID_MS }),
+    ca: certificate({ subject: name, publicKey, issuer, extensions: [IS_AUTHORITY], validMs: authorityMs }),
+    key: pemOf(privateKey),
     issue: (subject, names, validMs = VALID_MS) => {
       const own = keys();
       const extensions = [USED_BY_BOTH_SIDES, ...(names === undefined ? [] : [alternativeNames(names)])];
       const cert = certificate({ subject, publicKey: own.publicKey, issuer, extensions, validMs });
-      return { cert, key: own.privateKey.export({ type: 'pkcs8', format: 'pem' }).toString() };
+      return { cert, key: pemOf(own.privateKey) };
     },
   };
 }
@@ -70,6 +74,8 @@ export async function makeCertificates(folder: string): Promise<Certificates> {
   };
 }
 
+const pemOf = (key: KeyObject): string => key.export({ type: 'pkcs8', format: 'pem' }).toString();
+
 const keys = (): { publicKey: KeyObject; privateKey: KeyObject } => generateKeyPairSync('ec', { namedCurve: 'P-256' });
 
 interface Wanted {
@@ -81,7 +87,7 @@ interface Wanted {
 }
 
 function certificate({ subject, publicKey, issuer, extensions, validMs }: Wanted): string {
-  const algorithm = sequence(oid('1.2.840.10045.4.3.2')); // ecdsa-with-SHA256
+  const algorithm = issuer.key.asymmetricKeyType === 'ec' ? sequence(oid('1.2.840.10045.4.3.2')) : sequence(oid('1.2.840.113549.1.1.11'), tagged(0x05, Buffer.alloc(0))); // ecdsa-with-SHA256, sha256WithRSAEncryption
   const serial = Buffer.concat([Buffer.from([1]), randomBytes(15)]);
   const body = sequence(
     tagged(0xa0, integer(Buffer.from([2]))), // version 3

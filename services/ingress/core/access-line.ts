@@ -1,9 +1,10 @@
 /** A request that is over, as the access log tells of it. The names are those of the reference's log, as far as there is anything here that they are about. */
-import type { Facts, PolicyCall, Surroundings } from '#policies/policy.ts';
 import type { Fields } from '#policies/accessLog/policy.ts';
 import type { Activation } from '#policies/cel/variables.ts';
-import { requestVariables } from '#policies/rules/request-variables.ts';
+import type { Facts, PolicyCall, Surroundings } from '#policies/policy.ts';
+import type { ResponseHeaders } from '#policies/response-edits.ts';
 import { type Named, subjectOf } from '#policies/rules/named.ts';
+import { requestVariables } from '#policies/rules/request-variables.ts';
 import type { Listener, McpBackend } from '#protocol/config/generation.ts';
 import type { Fault } from '#protocol/faults/fault.ts';
 import { type Message, type Request, type Response, type RpcError, parseJson } from '#protocol/mcp/message.ts';
@@ -34,7 +35,7 @@ export interface Finished {
 export interface Answered {
   /** Undefined = the client had gone. */
   readonly status: number | undefined;
-  readonly headers: Readonly<Record<string, string | readonly string[]>>;
+  readonly headers: ResponseHeaders;
   /** Undefined for streams, and where there was none. */
   readonly body: Uint8Array | string | undefined;
 }

@@ -8,7 +8,7 @@
  *    listener, or did not have to prove, is worth nothing at another. So is one that was made before `root` was set.
  */
 import type { Listener } from '#protocol/config/generation.ts';
-import { compileListeners } from './route.ts';
+import { compileListeners } from '#protocol/config/route-lookup.ts';
 
 /** Undefined = a connection without TLS. */
 export type Admission = string | undefined;

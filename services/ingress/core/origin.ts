@@ -5,7 +5,7 @@
  *    that rebinds its name to 127.0.0.1 still sends its own name.
  * O2 Origin, when there is one, must be a loopback origin, the very host the request came to, or one the operator trusts (cors).
  */
-import { hostOf } from './route.ts';
+import { hostOf } from '#protocol/config/route-lookup.ts';
 
 const LOOPBACK: ReadonlySet<string> = new Set(['localhost', '127.0.0.1', '[::1]']);
 

@@ -1,10 +1,11 @@
 /** The files of a listener's `tls`: read, looked at, and made into what node's TLS takes. Shared with `parley check`. */
-import { X509Certificate, constants, createPrivateKey } from 'node:crypto';
+import { type KeyObject, X509Certificate, constants, createPrivateKey } from 'node:crypto';
 import { readFile, stat } from 'node:fs/promises';
 import { createSecureContext } from 'node:tls';
 import type { SecureContextOptions } from 'node:tls';
 import type { Svids } from '#host/spiffe/svids.ts';
 import type { ListenerTls } from '#protocol/config/generation.ts';
+import { signingOf } from './signing.ts';
 
 /** A chain, or the authorities of a large company. */
 const FILE_BYTES_MAX = 1024 * 1024;
@@ -19,9 +20,18 @@ export interface CredentialsProblem {
 }
 
 export interface Credentials {
+  /** With an authority, all but the certificate and its key. */
   readonly options: SecureContextOptions;
   /** When the certificate ends. */
   readonly validTo: Date;
+  /** Of `mode: dynamicCa`. */
+  readonly authority?: Issued;
+}
+
+/** A certificate, with those that lead to its authority, and its key; PEM. */
+export interface Issued {
+  readonly cert: string;
+  readonly key: string;
 }
 
 export type LoadedCredentials = { readonly credentials: Credentials } | { readonly problem: CredentialsProblem };
@@ -43,10 +53,13 @@ export async function loadCredentials(tls: ListenerTls): Promise<LoadedCredentia
     const root = tls.root === undefined ? undefined : await readPem(tls, 'root');
     const [leaf] = certificatesIn(cert, tls, 'cert');
     if (root !== undefined) certificatesIn(root, tls, 'root');
-    checkKey(leaf, key, tls);
+    const privateKey = checkKey(leaf, key, tls);
     const options: SecureContextOptions = { cert, key, ...(root === undefined ? {} : { ca: root }), ...negotiation(tls) };
     checkTogether(options, tls);
-    return { credentials: { options, validTo: leaf.validToDate } };
+    const validTo = leaf.validToDate;
+    if (tls.dynamicCa !== true) return { credentials: { options, validTo } };
+    checkAuthority(leaf, privateKey, tls);
+    return { credentials: { options: negotiation(tls), validTo, authority: { cert, key } } };
   } catch (error) {
     if (error instanceof Unusable) return { problem: error.problem };
     return { problem: { key: 'cert', file: tls.cert, message: `cannot be used: ${(error as Error).name}`, hint: 'make certificate and key again' } };
@@ -107,16 +120,22 @@ function certificatesIn(pem: string, tls: ListenerTls, key: FileKey): [X509Certi
   throw unusable(tls, key, 'holds no certificate', 'PEM is expected: -----BEGIN CERTIFICATE-----');
 }
 
-function checkKey(leaf: X509Certificate, pem: string, tls: ListenerTls): void {
-  let fits: boolean;
+function checkKey(leaf: X509Certificate, pem: string, tls: ListenerTls): KeyObject {
+  let key: KeyObject;
   try {
-    fits = leaf.checkPrivateKey(createPrivateKey(pem));
+    key = createPrivateKey(pem);
   } catch (error) {
     const encrypted = (error as NodeJS.ErrnoException).code === 'ERR_MISSING_PASSPHRASE' || pem.includes('ENCRYPTED');
     if (encrypted) throw unusable(tls, 'key', 'is encrypted with a passphrase', 'take the passphrase off: openssl pkey -in key.pem -out plain.pem');
     throw unusable(tls, 'key', 'holds no private key', 'PEM is expected: -----BEGIN PRIVATE KEY-----');
   }
-  if (!fits) throw unusable(tls, 'key', 'does not belong to the certificate in cert', 'the first certificate of cert must be the one made for this key');
+  if (!leaf.checkPrivateKey(key)) throw unusable(tls, 'key', 'does not belong to the certificate in cert', 'the first certificate of cert must be the one made for this key');
+  return key;
+}
+
+function checkAuthority(certificate: X509Certificate, key: KeyObject, tls: ListenerTls): void {
+  if (!certificate.ca) throw unusable(tls, 'cert', 'is the certificate of no authority, so clients take none that it signed', 'mode dynamicCa needs one with "CA:TRUE", and "Certificate Sign" where it says what its key is for');
+  if (signingOf(key) === undefined) throw unusable(tls, 'key', 'is of a kind that certificates are not signed with here', 'make an authority whose key is RSA, P-256, P-384 or P-521');
 }
 
 /** What only OpenSSL knows, such as a key that is too weak for it. */

@@ -5,10 +5,11 @@ import { FileWatch } from '#host/file-watch.ts';
 import type { Svids } from '#host/spiffe/svids.ts';
 import type { Logger } from '#host/telemetry/log.ts';
 import type { Bind } from '#protocol/config/generation.ts';
-import type { HandshakeFailure, Unreadable } from '../events.ts';
+import type { HandshakeFailure, Minted, Unreadable } from '../events.ts';
 import type { EdgeHandler } from './edge.ts';
 import type { Door } from './gateway.ts';
 import { beginLeaving, createHttpServer, stopHttpServer } from './http-edge.ts';
+import type { MintingSettings } from './minted-certificates.ts';
 import { TlsPort } from './tls-port.ts';
 
 const RETRY_MS = 2_000;
@@ -39,6 +40,9 @@ export interface ListenersOptions {
   /** For listeners with `spiffe`. Absent = there are none here. */
   readonly svids?: Svids | undefined;
   readonly handshakeFailed: (why: HandshakeFailure) => void;
+  /** For listeners with `dynamicCa`. */
+  readonly minting?: MintingSettings | undefined;
+  readonly minted?: ((outcome: Minted) => void) | undefined;
   readonly unreadable: (why: Unreadable) => void;
   /** Whether this process reaches nobody behind it now. */
   readonly cutOff: () => boolean;
@@ -105,8 +109,8 @@ export class Listeners {
   }
 
   async #open(bind: Bind): Promise<void> {
-    const { log, handshakeFailed, svids } = this.#options;
-    const tls = isSecure(bind) ? new TlsPort({ log, failed: handshakeFailed, svids }) : undefined;
+    const { log, handshakeFailed, svids, minting, minted } = this.#options;
+    const tls = isSecure(bind) ? new TlsPort({ log, failed: handshakeFailed, svids, minting, minted }) : undefined;
     const bound: Bound = { bind, tls, servers: [], retry: undefined };
     this.#bound.set(bind.port, bound);
     await this.#listen(bound);

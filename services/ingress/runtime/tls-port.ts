@@ -9,19 +9,23 @@
  * T3 What is open stays open. Tickets do not outlive a change: who came with one shows a certificate again.
  * T4 A handshake has HANDSHAKE_MS, and HANDSHAKES_MAX may be under way; what comes then is closed at once.
  * T5 A listener with `spiffe` serves while our SVID lasts, and who has shown one of our trust domain.
+ * T6 A listener with `dynamicCa` has no certificate but those that are made for names (minted-certificates.ts): a handshake
+ *    without a name fails.
  */
 import { createHash, randomBytes } from 'node:crypto';
 import type { Socket } from 'node:net';
-import { type Server, type TLSSocket, createServer } from 'node:tls';
+import { type Server, type TLSSocket, type TlsOptions, createServer } from 'node:tls';
 import type { Logger } from '#host/telemetry/log.ts';
 import type { Listener, ListenerTls } from '#protocol/config/generation.ts';
+import { compileListeners } from '#protocol/config/route-lookup.ts';
 import { refusePeer } from '#host/spiffe/svid.ts';
 import type { Svids } from '#host/spiffe/svids.ts';
 import { type Admission, admissionOf, compileServerNames } from '../core/admission.ts';
 import { serverNameIn } from '../core/client-hello.ts';
-import type { HandshakeFailure } from '../events.ts';
-import { type CredentialsProblem, loadCredentials, loadSvid } from './credentials.ts';
+import type { HandshakeFailure, Minted } from '../events.ts';
+import { type Credentials, type CredentialsProblem, loadCredentials, loadSvid } from './credentials.ts';
 import type { Secure, Speak } from './http-edge.ts';
+import { MintedCertificates, type MintingSettings } from './minted-certificates.ts';
 
 /** As the reference system's. */
 const HANDSHAKE_MS = 15_000;
@@ -38,6 +42,9 @@ export interface TlsPortOptions {
   readonly svids?: Svids | undefined;
   readonly handshakeMs?: number | undefined;
   readonly handshakesMax?: number | undefined;
+  /** For listeners with `dynamicCa`. */
+  readonly minting?: MintingSettings | undefined;
+  readonly minted?: ((outcome: Minted) => void) | undefined;
 }
 
 interface Secured {
@@ -158,21 +165,29 @@ export class TlsPort {
       if (tls.spiffe === true) return { server: undefined, fingerprint: '', problem };
       return { server: before?.server, fingerprint: before?.fingerprint ?? '', problem };
     }
-    const { options, validTo } = loaded.credentials;
-    const fingerprint = createHash('sha256').update(JSON.stringify(options)).digest('hex');
+    const { credentials } = loaded;
+    const fingerprint = createHash('sha256').update(JSON.stringify(credentials)).digest('hex');
     if (before?.server !== undefined && before.fingerprint === fingerprint) return { ...before, problem: undefined };
-    const until = validTo.toISOString();
-    if (validTo.getTime() < Date.now()) log.warn({ listener: listener.name, file: tls.cert, until }, 'the certificate has ended: clients will refuse it');
+    const until = credentials.validTo.toISOString();
+    if (credentials.validTo.getTime() < Date.now()) log.warn({ listener: listener.name, file: tls.cert, until }, 'the certificate has ended: clients will refuse it');
     else log.info({ listener: listener.name, file: tls.cert, until }, 'certificate in use');
-    const server = before?.server ?? this.#create(tls, admission);
-    server.setSecureContext({ ...options, ticketKeys: randomBytes(TICKET_KEYS_BYTES) });
-    return { server, fingerprint, problem: undefined };
+    return { server: this.#create(listener, admission, credentials), fingerprint, problem: undefined };
   }
 
-  #create({ root, spiffe: bySpiffe }: ListenerTls, admission: Admission): Server {
+  #create(listener: Listener, admission: Admission, credentials: Credentials): Server {
+    const { root, spiffe: bySpiffe } = listener.tls as ListenerTls;
     const spiffe = bySpiffe === true;
-    const server = createServer({ requestCert: spiffe || root !== undefined, rejectUnauthorized: true, ALPNProtocols: ALPN });
+    const client = { requestCert: spiffe || root !== undefined, rejectUnauthorized: true };
+    const server = createServer({ ...credentials.options, ...this.#minting(listener, credentials), ...client, ALPNProtocols: ALPN, ticketKeys: randomBytes(TICKET_KEYS_BYTES) });
     return server.on('secureConnection', (socket) => this.#secureConnection(socket, admission, spiffe));
+  }
+
+  #minting(listener: Listener, { options, authority }: Credentials): Pick<TlsOptions, 'SNICallback'> {
+    if (authority === undefined) return {};
+    const { minting, minted = () => undefined } = this.#options;
+    const listenerOf = compileListeners([listener]);
+    const certificates = new MintedCertificates({ ...minting, authority, options, minted, covers: (name) => listenerOf(name) !== undefined });
+    return { SNICallback: (name, done) => void certificates.of(name).then((context) => done(null, context), done) };
   }
 }
 

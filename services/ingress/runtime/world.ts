@@ -13,7 +13,7 @@ import { type BackendAuth, callerSources } from '#protocol/config/backend-auth.t
 import { speaking } from '#protocol/config/language.ts';
 import { type Admission, admissionOf } from '../core/admission.ts';
 import { type CallerReader, callerReader } from '../core/caller-tokens.ts';
-import { type RouteLookup, type RouteRequest, compileListeners, compileRoutes } from '../core/route.ts';
+import { type RouteLookup, type RouteRequest, compileListeners, compileRoutes } from '#protocol/config/route-lookup.ts';
 import { metadataOf } from '../core/well-known.ts';
 
 export interface World {
@@ -36,7 +36,7 @@ export interface BindWorld {
   /** What expressions may know besides a request, at a place of the configuration. */
   readonly surroundings: (listener: Listener, route?: Route) => Surroundings;
   /** The route whose metadata a request is about (core/well-known.ts), when one of its policies serves it. */
-  readonly metadataRoute: (request: RouteRequest) => Route | undefined;
+  readonly metadataRoute: (request: RouteRequest, listener?: Listener) => Route | undefined;
 }
 
 export interface RouteWorld {
@@ -108,14 +108,14 @@ function buildBind(bind: Bind, { generation, deps, rules }: Building): BindWorld
     gatewayChain: (listener) => chains.get(listener) as Chain,
     routeWorld: (route) => worlds.get(route) as RouteWorld,
     surroundings,
-    metadataRoute(request) {
+    metadataRoute(request, listener = listenerOf(request.host)) {
       const { host, headers, query } = request;
       const paths = metadataOf(request.path);
       for (const path of paths) {
-        const served = lookup({ host, headers, query, path, method: 'POST' })?.route;
+        const served = lookup({ host, headers, query, path, method: 'POST' }, listener)?.route;
         if (served !== undefined && worlds.get(served)?.chain.answersMetadata === true) return served;
       }
-      return paths.at(-1) === '/' ? onlyOne((listenerOf(host)?.routes ?? []).filter((route) => worlds.get(route)?.chain.answersMetadata === true)) : undefined;
+      return paths.at(-1) === '/' ? onlyOne((listener?.routes ?? []).filter((route) => worlds.get(route)?.chain.answersMetadata === true)) : undefined;
     },
   };
 }

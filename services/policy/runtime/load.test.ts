@@ -135,6 +135,31 @@ describe('a gateway where people log in by browser', () => {
     expect(check(config).problems).toEqual([]);
   });
 
+  const sibling = (matches: object[]) => ({ name: 'other', matches, backends: [{ mcp: { targets: [{ name: 'files', mcp: { host: 'h' } }] } }] });
+  const beside = (matches: object[]) => {
+    const { binds } = listener(undefined, { policies: oidc('https://gw.test/a/cb'), matches: [{ path: { pathPrefix: '/a' } }] });
+    return { binds: binds.map(({ port, listeners: [one] }) => ({ port, listeners: [{ ...one, routes: [...(one?.routes ?? []), sibling(matches)] }] })) };
+  };
+
+  test.each<[object[]]>([
+    [[{ path: { exact: '/a/cb' } }]],
+    [[{ path: { pathPrefix: '/a/c' } }, { path: { pathPrefix: '/a/cb' } }]],
+    [[{ path: { pathPrefix: '/a' }, query: [{ name: 'code', value: { regex: '.*' } }] }]],
+  ])('is refused where another route of the listener takes them: %j', (matches) => {
+    const message = 'route r: oidc.redirectURI: a browser that comes back to it gets to route other instead, so no login ends';
+    expect(check(beside(matches)).problems).toEqual([expect.objectContaining({ severity: 'error', message })]);
+  });
+
+  test.each<[object[]]>([
+    [[{ path: { regex: '/a/.*' } }]],
+    [[{ path: { pathPrefix: '/' } }]],
+    [[{ path: { exact: '/a/cb' }, method: 'POST' }]],
+    [[{ path: { exact: '/a/cb' }, headers: [{ name: 'x-a', value: { exact: '1' } }] }]],
+    [[{ path: { exact: '/a/cb' }, query: [{ name: 'other', value: { regex: '.*' } }] }]],
+  ])('is good beside a route that does not: %j', (matches) => {
+    expect(check(beside(matches)).problems).toEqual([]);
+  });
+
   test('needs a key for its cookies, unless one process is all of it', () => {
     const config = simple('https://gw.test/mcp/callback');
     expect(check(config, { env: {} }).problems).toMatchObject([{ severity: 'error', message: expect.stringContaining('OIDC_COOKIE_SECRET is not set') }]);

@@ -1,8 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import type { Listener, Route, RouteMatch } from '#protocol/config/generation.ts';
-import { compileListeners, compileRoutes, hostOf } from './route.ts';
-import type { RouteRequest } from './route.ts';
+import type { Listener, Route, RouteMatch } from './generation.ts';
+import { compileListeners, compileRoutes, hostOf } from './route-lookup.ts';
+import type { RouteRequest } from './route-lookup.ts';
 
 const match = (partial: Partial<RouteMatch> = {}): RouteMatch => ({ path: { kind: 'pathPrefix', value: '/' }, method: undefined, headers: [], query: [], ...partial });
 const exact = (value: string): Partial<RouteMatch> => ({ path: { kind: 'exact', value } });
