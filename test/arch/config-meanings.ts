@@ -11,6 +11,7 @@ export interface Section {
 const TARGETS = '[targets](#targets)';
 const SERVER = '[mcp](#mcp)';
 const AUTH = 'as whom we speak to its servers: [backendAuth](#backendauth)';
+const HEADERS = 'headers its servers are sent besides: [policies/requestHeaderModifier](../policies/requestHeaderModifier/README.md)';
 const PINNING = 'whether the tools of its servers may change: [policies/toolPinning](../policies/toolPinning/README.md)';
 const TLS = 'how its connections are secured: [backendTLS](#backendtls)';
 
@@ -57,6 +58,7 @@ const MEANINGS: Readonly<Record<string, string>> = {
   'targets.policies.http.requestTimeout': 'how long this target may take to answer a list or the first look at it (default 15s, 10s)',
   'targets.policies.backendTLS': TLS,
   'targets.policies.backendAuth': AUTH,
+  'targets.policies.requestHeaderModifier': HEADERS,
   'targets.policies.toolPinning': PINNING,
   'targets.mcp.host': 'a server over Streamable HTTP: a URL, or a host name',
   'targets.mcp.port': 'when not in `host`',
@@ -93,6 +95,8 @@ const MEANINGS: Readonly<Record<string, string>> = {
   'backends of a route.policies.mcpAuthorization': 'on this route, beside the rules of the backend itself: [policies/mcpAuthorization](../policies/mcpAuthorization/README.md)',
   'backends of a route.policies.backendTLS': TLS,
   'backends of a route.policies.backendAuth': AUTH,
+  'backends of a route.policies.requestHeaderModifier': HEADERS,
+  'backends of a route.policies.responseHeaderModifier': 'on this route, instead of what the backend itself says: [policies/responseHeaderModifier](../policies/responseHeaderModifier/README.md)',
   'backends of a route.policies.toolPinning': PINNING,
   'backends of a route.backend': 'the name of a [backend](#backends)',
   'backends of a route.mcp': `written here: ${SERVER}`,
@@ -102,6 +106,8 @@ const MEANINGS: Readonly<Record<string, string>> = {
   'backends.policies.mcpAuthorization': 'on every route that leads here: [policies/mcpAuthorization](../policies/mcpAuthorization/README.md)',
   'backends.policies.backendTLS': TLS,
   'backends.policies.backendAuth': AUTH,
+  'backends.policies.requestHeaderModifier': HEADERS,
+  'backends.policies.responseHeaderModifier': 'on every route that leads here: [policies/responseHeaderModifier](../policies/responseHeaderModifier/README.md)',
   'backends.policies.toolPinning': PINNING,
   'backends.host': 'a host, for the `backend` of a target; no route may lead to it yet',
   'backends.mcp': SERVER,

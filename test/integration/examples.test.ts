@@ -20,6 +20,9 @@ const connections = files.filter((file) => connectionIds.some((id) => file === `
 /** `200 with nothing`, ``401 with `Name: value` ``. */
 const CLAIM = /(\d{3}) with (?:nothing|`([^`:]+): ([^`]+)`)/g;
 
+/** ``all say `name: value` ``: in the head of each answer. */
+const SAID = /(?:all|both) say `([^`:]+): ([^`]+)`/;
+
 /** What the examples take from the environment of their readers. */
 const ENV = { FILES_KEY: 'of-the-environment', SESSION_KEY: '5e'.repeat(32), GATEWAY_SECRET: 'of-the-environment' };
 
@@ -58,11 +61,13 @@ describe('a gateway with', () => {
     const text = await readFile(join(EXAMPLES, file), 'utf8');
     const [first = ''] = text.split('\n');
     const claims = [...first.matchAll(CLAIM)];
+    const [, header, said] = SAID.exec(first) ?? [];
     expect(claims.length).toBeGreaterThanOrEqual(2);
     await world.replace(text.replace('port: 3000', `port: ${port}`).replace('127.0.0.1:9000', authorizer.host));
     for (const [claim, status, name, value] of claims) {
-      const { status: told } = await send(world.url, { headers: name === undefined ? {} : { [name]: value }, body: initializeOf() });
+      const { status: told, headers } = await send(world.url, { headers: name === undefined ? {} : { [name]: value }, body: initializeOf() });
       expect(`${claim}: ${told}`).toBe(`${claim}: ${status}`);
+      if (header !== undefined) expect(headers[header]).toBe(said);
     }
   });
 });
