@@ -116,7 +116,7 @@ const MEANINGS: Readonly<Record<string, string>> = {
   'backendTLS.key': 'its private key',
   'backendTLS.hostname': 'the server name to send and to look for in the certificate; the host of the URL unless given',
   'backendTLS.insecure': '`true` = nothing is verified',
-  'backendTLS.spiffe': '`{}` = certificate, key and authorities come from the SPIFFE Workload API, in place of files; the server must show an SVID of our trust domain. MCP targets only',
+  'backendTLS.spiffe': '`{}` = certificate, key and authorities come from the SPIFFE Workload API, in place of files; the server must show an SVID of our trust domain, or of the federated one that `subjectAltNames` pins ids of',
   'backendTLS.insecureHost': '`true` = the certificate must be of a trusted authority, for whatever name',
   'backendTLS.alpn': '`h2`, `http/1.1`, in the order they are offered',
   'backendTLS.subjectAltNames': 'the certificate must have one of these names (DNS, address or URI), instead of the hostname',
@@ -221,7 +221,7 @@ const MEANINGS: Readonly<Record<string, string>> = {
   'config.session.key': '64 hex digits that ingress and connectors share: tokens of callers are sealed with it on their way. Best `$SESSION_KEY`',
   'config.customFunctions': 'functions that every expression may call, as a block of `name(a, b) { expression }` and `this.name(a, rest...) { expression }`: [expressions](../policies/cel/README.md#functions-of-the-configuration)',
   'config.sensitiveHeaders': 'headers that carry credentials, beside those everybody knows and those that policies read one from: shown to nobody, and kept at ingress',
-  'config.spiffe.endpoint': 'where the SPIFFE Workload API is, for `spiffe` of listeners and targets; `SPIFFE_ENDPOINT_SOCKET` wins',
+  'config.spiffe.endpoint': 'where the SPIFFE Workload API is, for `spiffe` of listeners and of whatever is connected to; `SPIFFE_ENDPOINT_SOCKET` wins',
   'config.statsAddr': 'where `/metrics` and `/healthz/ready` are (default 127.0.0.1:15020); `PARLEY_STATS_ADDR` wins',
   'config.logging.level': 'of the log; `PARLEY_LOG_LEVEL` wins',
 };
