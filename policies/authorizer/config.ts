@@ -1,6 +1,6 @@
 /** What a policy that asks an authorizer may say: the keys of `extAuthz`. */
 import { z } from 'zod';
-import { backendTlsWithoutSpiffe } from '#protocol/config/backend-tls.ts';
+import { backendTlsSchema } from '#protocol/config/backend-tls.ts';
 import { parseDuration } from '#protocol/config/duration.ts';
 import { headerName, isFraming, isHeaderName } from '#protocol/config/header-text.ts';
 import { originOf } from '#protocol/config/host-url.ts';
@@ -46,7 +46,7 @@ const shape = {
   backend: nonEmpty.optional(),
   service: refusedKey(),
   policies: z.strictObject({
-    backendTLS: backendTlsWithoutSpiffe.nullish(),
+    backendTLS: backendTlsSchema.nullish(),
     http: section('targetHttp', { requestTimeout: duration.refine((text) => (parseDuration(text) ?? 0) > 0 && (parseDuration(text) ?? 0) <= TIMEOUT_MS_MAX, 'more than nothing, and at most 60s').nullish() }).nullish(),
     backendAuth: refusedKey(),
     requestHeaderModifier: refusedKey(),

@@ -38,7 +38,6 @@ function withHost(document: Written, path: Path, backends: readonly BackendDocum
   if (unsent !== undefined) return complain(`the backend "${quoted}" has ${unsent}, which is not sent to it here`);
   const policies = isMap(rest['policies']) ? rest['policies'] : {};
   const tls = policies['backendTLS'] ?? found.policies?.backendTLS;
-  if (isMap(tls) && tls['spiffe'] != null) return complain(`the backend "${quoted}" has backendTLS.spiffe, which Parley serves for MCP targets only`);
   const origin = originOf(found.host, tls != null);
   if ('problem' in origin) return complain(`the host of the backend "${quoted}": ${origin.problem}`);
   return { ...rest, host: origin.origin, ...(tls == null ? {} : { policies: { ...policies, backendTLS: tls } }) };

@@ -88,6 +88,7 @@ describe('how a target is reached', () => {
       `${Object.keys(more)[0]}: not allowed beside spiffe: certificate, key and authorities come from the Workload API`,
     ]),
     [{ spiffe: { id: 'x' } }, 'spiffe.id: unknown key "id"'],
+    [{ spiffe: {}, subjectAltNames: ['spiffe://a.test/x', 'spiffe://b.test/x'] }, 'subjectAltNames: SPIFFE ids of several trust domains: a server is verified by the authorities of one'],
   ])('%j is refused', (backendTLS, message) => {
     expect(errors({ mcp: { targets: [http('h', { backendTLS })] } })).toEqual([`mcp.targets[0].policies.backendTLS.${message}`]);
   });

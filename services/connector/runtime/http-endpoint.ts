@@ -89,11 +89,11 @@ export class HttpEndpoint {
     this.#open = open;
     this.#headers = headers;
     for (const [header, value] of Object.entries(headers ?? {})) if (isSecretHeader(header)) learn(value, 'kept');
-    this.#credentials = auth === undefined ? undefined : new Credentials(auth, { target: name, url: this.url, env, learn });
+    this.#credentials = auth === undefined ? undefined : new Credentials(auth, { target: name, url: this.url, env, learn, svids });
     this.#path = this.url.pathname + this.url.search;
     this.#pool = new Pool(this.url.origin, {
       connections: CONNECTIONS_MAX,
-      connect: tls === undefined ? { timeout: CONNECT_MS } : securedConnector(tls, { target: name, timeoutMs: CONNECT_MS, svids }),
+      connect: tls === undefined ? { timeout: CONNECT_MS } : securedConnector(tls, { target: name, timeoutMs: CONNECT_MS, svids, learn }),
       keepAliveTimeout: KEEP_ALIVE_MS,
     });
   }

@@ -4,6 +4,7 @@ import type { Socket } from 'node:net';
 import { FileWatch } from '#host/file-watch.ts';
 import type { Svids } from '#host/spiffe/svids.ts';
 import type { Logger } from '#host/telemetry/log.ts';
+import type { Learn } from '#host/telemetry/secrets.ts';
 import type { Bind } from '#protocol/config/generation.ts';
 import type { HandshakeFailure, Minted, Unreadable } from '../events.ts';
 import type { EdgeHandler } from './edge.ts';
@@ -39,6 +40,8 @@ export interface ListenersOptions {
   readonly log: Logger;
   /** For listeners with `spiffe`. Absent = there are none here. */
   readonly svids?: Svids | undefined;
+  /** Told of the private keys that are read. */
+  readonly learn?: Learn;
   readonly handshakeFailed: (why: HandshakeFailure) => void;
   /** For listeners with `dynamicCa`. */
   readonly minting?: MintingSettings | undefined;
@@ -109,8 +112,8 @@ export class Listeners {
   }
 
   async #open(bind: Bind): Promise<void> {
-    const { log, handshakeFailed, svids, minting, minted } = this.#options;
-    const tls = isSecure(bind) ? new TlsPort({ log, failed: handshakeFailed, svids, minting, minted }) : undefined;
+    const { log, handshakeFailed, svids, learn, minting, minted } = this.#options;
+    const tls = isSecure(bind) ? new TlsPort({ log, failed: handshakeFailed, svids, learn, minting, minted }) : undefined;
     const bound: Bound = { bind, tls, servers: [], retry: undefined };
     this.#bound.set(bind.port, bound);
     await this.#listen(bound);
