@@ -14,6 +14,7 @@ import type { HttpReach } from './world.ts';
 export async function serveHttp(exchange: Exchange, reach: HttpReach): Promise<void> {
   const backend = reach.pick(Math.random());
   if (backend === undefined) return refuseHttp(exchange, new Fault('upstream', 'no backend of this route may be used', { reason: 'no-backend' }));
+  exchange.http = backend;
   const chain = exchange.world.backendChain(backend.key);
   exchange.meet(chain);
   if (!chain.empty && !exchange.follow(await chain.apply(exchange.request, exchange.facts))) return;
