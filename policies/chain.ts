@@ -7,7 +7,7 @@ import type { PolicyDocuments } from '#protocol/config/generation.ts';
 import { ORDER, implemented, isEnforced } from './order.ts';
 import type { PolicyId } from './order.ts';
 import { pass } from './policy.ts';
-import type { Answer, CompiledPolicy, Deny, Facts, Judging, Pass, Phase, PolicyCall, PolicyDeps, Rewrite, Verdict } from './policy.ts';
+import type { Answer, ApplyResponse, CompiledPolicy, Deny, Facts, Judging, Pass, Phase, PolicyCall, PolicyDeps, Rewrite, Verdict } from './policy.ts';
 
 export interface Chain {
   /** True when there is nothing to apply: `apply` then always passes. */
@@ -21,6 +21,8 @@ export interface Chain {
   trustsOrigin(origin: string): boolean;
   /** Whether a policy here serves OAuth metadata. */
   readonly answersMetadata: boolean;
+  /** Changes to the head of the response, in the order in which they are made; absent when no policy here makes any. */
+  readonly responding?: readonly ApplyResponse[];
   /** The first no to an MCP request; absent when no policy here looks at messages. */
   readonly applyRequest?: NonNullable<CompiledPolicy['applyRequest']>;
 }
@@ -54,12 +56,14 @@ export function composeChain(policies: readonly CompiledPolicy[]): Chain {
   const [first] = policies;
   if (first === undefined) return emptyChain;
   const reading = policies.flatMap(({ applyRequest }) => (applyRequest === undefined ? [] : [applyRequest]));
+  const responding = policies.flatMap(({ applyResponse }) => (applyResponse === undefined ? [] : [applyResponse])).toReversed();
   const trusting = policies.flatMap(({ trustsOrigin }) => (trustsOrigin === undefined ? [] : [trustsOrigin]));
   return {
     empty: false,
     apply: policies.length === 1 ? (call, facts) => first.apply(call, facts) : (call, facts) => applyFrom(0, { policies, call, known: facts, so: pass }),
     trustsOrigin: (origin) => trusting.some((trusts) => trusts(origin)),
     answersMetadata: policies.some(({ answersMetadata }) => answersMetadata),
+    ...(responding.length === 0 ? {} : { responding }),
     ...(reading.length === 0 ? {} : { applyRequest: (request, call, facts) => firstNo(reading, (judge) => judge(request, call, facts)) }),
   };
 }
@@ -117,9 +121,9 @@ function after(known: Facts, so: Pass | Rewrite, verdict: Pass | Rewrite): Pick<
   return { known: now, so: both };
 }
 
-/** A verdict that ends the call, with the headers that earlier verdicts asked for in front of its own. */
+/** A verdict that ends the call, with what earlier verdicts asked for and found out in front of its own. */
 function carrying(so: Pass | Rewrite, verdict: Deny | Answer): Deny | Answer {
-  if (so.kind === 'pass' || so.responseHeaders.length === 0) return verdict;
-  if (verdict.kind === 'deny') return { ...verdict, responseHeaders: [...so.responseHeaders, ...verdict.responseHeaders] };
-  return { ...verdict, headers: [...so.responseHeaders, ...verdict.headers] };
+  if (so.kind === 'pass') return verdict;
+  const facts = so.facts === undefined ? {} : { facts: { ...so.facts, ...verdict.facts } };
+  return { ...verdict, responseHeaders: [...so.responseHeaders, ...(verdict.responseHeaders ?? [])], ...facts };
 }

@@ -16,6 +16,8 @@ import { mcpAuthentication } from './mcpAuthentication/policy.ts';
 import { mcpAuthorization } from './mcpAuthorization/policy.ts';
 import { networkAuthorization } from './networkAuthorization/policy.ts';
 import { oidc } from './oidc/policy.ts';
+import { requestHeaderModifier } from './requestHeaderModifier/policy.ts';
+import { responseHeaderModifier } from './responseHeaderModifier/policy.ts';
 import { customFunctionsSchema } from './rules/custom-functions.ts';
 import { toolPinning } from './toolPinning/policy.ts';
 
@@ -59,10 +61,10 @@ export const POLICIES = {
   networkAuthorization: { traffic: all, policy: networkAuthorization },
   oidc: { traffic: all, policy: oidc },
   remoteRateLimit: EVERYWHERE,
-  requestHeaderModifier: EVERYWHERE,
+  requestHeaderModifier: { traffic: all, policy: requestHeaderModifier },
   requestMirror: EVERYWHERE,
   requestRedirect: EVERYWHERE,
-  responseHeaderModifier: EVERYWHERE,
+  responseHeaderModifier: { traffic: all, policy: responseHeaderModifier },
   retry: EVERYWHERE,
   sessionAffinity: EVERYWHERE,
   tcp: EVERYWHERE,

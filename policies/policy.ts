@@ -8,12 +8,14 @@
  * P3 Messages of a schema do not quote the value they complain about: it may have come from the environment.
  */
 import type { z } from 'zod';
+import type { PathMatch } from '#protocol/config/generation.ts';
 import type { Secret } from '#protocol/config/secret.ts';
 import type { Request } from '#protocol/mcp/message.ts';
 import type { Authorizers } from './authorizer/authorizer.ts';
 import type { OidcConfig } from './logins/config.ts';
 import type { IdentityProvider } from './logins/provider.ts';
 import type { RequestEdit } from './request-edits.ts';
+import type { ResponseEdit, ResponseHead } from './response-edits.ts';
 
 export type Phase = 'connection' | 'gateway' | 'route' | 'backend';
 
@@ -42,8 +44,10 @@ export interface PolicyCall {
   body?(max: number): Promise<Uint8Array>;
   /** Its first bytes, while all of it stays to be read. @throws Fault `invalid` when the client breaks off. */
   prefix?(max: number): Promise<BodyPrefix>;
-  /** Headers whose value a policy wrote, wholly. */
+  /** Headers whose value a policy wrote, wholly; `:authority` where one wrote the host. */
   readonly written?: ReadonlySet<string>;
+  /** What its path was chosen by; undefined before a route was. */
+  readonly matched?: PathMatch | undefined;
   /** The same request, changed. */
   with(edits: readonly RequestEdit[]): PolicyCall;
 }
@@ -137,13 +141,17 @@ export interface Deny {
   readonly facts?: Facts;
 }
 
-/** The call ends here with an answer that is not an error: a preflight, a document that a policy serves. */
+/** The call ends here with an answer that is no denial: a preflight, a document that a policy serves, what the operator wrote. */
 export interface Answer {
   readonly kind: 'answer';
   readonly status: number;
   readonly headers: HeaderList;
+  /** What earlier policies asked for, whatever response is sent. */
+  readonly responseHeaders?: HeaderList;
   readonly content?: Content;
   readonly login?: LoginStep;
+  /** What was found out on the way here. */
+  readonly facts?: Facts;
 }
 
 /**
@@ -166,10 +174,18 @@ export const learned = (facts: Facts): Rewrite => ({ kind: 'rewrite', responseHe
 /** At once wherever that is possible: a promise costs a call more than most policies do. */
 export type Judging = Verdict | Promise<Verdict>;
 
+export type ApplyResponse = (head: ResponseHead, call: PolicyCall, facts: Facts) => readonly ResponseEdit[];
+
 export interface CompiledPolicy {
   apply(call: PolicyCall, facts: Facts): Judging;
   /** What it says of an MCP request of a call that it let through, once it is read. Absent: the policy looks at no messages. */
   readonly applyRequest?: (request: Request, call: PolicyCall, facts: Facts) => Deny | undefined;
+  /**
+   * Its changes to the head of whatever response is sent once its phase began, be it an answer, a denial or an error. Of several,
+   * those that a request meets last see a response first: backend, route, gateway, and each phase in reverse.
+   * @param head as policies before left it, without what they have every response carry. @param call as its policies left it.
+   */
+  readonly applyResponse?: ApplyResponse;
   /** Whether the operator named this origin as one that browsers may call from. Absent: the policy has no opinion. */
   readonly trustsOrigin?: (origin: string) => boolean;
   /** It serves OAuth metadata below /.well-known for what it stands before. */

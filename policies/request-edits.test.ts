@@ -2,9 +2,9 @@ import { describe, expect, test } from 'vitest';
 import { callWith } from '../test/world/policy.ts';
 import { composeChain } from './chain.ts';
 import { NO_FACTS, type PolicyCall, type Rewrite, deny, pass } from './policy.ts';
-import { NOTHING_WRITTEN, type RequestEdit, editRequest } from './request-edits.ts';
+import { AUTHORITY, NOTHING_WRITTEN, type RequestEdit, editRequest } from './request-edits.ts';
 
-const BEFORE = { headers: { a: '1', authorization: 'Bearer came', cookie: 'c=1' }, query: 'x=1&y=2&x=3', written: NOTHING_WRITTEN };
+const BEFORE = { method: 'POST', path: '/a', host: 'h.test', headers: { a: '1', authorization: 'Bearer came', cookie: 'c=1' }, query: 'x=1&y=2&x=3', written: NOTHING_WRITTEN };
 const edited = (...edits: RequestEdit[]) => editRequest(BEFORE, edits);
 
 describe('a header', () => {
@@ -35,6 +35,18 @@ test('query parameters are set and removed by name, and stay as they are otherwi
   expect(edited({ kind: 'setQuery', name: 'x', value: 'a b' }).query).toBe('x=a+b&y=2');
   expect(edited({ kind: 'removeQuery', name: 'x' }).query).toBe('y=2');
   expect(edited({ kind: 'set', header: 'a', value: '2' }).query).toBe(BEFORE.query);
+});
+
+test('method, path and host are set, and the host is the Host header, too', () => {
+  const { method, path, query, host, headers, written } = edited({ kind: 'setMethod', method: 'GET' }, { kind: 'setPath', path: '/b' }, { kind: 'setAuthority', authority: 'o.test:1' });
+  expect([method, path, query, host, headers['host'], written.has(AUTHORITY)]).toEqual(['GET', '/b', BEFORE.query, 'o.test:1', 'o.test:1', true]);
+  expect(edited({ kind: 'set', header: 'a', value: '2' })).toMatchObject({ method: 'POST', path: '/a', host: 'h.test', written: new Set(['a']) });
+});
+
+test('a path may bring its query, and parameters are of the one that is there then', () => {
+  const rewritten = { kind: 'setPath', path: '/b', query: 'z=1' } as const;
+  expect(edited({ kind: 'removeQuery', name: 'x' }, rewritten).query).toBe('z=1');
+  expect(edited(rewritten, { kind: 'setQuery', name: 'y', value: '3' }).query).toBe('z=1&y=3');
 });
 
 describe('in a chain', () => {

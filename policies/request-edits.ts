@@ -1,28 +1,44 @@
 /** Changes that policies make to a request, in the order in which they were asked for. */
+import type { HeaderModifier } from '#protocol/config/header-modifier.ts';
 import type { PolicyCall } from './policy.ts';
 
 /** Names of headers in lower case. `add` is for a header that is not there, `replace` for one that is. */
-export type RequestEdit =
+export type HeaderEdit =
   | { readonly kind: 'set' | 'append' | 'add' | 'replace'; readonly header: string; readonly value: string }
-  | { readonly kind: 'remove'; readonly header: string }
+  | { readonly kind: 'remove'; readonly header: string };
+
+export type RequestEdit =
+  | HeaderEdit
   | { readonly kind: 'setQuery'; readonly name: string; readonly value: string }
-  | { readonly kind: 'removeQuery'; readonly name: string };
+  | { readonly kind: 'removeQuery'; readonly name: string }
+  | { readonly kind: 'setMethod'; readonly method: string }
+  /** The path without the query, which stays as it is unless it is given. */
+  | { readonly kind: 'setPath'; readonly path: string; readonly query?: string }
+  /** Host and port as a Host header has them. */
+  | { readonly kind: 'setAuthority'; readonly authority: string };
 
 type Headers = PolicyCall['headers'];
 
 export interface Edited {
-  readonly headers: Headers;
+  readonly method: string;
+  readonly path: string;
   readonly query: string;
-  /** Headers whose value is now a policy's, wholly. */
+  readonly host: string;
+  readonly headers: Headers;
+  /** Headers whose value is now a policy's, wholly; and AUTHORITY. */
   readonly written: ReadonlySet<string>;
 }
+
+/** Among what was written: whoever is asked in the end is asked under this host, which is their own otherwise. */
+export const AUTHORITY = ':authority';
 
 export const NOTHING_WRITTEN: ReadonlySet<string> = new Set();
 
 export function editRequest(before: Edited, edits: readonly RequestEdit[]): Edited {
   const headers: Record<string, string | readonly string[] | undefined> = { ...before.headers };
   const written = new Set(before.written);
-  let query: URLSearchParams | undefined;
+  let { method, path, host, query } = before;
+  let parameters: URLSearchParams | undefined;
   for (const edit of edits) {
     switch (edit.kind) {
       case 'remove':
@@ -30,19 +46,30 @@ export function editRequest(before: Edited, edits: readonly RequestEdit[]): Edit
         written.delete(edit.header);
         break;
       case 'setQuery':
-        (query ??= new URLSearchParams(before.query)).set(edit.name, edit.value);
+        (parameters ??= new URLSearchParams(query)).set(edit.name, edit.value);
         break;
       case 'removeQuery':
-        (query ??= new URLSearchParams(before.query)).delete(edit.name);
+        (parameters ??= new URLSearchParams(query)).delete(edit.name);
+        break;
+      case 'setMethod':
+        ({ method } = edit);
+        break;
+      case 'setPath':
+        ({ path } = edit);
+        if (edit.query !== undefined) [query, parameters] = [edit.query, undefined];
+        break;
+      case 'setAuthority':
+        host = headers['host'] = edit.authority;
+        written.add(AUTHORITY);
         break;
       default:
         write(headers, written, edit);
     }
   }
-  return { headers, query: query === undefined ? before.query : query.toString(), written };
+  return { method, path, host, headers, query: parameters === undefined ? query : parameters.toString(), written };
 }
 
-type Writing = Extract<RequestEdit, { readonly value: string; readonly header: string }>;
+type Writing = Extract<HeaderEdit, { readonly value: string }>;
 
 function write(headers: Record<string, string | readonly string[] | undefined>, written: Set<string>, { kind, header, value }: Writing): void {
   const there = headers[header];
@@ -60,4 +87,10 @@ function write(headers: Record<string, string | readonly string[] | undefined>, 
 function appended(header: string, before: readonly string[], value: string): string | readonly string[] {
   if (header === 'authorization' || header === 'proxy-authorization') return [...before, value];
   return [...before, value].join(header === 'cookie' ? '; ' : ', ');
+}
+
+/** What a header modifier asks for: headers are added, then set, then removed. */
+export function editsOf({ add, set, remove }: HeaderModifier): readonly HeaderEdit[] {
+  const written = (kind: 'append' | 'set', entries: HeaderModifier['set']): HeaderEdit[] => Object.entries(entries ?? {}).map(([name, value]) => ({ kind, header: name.toLowerCase(), value }));
+  return [...written('append', add), ...written('set', set), ...(remove ?? []).map((name): HeaderEdit => ({ kind: 'remove', header: name.toLowerCase() }))];
 }

@@ -1,8 +1,9 @@
 /** Envoy's `Check` (protocol/envoy): the question made of a call, and what its answer says. */
+import { isFraming, isHeaderName, isHeaderValue } from '#protocol/config/header-text.ts';
 import type { HeaderList } from '../policy.ts';
 import type { RequestEdit } from '../request-edits.ts';
 import type { Allowed, Decision, Denied, Metadata } from './decision.ts';
-import { fitHeaders, isFraming, isHeaderName, isHeaderValue, withHeader } from './headers.ts';
+import { fitHeaders, withHeader } from './headers.ts';
 import { type Struct, jsonOfStruct } from './struct.ts';
 
 /** Messages as proto-loader writes and reads them: names as in the .proto files, enums as numbers, defaults filled in. */

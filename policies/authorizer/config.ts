@@ -1,11 +1,12 @@
 /** What a policy that asks an authorizer may say: the keys of `extAuthz`. */
 import { z } from 'zod';
-import { backendTlsWithoutSpiffe } from '#protocol/config/backend-tls.ts';
+import { backendTlsSchema } from '#protocol/config/backend-tls.ts';
 import { parseDuration } from '#protocol/config/duration.ts';
+import { headerName, isFraming, isHeaderName } from '#protocol/config/header-text.ts';
 import { originOf } from '#protocol/config/host-url.ts';
 import { count, duration, exactlyOne, flag, nonEmpty, refusedKey, section } from '#protocol/config/section.ts';
 import { requestExpression, responseExpression } from './expressions.ts';
-import { PSEUDO, isFraming, isHeaderName, isPseudo } from './headers.ts';
+import { PSEUDO, isPseudo } from './headers.ts';
 
 const ENTRIES_MAX = 64;
 const HEADERS_MAX = 128;
@@ -18,11 +19,6 @@ const upTo = (max: number) => [max, `at most ${max} entries`] as const;
 const few = (entries: object): boolean => Object.keys(entries).length <= ENTRIES_MAX;
 const FEW = `at most ${ENTRIES_MAX} entries`;
 
-const headerName = z
-  .string()
-  .transform((name) => name.toLowerCase())
-  .refine(isHeaderName, 'expected the name of a header')
-  .refine((name) => !isFraming(name), 'this header belongs to the connection, and is written by whoever makes it');
 const headerOrPseudo = z.string().transform((name) => name.toLowerCase()).refine((name) => isPseudo(name) || (isHeaderName(name) && !isFraming(name)), `expected the name of a header that is not the connection's own, or one of ${PSEUDO.join(', ')}`);
 
 const grpc = z.strictObject({
@@ -34,7 +30,7 @@ const http = z.strictObject({
   path: requestExpression.nullish(),
   redirect: requestExpression.nullish(),
   body: requestExpression.nullish(),
-  includeResponseHeaders: z.array(headerName).max(...upTo(HEADERS_MAX)).nullish(),
+  includeResponseHeaders: z.array(headerName.transform((name) => name.toLowerCase())).max(...upTo(HEADERS_MAX)).nullish(),
   addRequestHeaders: z.record(headerOrPseudo, requestExpression).refine(few, FEW).nullish(),
   metadata: z.record(nonEmpty, responseExpression).refine(few, FEW).nullish(),
 });
@@ -50,7 +46,7 @@ const shape = {
   backend: nonEmpty.optional(),
   service: refusedKey(),
   policies: z.strictObject({
-    backendTLS: backendTlsWithoutSpiffe.nullish(),
+    backendTLS: backendTlsSchema.nullish(),
     http: section('targetHttp', { requestTimeout: duration.refine((text) => (parseDuration(text) ?? 0) > 0 && (parseDuration(text) ?? 0) <= TIMEOUT_MS_MAX, 'more than nothing, and at most 60s').nullish() }).nullish(),
     backendAuth: refusedKey(),
     requestHeaderModifier: refusedKey(),

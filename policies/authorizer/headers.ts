@@ -1,23 +1,9 @@
 /** Names and values of headers that an authorizer may be told, and may ask for. */
 import type { HeaderList, PolicyCall } from '../policy.ts';
 
-const NAME = /^[!#$%&'*+.^_`|~0-9a-z-]+$/;
-/** RFC 9110 §5.5, as node writes it: one character for each byte. */
-const VALUE = /^[\t\x20-\x7e\x80-\xff]*$/;
-
 /** As Envoy's contract has it. */
-const VALUE_CHARS_MAX = 16_384;
 const HEADERS_MAX = 100;
 const HEADERS_CHARS_MAX = 65_536;
-
-/** They say where a message ends and whom it is for: no answer of an authorizer changes that. */
-const FRAMING: ReadonlySet<string> = new Set(['connection', 'content-length', 'expect', 'host', 'keep-alive', 'proxy-connection', 'te', 'trailer', 'transfer-encoding', 'upgrade']);
-
-export const isFraming = (name: string): boolean => FRAMING.has(name);
-
-export const isHeaderName = (name: string): boolean => NAME.test(name);
-
-export const isHeaderValue = (value: string): boolean => value.length <= VALUE_CHARS_MAX && VALUE.test(value);
 
 export const fitHeaders = (headers: readonly { readonly header: string; readonly value: string }[]): boolean =>
   headers.length <= HEADERS_MAX && headers.reduce((sum, { header, value }) => sum + header.length + value.length, 0) <= HEADERS_CHARS_MAX;

@@ -6,6 +6,7 @@
  *   5xx                          no decision: `failureMode` says what that means
  *   all else                     denied, with this answer
  */
+import { isFraming, isHeaderName, isHeaderValue } from '#protocol/config/header-text.ts';
 import type { HeaderList } from '../policy.ts';
 import type { RequestEdit } from '../request-edits.ts';
 import type { Activation } from '../cel/variables.ts';
@@ -14,7 +15,7 @@ import type { HttpAnswer } from './authorizer.ts';
 import { Unusable, fitting } from './check.ts';
 import type { Decision } from './decision.ts';
 import { jsonOf } from './expressions.ts';
-import { fitHeaders, isFraming, isHeaderName, isHeaderValue, textOf } from './headers.ts';
+import { fitHeaders, textOf } from './headers.ts';
 
 export interface HttpReading {
   /** Headers of the answer that the request goes on with. */

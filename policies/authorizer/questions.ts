@@ -1,11 +1,12 @@
 /** A call as the two kinds of authorizers are told of it. */
+import { isHeaderValue } from '#protocol/config/header-text.ts';
 import type { BodyPrefix, Facts, PolicyCall, Source } from '../policy.ts';
 import type { Activation } from '../cel/variables.ts';
 import type { Expression } from '../cel/expression.ts';
 import type { HttpQuestion } from './authorizer.ts';
 import type { CheckRequest, Peer } from './check.ts';
 import { bytesOf, jsonOf, textOf } from './expressions.ts';
-import { PSEUDO, type Pseudo, isHeaderValue, isPseudo, pseudoOf, textOf as headerText } from './headers.ts';
+import { PSEUDO, type Pseudo, isPseudo, pseudoOf, textOf as headerText } from './headers.ts';
 import { structOf } from './struct.ts';
 
 /** What was read of the body, when it was asked for. */

@@ -110,7 +110,6 @@ describe('its configuration', () => {
     ['there is none', [{ name: 'jugde', host: 'x' }], 'there is no backend "judge"'],
     ['is an MCP server', [{ name: 'judge', mcp: { targets: [{ name: 'a', stdio: { cmd: 'x' } }] } }], 'is not a host'],
     ['has credentials', [{ name: 'judge', host: 'x', policies: { backendAuth: { key: 'k' } } }], 'has backendAuth'],
-    ['is reached by spiffe', [{ name: 'judge', host: 'x', policies: { backendTLS: { spiffe: {} } } }], 'which Parley serves for MCP targets only'],
     ['has a path', [{ name: 'judge', host: 'http://x/y' }], 'without a path'],
   ])('refuses a backend that %s', (_, backends, words) => {
     const { generation, problems } = load(documentOf({ conditional: [{ backend: 'judge' }] }, backends));

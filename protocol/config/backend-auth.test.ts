@@ -87,7 +87,6 @@ describe('a token that is exchanged', () => {
 
   test.each<[object, string]>([
     [{ clientAuth: { clientId: 'c' } }, 'clientAuth.clientSecret: required, and missing: the secret of the client'],
-    [{ policies: { backendTLS: { spiffe: {} } } }, 'policies.backendTLS.spiffe: Parley serves spiffe for MCP targets only; refusing rather than connecting without it'],
     [{ clientAuth: { clientId: 'c', method: 'privateKeyJwt', signingKey: 'k' } }, 'clientAuth.assertionAudience: required, and missing: privateKeyJwt needs assertionAudience'],
     [{ clientAuth: { clientId: 'c', clientSecret: 's', alg: 'RS256' } }, 'clientAuth.alg: this belongs to method: privateKeyJwt'],
     [{ grantType: 'jwtBearer', requestedTokenType: 'urn:x' }, 'requestedTokenType: only a tokenExchange can ask for a type'],

@@ -5,6 +5,10 @@ import { flag, nonEmpty, section } from './section.ts';
 const NAMES_MAX = 64;
 const ADDRESS = /^[\d.]+$|:/;
 
+const SPIFFE_ID = /^spiffe:\/\/([^/]+)/;
+
+const trustDomainsOf = (names: readonly string[] | null | undefined): ReadonlySet<string> => new Set((names ?? []).flatMap((name) => SPIFFE_ID.exec(name)?.[1] ?? []));
+
 const GROUPS = ['X25519', 'P-256', 'P-384', 'X25519_MLKEM768'] as const;
 
 const alpn = z
@@ -30,11 +34,9 @@ export const backendTlsSchema = section('backendTLS', {
   for (const [name, value] of Object.entries({ cert, key, root, insecure, insecureHost })) {
     if (spiffe != null && value != null && value !== false) complain(name, 'not allowed beside spiffe: certificate, key and authorities come from the Workload API');
   }
+  if (spiffe != null && trustDomainsOf(subjectAltNames).size > 1) complain('subjectAltNames', 'SPIFFE ids of several trust domains: a server is verified by the authorities of one');
   if (subjectAltNames != null && (insecure || insecureHost)) complain('subjectAltNames', 'names cannot be asked for where nothing is verified: leave out insecure and insecureHost');
 });
-
-/** Where a connection is not made by a connector: such a key would be read, and nobody there has an SVID. */
-export const backendTlsWithoutSpiffe = backendTlsSchema.refine(({ spiffe }) => spiffe == null, { path: ['spiffe'], error: 'Parley serves spiffe for MCP targets only; refusing rather than connecting without it' });
 
 export type BackendTlsDocument = z.output<typeof backendTlsSchema>;
 
@@ -51,8 +53,8 @@ export interface BackendTls {
   /** Of these, instead of the host name, the certificate must have one. */
   readonly subjectAltNames: readonly string[] | undefined;
   readonly keyExchangeGroups: readonly (typeof GROUPS)[number][] | undefined;
-  /** Certificate, key and authorities come from the Workload API. */
-  readonly spiffe?: true;
+  /** Certificate, key and authorities come from the Workload API: those of this trust domain, or, undefined, of our own. */
+  readonly spiffe?: { readonly trustDomain: string | undefined };
 }
 
 export function backendTls(document: BackendTlsDocument): BackendTls {
@@ -67,6 +69,6 @@ export function backendTls(document: BackendTlsDocument): BackendTls {
     alpn: protocols ?? undefined,
     subjectAltNames: subjectAltNames ?? undefined,
     keyExchangeGroups: keyExchangeGroups ?? undefined,
-    ...(spiffe == null ? {} : { spiffe: true }),
+    ...(spiffe == null ? {} : { spiffe: { trustDomain: [...trustDomainsOf(subjectAltNames)][0] } }),
   };
 }

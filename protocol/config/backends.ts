@@ -2,6 +2,7 @@
 import { z } from 'zod';
 import { backendAuthSchema } from './backend-auth.ts';
 import { backendTlsSchema } from './backend-tls.ts';
+import { requestHeaderModifierSchema } from './header-modifier.ts';
 import { count, duration, exactlyOne, flag, nonEmpty, port, section, text, textMap, word } from './section.ts';
 import { toolPinningSchema } from './tool-pinning.ts';
 
@@ -29,8 +30,13 @@ const stdioTarget = z.strictObject({
   clear_env: flag.optional(),
 });
 
-/** How upstreams are reached, and whether their tools may change: the same keys wherever policies of a backend are written. */
-export const connectionShape = { backendTLS: backendTlsSchema.nullish(), backendAuth: backendAuthSchema.nullish(), toolPinning: toolPinningSchema.nullish() };
+/** How upstreams are reached and what they are told, and whether their tools may change: the same keys wherever policies of a backend are written. */
+export const connectionShape = {
+  backendTLS: backendTlsSchema.nullish(),
+  backendAuth: backendAuthSchema.nullish(),
+  requestHeaderModifier: requestHeaderModifierSchema.nullish(),
+  toolPinning: toolPinningSchema.nullish(),
+};
 
 const targetSchema = section('target', {
   name: targetName,
@@ -50,7 +56,7 @@ export const mcpShape = {
 const mcpBackend = section('mcpBackend', mcpShape);
 /** Which keys a policy may have is the policy's own schema; here they are values to hand on. */
 const policyValue = z.unknown().optional();
-const backendPolicies = section('backendPolicies', { authorization: policyValue, extAuthz: policyValue, mcpAuthorization: policyValue, ...connectionShape });
+const backendPolicies = section('backendPolicies', { authorization: policyValue, extAuthz: policyValue, responseHeaderModifier: policyValue, mcpAuthorization: policyValue, ...connectionShape });
 
 export const backendSchema = section('backend', {
   name: nonEmpty,

@@ -34,10 +34,10 @@ function withHost(document: Written, path: Path, backends: readonly BackendDocum
   const found = backends.find((backend) => backend.name === name);
   if (found === undefined) return complain(`there is no backend "${quoted}"`, meant(quoted, backends.map((backend) => backend.name)));
   if (found.host === undefined) return complain(`the backend "${quoted}" is not a host: there is no one server to ask`);
-  if (found.policies?.backendAuth != null) return complain(`the backend "${quoted}" has backendAuth, which is not sent to it here`);
+  const unsent = (['backendAuth', 'requestHeaderModifier'] as const).find((key) => found.policies?.[key] != null);
+  if (unsent !== undefined) return complain(`the backend "${quoted}" has ${unsent}, which is not sent to it here`);
   const policies = isMap(rest['policies']) ? rest['policies'] : {};
   const tls = policies['backendTLS'] ?? found.policies?.backendTLS;
-  if (isMap(tls) && tls['spiffe'] != null) return complain(`the backend "${quoted}" has backendTLS.spiffe, which Parley serves for MCP targets only`);
   const origin = originOf(found.host, tls != null);
   if ('problem' in origin) return complain(`the host of the backend "${quoted}": ${origin.problem}`);
   return { ...rest, host: origin.origin, ...(tls == null ? {} : { policies: { ...policies, backendTLS: tls } }) };

@@ -1,6 +1,6 @@
 /** MCP backends of a document: the top-level ones first, since routes and targets refer to them by name. */
 import type { BackendDocument, McpDocument, TargetDocument } from './backends.ts';
-import { type Connection, type FindUrl, NO_CONNECTION, type UrlPlace, compileConnection, connectionAt, nearest, refuseForProcess, saysNothing } from './compile-connection.ts';
+import { type Connection, type FindUrl, NO_CONNECTION, type UrlPlace, compileConnection, connectionAt, connectionOfRoute, isConnectionPolicy, nearest, refuseForProcess, saysNothing } from './compile-connection.ts';
 import type { Compiling } from './compiling.ts';
 import type { GatewayDocument } from './document.ts';
 import { parseDuration } from './duration.ts';
@@ -42,11 +42,11 @@ export function compileBackends(document: GatewayDocument, compiling: Compiling)
     byKey.set(key, { ...mcpBackend(key, mcp, path, { declared, compiling, connection }), policies, ...(variantOf === undefined ? {} : { variantOf }) });
     return key;
   };
-  if (document.mcp != null) add(SIMPLE_MCP_KEY, document.mcp, { path: ['mcp'], connection: connectionAt(document.mcp.policies, ['mcp', 'policies']) });
+  if (document.mcp != null) add(SIMPLE_MCP_KEY, document.mcp, { path: ['mcp'], connection: connectionOfRoute(document.mcp.policies, ['mcp', 'policies']) });
   for (const [name, { document: backend, path, connection }] of declared) {
     const policies = compiling.policies(backend.policies, [...path, 'policies']);
     if (backend.mcp !== undefined) keyByName.set(name, add(keys.make(name, 'backend', pathText(path)), backend.mcp, { path: [...path, 'mcp'], policies, connection }));
-    else if (Object.keys(policies).length > 0) compiling.error([...path, 'policies'], 'these apply to MCP backends only: on the way to a plain host nothing enforces them');
+    else if (Object.keys(policies).some((id) => !isConnectionPolicy(id) && id !== 'requestHeaderModifier')) compiling.error([...path, 'policies'], 'these apply to MCP backends only: on the way to a plain host nothing enforces them');
   }
   return {
     byKey,

@@ -88,7 +88,43 @@ describe('how a target is reached', () => {
       `${Object.keys(more)[0]}: not allowed beside spiffe: certificate, key and authorities come from the Workload API`,
     ]),
     [{ spiffe: { id: 'x' } }, 'spiffe.id: unknown key "id"'],
+    [{ spiffe: {}, subjectAltNames: ['spiffe://a.test/x', 'spiffe://b.test/x'] }, 'subjectAltNames: SPIFFE ids of several trust domains: a server is verified by the authorities of one'],
   ])('%j is refused', (backendTLS, message) => {
     expect(errors({ mcp: { targets: [http('h', { backendTLS })] } })).toEqual([`mcp.targets[0].policies.backendTLS.${message}`]);
+  });
+});
+
+describe('what a target is sent besides', () => {
+  const modifier = (value: string, more: object = {}): object => ({ requestHeaderModifier: { set: { 'X-Place': value }, ...more } });
+  const sent = (document: unknown): (McpHttpTarget['headers'])[] => targetsOf(good(document)).map(({ headers }) => headers);
+
+  test('is nothing, unless somebody says so', () => {
+    expect(sent({ mcp: { targets: [http(), http('h', { requestHeaderModifier: { remove: ['x-a'] } })].map((target, at) => ({ ...target, name: `t${at}` })) } })).toEqual([undefined, undefined]);
+  });
+
+  test('is what the route writes, and then what is written nearest, whole', () => {
+    const route = { policies: modifier('route', { add: { 'X-Add': 'route' } }), backends: [{ policies: modifier('backend', { set: { 'x-backend': '1' } }), mcp: { targets: [http(), { ...http('h', modifier('target', { add: { 'x-add': 'target' } })), name: 'b' }] } }] };
+    expect(sent(bind(route))).toEqual([{ 'x-place': 'route', 'x-add': 'route', 'x-backend': '1' }, { 'x-place': 'target', 'x-add': 'route, target' }]);
+  });
+
+  test('is never what HTTP and MCP need, which a route may write for its own request', () => {
+    const taken = { requestHeaderModifier: { set: { Accept: 'a/b', Host: 'h.test', 'x-a': '1' } } };
+    expect(sent(bind({ policies: taken, backends: [{ mcp: { targets: [http()] } }] }))).toEqual([{ 'x-a': '1' }]);
+    expect(errors({ mcp: { targets: [http('h', taken)] } })).toEqual(['Accept', 'Host'].map((name) => `mcp.targets[0].policies.requestHeaderModifier.set.${name}: this header is written by whoever speaks HTTP and MCP to the server`));
+  });
+
+  test('is not for a process, but where it is of a request', () => {
+    const stdio = { name: 'a', stdio: { cmd: 'x' } };
+    expect(errors({ mcp: { targets: [{ ...stdio, policies: modifier('1') }] } })).toEqual(['mcp.targets[0].policies.requestHeaderModifier: the target "a" is a process, which has no connection to apply this to']);
+    expect(errors({ mcp: { policies: modifier('1'), targets: [stdio] } })).toEqual([]);
+  });
+
+  test('may stand at a host that a target names', () => {
+    expect(sent({ backends: [{ name: 'host', host: 'h', policies: modifier('host') }], ...bind({ backends: [{ mcp: { targets: [{ name: 'a', mcp: { backend: 'host' } }] } }] }) })).toEqual([{ 'x-place': 'host' }]);
+  });
+
+  test('is named in a warning when it is a credential in the file itself', () => {
+    const warned = (value: string): string[] => compileDocument({ mcp: { targets: [http('h', { requestHeaderModifier: { set: { Authorization: value, 'x-a': 'b' } } })] } }, { env: { A: 'b' } }).problems.map(({ path }) => path);
+    expect([warned('Bearer t'), warned('$A')]).toEqual([['mcp.targets[0].policies.requestHeaderModifier.set.Authorization'], []]);
   });
 });

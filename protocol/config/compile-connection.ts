@@ -5,12 +5,15 @@
  *   the MCP backend  <  the route  <  the backend in the route  <  the host backend a target names  <  the target
  *
  * So does whether the tools of a target may change (toolPinning), which is no matter of the connection: it holds for processes
- * too, and a host has no tools.
+ * too, and a host has no tools. Headers that a route gives its requests are given to its targets first: they are told nothing else
+ * of a client's.
  */
 import { type BackendAuthDocument, backendAuth } from './backend-auth.ts';
 import { type BackendTlsDocument, backendTls } from './backend-tls.ts';
 import type { Compiling } from './compiling.ts';
+import { isTaken } from './credential-location.ts';
 import type { McpHttpTarget } from './generation.ts';
+import { type HeaderModifier, type HeaderTexts, modified, namesIn } from './header-modifier.ts';
 import type { Path } from './problem.ts';
 import { credentialPaths } from './secret-paths.ts';
 import type { EndpointDocument, ReachedEndpoint } from './token-endpoint.ts';
@@ -29,12 +32,16 @@ interface Written<T> {
 export interface Connection {
   readonly tls?: Written<BackendTlsDocument>;
   readonly auth?: Written<BackendAuthDocument>;
+  readonly headers?: Written<HeaderModifier>;
+  /** Of the requests of the route. */
+  readonly routeHeaders?: Written<HeaderModifier>;
   readonly pinning?: ToolPinning;
 }
 
 interface ConnectionDocument {
   readonly backendTLS?: BackendTlsDocument | null | undefined;
   readonly backendAuth?: BackendAuthDocument | null | undefined;
+  readonly requestHeaderModifier?: HeaderModifier | null | undefined;
   readonly toolPinning?: ToolPinning | null | undefined;
 }
 
@@ -42,13 +49,19 @@ export const NO_CONNECTION: Connection = Object.freeze({});
 
 /** @param path of the policies. */
 export function connectionAt(policies: ConnectionDocument | null | undefined, path: Path): Connection {
-  const { backendTLS: tls, backendAuth: auth, toolPinning: pinning } = policies ?? {};
-  if (tls == null && auth == null && pinning == null) return NO_CONNECTION;
+  const { backendTLS: tls, backendAuth: auth, requestHeaderModifier: headers, toolPinning: pinning } = policies ?? {};
   return {
     ...(tls == null ? {} : { tls: { document: tls, path: [...path, 'backendTLS'] } }),
     ...(auth == null ? {} : { auth: { document: auth, path: [...path, 'backendAuth'] } }),
+    ...(headers == null ? {} : { headers: { document: headers, path: [...path, 'requestHeaderModifier'] } }),
     ...(pinning == null ? {} : { pinning }),
   };
+}
+
+/** @param path of the policies of a route. */
+export function connectionOfRoute(policies: ConnectionDocument | null | undefined, path: Path): Connection {
+  const { headers: routeHeaders, ...connection } = connectionAt(policies, path);
+  return routeHeaders === undefined ? connection : { ...connection, routeHeaders };
 }
 
 /** The last word counts. */
@@ -56,11 +69,11 @@ export const nearest = (...places: readonly Connection[]): Connection => places.
 
 export const saysNothing = (connection: Connection): boolean => Object.keys(connection).length === 0;
 
-export type CompiledConnection = Pick<McpHttpTarget, 'tls' | 'auth'>;
+export type CompiledConnection = Pick<McpHttpTarget, 'tls' | 'auth' | 'headers'>;
 
 /** A child process is not connected to: what would not be done is refused. */
-export function refuseForProcess({ tls, auth }: Connection, name: string, compiling: Compiling): void {
-  for (const { path } of [tls, auth].filter((written) => written !== undefined)) {
+export function refuseForProcess({ tls, auth, headers }: Connection, name: string, compiling: Compiling): void {
+  for (const { path } of [tls, auth, headers].filter((written) => written !== undefined)) {
     compiling.error(path, `the target "${name}" is a process, which has no connection to apply this to`, 'write it at the targets that are reached over HTTP');
   }
 }
@@ -82,16 +95,31 @@ interface Surroundings {
 }
 
 /** @param url of the target, made for what is said here. Undefined after a complaint. */
-export function compileConnection(url: string, { tls, auth }: Connection, { compiling, findUrl }: Surroundings): CompiledConnection | undefined {
+export function compileConnection(url: string, { tls, auth, headers, routeHeaders }: Connection, { compiling, findUrl }: Surroundings): CompiledConnection | undefined {
   if (tls !== undefined && url.startsWith('http:')) return void compiling.error(tls.path, 'the URL of a target says http, which is not secured', 'write https, or a host without a scheme');
   if (auth !== undefined) {
     warnOfSecrets(auth.path, compiling);
     compiling.expressions(auth.path);
   }
+  if (headers !== undefined) checkHeaders(headers, compiling);
   return {
     ...(tls === undefined ? {} : { tls: backendTls(tls.document) }),
     ...(auth === undefined ? {} : { auth: backendAuth(auth.document, (endpoint, key) => reached(endpoint, [...auth.path, ...key], findUrl)) }),
+    ...headersOf([routeHeaders, headers]),
   };
+}
+
+function headersOf(places: readonly (Written<HeaderModifier> | undefined)[]): Pick<McpHttpTarget, 'headers'> {
+  const all = places.reduce<HeaderTexts>((before, place) => (place === undefined ? before : modified(before, place.document)), {});
+  const own = Object.entries(all).filter(([name]) => !isTaken(name));
+  return own.length === 0 ? {} : { headers: Object.fromEntries(own) };
+}
+
+function checkHeaders({ document, path }: Written<HeaderModifier>, compiling: Compiling): void {
+  warnOfSecrets(path, compiling);
+  for (const [kind, name] of namesIn(document)) {
+    if (isTaken(name)) compiling.error([...path, kind, name], 'this header is written by whoever speaks HTTP and MCP to the server');
+  }
 }
 
 function reached(endpoint: EndpointDocument, path: Path, findUrl: FindUrl): ReachedEndpoint | undefined {

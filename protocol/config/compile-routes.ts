@@ -2,7 +2,7 @@
 import type { RouteBackendDocument } from './backends.ts';
 import type { Backends, InlinePlace } from './compile-backends.ts';
 import { SIMPLE_MCP_KEY } from './compile-backends.ts';
-import { connectionAt, nearest } from './compile-connection.ts';
+import { connectionAt, connectionOfRoute, nearest } from './compile-connection.ts';
 import type { Compiling } from './compiling.ts';
 import type { PathMatch, PolicyDocuments, Route, RouteMatch, ValueMatch, WeightedBackend } from './generation.ts';
 import type { KeyMaker } from './keys.ts';
@@ -22,7 +22,7 @@ export interface Building {
 export function compileRoute(route: Omit<AttachedRouteDocument, 'gateways'>, path: Path, building: Building): Route {
   const given = [route.name, route.ruleName].filter((part) => part != null).join('-');
   const key = building.routeKeys.make(given === '' ? undefined : given, 'route', pathText(path));
-  const ofRoute = connectionAt(route.policies, [...path, 'policies']);
+  const ofRoute = connectionOfRoute(route.policies, [...path, 'policies']);
   const backends = (route.backends ?? []).flatMap((backend, index) => weighted(backend, { routeName: given, ofRoute, path: [...path, 'backends', index] }, building));
   if ((route.backends ?? []).length === 0) building.compiling.warn(path, 'has no backends, so every request it matches is answered with an error');
   return {

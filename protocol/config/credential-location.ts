@@ -10,10 +10,12 @@ const TAKEN: ReadonlySet<string> = new Set([
   'mcp-method', 'mcp-name', 'mcp-protocol-version', 'mcp-session-id', 'traceparent',
 ]);
 
+export const isTaken = (name: string): boolean => TAKEN.has(name.toLowerCase());
+
 const headerName = z
   .string()
   .regex(TOKEN, 'expected the name of a header')
-  .refine((name) => !TAKEN.has(name.toLowerCase()), 'this header is taken by HTTP or MCP');
+  .refine((name) => !isTaken(name), 'this header is taken by HTTP or MCP');
 const PRINTABLE = /^[\x20-\x7e]*$/;
 
 const places = {

@@ -4,6 +4,7 @@
  */
 import type { BackendAuth } from './backend-auth.ts';
 import type { BackendTls } from './backend-tls.ts';
+import type { HeaderTexts } from './header-modifier.ts';
 import type { Language } from './language.ts';
 import type { Secret } from './secret.ts';
 import type { ToolPinning } from './tool-pinning.ts';
@@ -147,6 +148,8 @@ export interface McpHttpTarget {
   readonly tls?: BackendTls | undefined;
   /** As whom we speak to it; undefined = as nobody. */
   readonly auth?: BackendAuth | undefined;
+  /** What each request to it has besides; names in lower case. Absent when there are none. */
+  readonly headers?: HeaderTexts | undefined;
 }
 
 export interface McpStdioTarget {

@@ -49,13 +49,15 @@ interface ByHost<T> {
   readonly any: T | undefined;
 }
 
-export type RouteLookup = (request: RouteRequest) => RouteHit | undefined;
+/** Of the listener the host belongs to, unless another was chosen by the host that the request came with. */
+export type RouteLookup = (request: RouteRequest, listener?: Listener) => RouteHit | undefined;
 
 export function compileRoutes(listeners: readonly Listener[]): RouteLookup {
-  const tables = byHost(listeners.map((listener) => ({ hostname: listener.hostname, value: routeTable(listener) })), (first) => first);
-  return (request) => {
+  const tables = new Map(listeners.map((listener) => [listener, routeTable(listener)]));
+  const listenerOf = compileListeners(listeners);
+  return (request, listener = listenerOf(request.host)) => {
     const host = hostOf(request.host);
-    const table = mostSpecific(tables, host);
+    const table = listener === undefined ? undefined : tables.get(listener);
     return table === undefined ? undefined : find(table, host, request);
   };
 }

@@ -28,6 +28,7 @@ export const routePolicies = section('routePolicies', {
   extAuthz: policyValue,
   authorization: policyValue,
   csrf: policyValue,
+  responseHeaderModifier: policyValue,
   mcpAuthorization: policyValue,
   ...connectionShape,
 });

@@ -12,6 +12,11 @@ const CLIENTS: ReadonlySet<string | number | undefined> = new Set(['mcpAuthentic
 
 const isClientSecret = (path: Path): boolean => CLIENTS.has(path.at(-2)) && path.at(-1) === 'clientSecret';
 
+/** What is written into them is one, wherever it goes. */
+const CREDENTIAL_HEADERS: ReadonlySet<string> = new Set(['authorization', 'proxy-authorization', 'cookie', 'api-key', 'x-api-key']);
+
+const isHeader = (path: Path): boolean => path.at(-3) === 'requestHeaderModifier' && CREDENTIAL_HEADERS.has(String(path.at(-1)).toLowerCase());
+
 const isCredential = (path: Path): boolean => path.includes(POLICY) && KEYS.has(path.at(-1)) && !path.some((step) => PLAIN.has(step));
 
 /** Of a client, with its key: nobody else's business, and no secret. */
@@ -19,7 +24,7 @@ const isCertificate = (path: Path): boolean => path.includes(POLICY) && path.at(
 
 /** The places below `path` where `value` has one as text. */
 export function credentialPaths(value: unknown, path: Path): Path[] {
-  if (typeof value === 'string') return isCredential(path) || isClientSecret(path) ? [path] : [];
+  if (typeof value === 'string') return isCredential(path) || isClientSecret(path) || isHeader(path) ? [path] : [];
   if (typeof value !== 'object' || value === null) return [];
   if (Array.isArray(value)) return value.flatMap((inner, index) => credentialPaths(inner, [...path, index]));
   return Object.entries(value).flatMap(([key, inner]) => credentialPaths(inner, [...path, key]));

@@ -1,6 +1,6 @@
 /** Where tokens are asked for: what `oauthTokenExchange` and `crossAppAccess` have in common. */
 import { z } from 'zod';
-import { type BackendTls, type BackendTlsDocument, backendTlsWithoutSpiffe } from './backend-tls.ts';
+import { type BackendTls, type BackendTlsDocument, backendTlsSchema } from './backend-tls.ts';
 import type { ClientAuth } from './client-auth.ts';
 import { parseDuration } from './duration.ts';
 import type { Path } from './problem.ts';
@@ -20,7 +20,7 @@ export const endpointShape = {
   host: nonEmpty.optional(),
   backend: nonEmpty.optional(),
   path: text.nullish(),
-  policies: section('tokenEndpointPolicies', { backendTLS: backendTlsWithoutSpiffe.nullish() }).nullish(),
+  policies: section('tokenEndpointPolicies', { backendTLS: backendTlsSchema.nullish() }).nullish(),
 };
 
 export const oneEndpoint = exactlyOne(['host', 'backend', 'service'], ['host', 'backend']);

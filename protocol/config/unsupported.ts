@@ -7,15 +7,14 @@
 const GATEWAY_POLICIES = ['extProc', 'transformations'] as const;
 
 const ROUTE_POLICIES = [
-  'requestHeaderModifier', 'responseHeaderModifier', 'requestRedirect', 'urlRewrite', 'requestMirror', 'directResponse',
+  'requestRedirect', 'urlRewrite', 'requestMirror', 'directResponse',
   'mcpGuardrails', 'a2a', 'ai', 'backendTunnel',
   'localRateLimit', 'remoteRateLimit', 'extProc',
   'transformations', 'buffer', 'timeout', 'retry', 'delay',
 ] as const;
 
 const BACKEND_POLICIES = [
-  'requestHeaderModifier', 'transformations', 'http', 'tcp', 'backendTunnel',
-  'responseHeaderModifier', 'requestRedirect', 'health', 'mcpGuardrails',
+  'transformations', 'http', 'tcp', 'backendTunnel', 'requestRedirect', 'health', 'mcpGuardrails',
   'a2a', 'inferenceRouting', 'sessionAffinity', 'ai',
 ] as const;
 
@@ -37,7 +36,7 @@ export const UNSUPPORTED_KEYS = {
   backendPolicies: BACKEND_POLICIES,
   mcpBackend: [],
   target: ['sse', 'openapi'],
-  targetPolicies: ['requestHeaderModifier', 'transformations', 'tcp', 'backendTunnel'],
+  targetPolicies: ['transformations', 'tcp', 'backendTunnel'],
   targetHttp: ['version'],
   backendTLS: [],
   backendAuth: ['copilot'],

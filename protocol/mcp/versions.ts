@@ -22,5 +22,8 @@ export const isModernVersion = (version: string): boolean => modern.has(version)
 export const atLeast = (version: string, floor: string): boolean => version >= floor;
 export const lowest = (versions: readonly string[]): string => versions.reduce((low, one) => (one < low ? one : low));
 
+/** The session of a legacy request, and of the answer that opens one (MCP 2025-11-25 "Session Management"). */
+export const SESSION_HEADER = 'mcp-session-id';
+
 /** Priming events and `retry:` on streams are understood from here on. */
 export const POLLING_SINCE = '2025-11-25';

@@ -27,7 +27,7 @@ export const connectorService = (env: Environment = {}): Service => ({
 
 const shared = ({ nats }: Host): Effect.Effect<HandleKeys, Fault> => Effect.tryPromise({ try: () => sharedHandleKeys(nats), catch: asFault }).pipe(Effect.retry(ELECTION));
 
-/** How we reach NATS, the key of handles, and what lets us in at the collector of traces. */
-const OURS = /^(NATS_|PARLEY_HANDLE_KEY$|OIDC_COOKIE_SECRET$|OTEL_EXPORTER_OTLP_(\w+_)?HEADERS$)/;
+/** How we reach NATS and the agent of our identity, the key of handles, and what lets us in at the collector of traces. */
+const OURS = /^(NATS_|PARLEY_HANDLE_KEY$|OIDC_COOKIE_SECRET$|SPIFFE_ENDPOINT_SOCKET$|OTEL_EXPORTER_OTLP_(\w+_)?HEADERS$)/;
 
 const withoutOurs = (env: Environment): Environment => Object.fromEntries(Object.entries(env).filter(([name]) => !OURS.test(name)));

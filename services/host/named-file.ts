@@ -2,6 +2,7 @@
 import { statSync } from 'node:fs';
 import { Fault, asFault } from '#protocol/faults/fault.ts';
 import type { Learn } from './telemetry/secrets.ts';
+import { secretsIn } from './telemetry/secrets-in-files.ts';
 import { readConfigFile } from './files.ts';
 
 /** Whose file it is, for messages: `backendTLS.root`. */
@@ -36,7 +37,9 @@ export class NamedFile {
 
   #readNow(): string {
     try {
-      return readConfigFile(this.path);
+      const text = readConfigFile(this.path);
+      for (const secret of secretsIn(text)) this.#owner.learn?.(secret, 'kept');
+      return text;
     } catch (error) {
       throw this.#fault(asFault(error).message);
     }

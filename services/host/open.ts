@@ -30,7 +30,7 @@ import { parseAddress, STATS_ADDR_DEFAULT, type Address, type HostSettings } fro
 import { startAdmin } from './telemetry/admin.ts';
 import { Svids } from './spiffe/svids.ts';
 import { createLog, LOG_LEVELS, type Logger, type LogLevel } from './telemetry/log.ts';
-import { Secrets, secretVariables } from './telemetry/secrets.ts';
+import { type Learn, Secrets, secretVariables } from './telemetry/secrets.ts';
 import { openTelemetry, type OpenTelemetry } from './telemetry/telemetry.ts';
 
 const CLOSE_MS = 2_000;
@@ -93,7 +93,7 @@ export const openHost = Effect.fnUntraced(function* (options: OpenHostOptions): 
     async (open) => open.stop(),
   ).pipe(Effect.retry(ELECTION));
   followDocument(generations, settings, log);
-  const svids = yield* acquire('SVIDs', () => openSvids(settings, generations, { log, telemetry }), async (open) => open.close());
+  const svids = yield* acquire('SVIDs', () => openSvids(settings, generations, { log, telemetry, learn: secrets.learn }), async (open) => open.close());
   const audit = openAudit({ connection, connected: () => bus.connected, instance, log, metrics: telemetry, mask: secrets.mask });
 
   let draining = false;
@@ -127,9 +127,9 @@ export const openHost = Effect.fnUntraced(function* (options: OpenHostOptions): 
   return { bus, nats, generations, audit, telemetry, log, mask: secrets.mask, learn: secrets.learn, svids, ownVariables, seal, cookieKey, bindAddresses: settings.bindAddresses, now: Date.now, applied, beginDrain, statsUrl: admin?.url };
 });
 
-function openSvids({ spiffeEndpoint }: HostSettings, generations: OpenGenerations, { log, telemetry }: { readonly log: Logger; readonly telemetry: OpenTelemetry }): Svids {
+function openSvids({ spiffeEndpoint }: HostSettings, generations: OpenGenerations, { log, telemetry, learn }: { readonly log: Logger; readonly telemetry: OpenTelemetry; readonly learn: Learn }): Svids {
   const updates = telemetry.counter('parley_spiffe_updates', 'what came of asking the SPIFFE Workload API, by outcome: taken, unusable, unavailable');
-  const svids = new Svids({ log, updates, now: Date.now });
+  const svids = new Svids({ log, updates, learn, now: Date.now });
   svids.follow(spiffeEndpoint);
   generations.onChange(({ settings }) => svids.follow(spiffeEndpoint ?? settings.spiffeEndpoint));
   return svids;

@@ -4,8 +4,9 @@
  * T1 Files are looked at when a connection is made: a new certificate counts from the next connection on.
  * T2 What cannot be read or used ends the connection, and names target, key and file. Nothing is connected to without it.
  * T3 Names that are pinned (`subjectAltNames`) take the place of the host name: one of them must be in the certificate.
- * T4 With `spiffe` both sides show SVIDs of one trust domain, at each connection anew: no session is resumed, which would
- *    outlive them. Their SPIFFE ids take the place of the host name.
+ * T4 With `spiffe` both sides show SVIDs, at each connection anew: no session is resumed, which would outlive them. Their
+ *    SPIFFE ids take the place of the host name. A server is verified by the authorities of one trust domain alone, ours or
+ *    the federated one that its pinned names are of: no domain's authorities vouch for another's workloads.
  */
 import { X509Certificate } from 'node:crypto';
 import { type PeerCertificate, type SecureContext, checkServerIdentity, createSecureContext } from 'node:tls';
@@ -13,20 +14,26 @@ import { buildConnector } from 'undici';
 import type { BackendTls } from '#protocol/config/backend-tls.ts';
 import { Fault } from '#protocol/faults/fault.ts';
 import { urisOf } from './certificate-names.ts';
-import { NamedFile } from './named-file.ts';
+import { type FileOwner, NamedFile } from './named-file.ts';
 import { type Svid, refusePeer } from './spiffe/svid.ts';
 import type { Svids } from './spiffe/svids.ts';
+import type { Learn } from './telemetry/secrets.ts';
 
 type Connector = buildConnector.connector;
 
 /** As OpenSSL calls them. */
 const CURVES = { X25519: 'X25519', 'P-256': 'prime256v1', 'P-384': 'secp384r1', X25519_MLKEM768: 'X25519MLKEM768' } as const;
 
-interface Connecting {
+/** What a process has for its connections; absent = it has none of that. */
+export interface OwnParts {
+  readonly svids?: Svids | undefined;
+  /** Told of the private keys that are read. */
+  readonly learn?: Learn | undefined;
+}
+
+interface Connecting extends OwnParts {
   readonly target: string;
   readonly timeoutMs: number;
-  /** Absent = there are none here. */
-  readonly svids?: Svids | undefined;
 }
 
 interface Files {
@@ -36,9 +43,9 @@ interface Files {
 }
 
 export function securedConnector(tls: BackendTls, connecting: Connecting): Connector {
-  if (tls.spiffe === true) return spiffeConnector(tls, connecting);
-  const { target, timeoutMs } = connecting;
-  const files = filesOf(tls, target);
+  if (tls.spiffe !== undefined) return spiffeConnector(tls, connecting);
+  const { timeoutMs } = connecting;
+  const files = filesOf(tls, connecting);
   const fixed = optionsOf(tls, timeoutMs);
   let made: { readonly of: string; readonly connect: Connector } | undefined;
   return (options, callback) => {
@@ -58,33 +65,50 @@ function spiffeConnector(tls: BackendTls, { target, timeoutMs, svids }: Connecti
   let made: { readonly of: Svid; readonly connect: Connector } | undefined;
   return (options, callback) => {
     const connect = (svid: Svid): void => {
-      if (made?.of !== svid) made = { of: svid, connect: buildConnector({ ...optionsOf(tls, timeoutMs), ...verificationBy(svid, tls), maxCachedSessions: 0, secureContext: contextBy(svid, tls) }) };
+      if (made?.of !== svid) {
+        const { context, verify } = channelBy(svid, tls, target);
+        made = { of: svid, connect: buildConnector({ ...optionsOf(tls, timeoutMs), ...verify, maxCachedSessions: 0, secureContext: context }) };
+      }
       made.connect(options, callback);
     };
-    if (svids === undefined) return callback(noSvid(target, 'not served here'), null);
-    svids.ready(timeoutMs).then(connect).catch((error: Error) => callback(noSvid(target, error.message), null));
+    svidFor({ target, timeoutMs, svids }).then(connect).catch((error: Error) => callback(error, null));
   };
+}
+
+/** Ours, once the agent has answered. @throws Fault (T2) */
+export async function svidFor({ target, timeoutMs, svids }: Omit<Connecting, 'learn'>): Promise<Svid> {
+  if (svids === undefined) throw noSvid(target, 'not served here');
+  return svids.ready(timeoutMs).catch((error: Error) => Promise.reject(noSvid(target, error.message)));
 }
 
 const noSvid = (target: string, why: string): Fault => new Fault('upstream', `${target}: backendTLS.spiffe: ${why}`, { target, reason: 'spiffe' });
 
-const contextBy = ({ cert, key, ca }: Svid, { keyExchangeGroups }: BackendTls): SecureContext => createSecureContext({ cert, key, ca, ...groupsOf(keyExchangeGroups) });
-
-const verificationBy = ({ trustDomain }: Svid, { subjectAltNames }: BackendTls): Verification => ({
-  rejectUnauthorized: true,
-  checkServerIdentity: (_host, certificate) => refusePeer(new X509Certificate(certificate.raw), trustDomain) ?? (subjectAltNames === undefined ? undefined : refusePinned(subjectAltNames, certificate)),
-});
-
-/** The same for a library that makes connections by itself, from the files as they are now. @throws Fault (T2) */
-export function securedChannel(tls: BackendTls, target: string): { readonly context: SecureContext; readonly verify: Verification; readonly hostname: string | undefined } {
-  if (tls.spiffe === true) throw noSvid(target, 'not served here');
-  return { context: contextOf(tls, filesOf(tls, target)), verify: verificationOf(tls), hostname: tls.hostname };
+interface Channel {
+  readonly context: SecureContext;
+  readonly verify: Verification;
+  readonly hostname: string | undefined;
 }
 
-const filesOf = ({ root, cert, key }: BackendTls, target: string): Files => ({ root: named(root, target, 'root'), cert: named(cert, target, 'cert'), key: named(key, target, 'key') });
+/** T4 */
+function channelBy({ cert, key, ca, trustDomain: own, federated }: Svid, { spiffe, subjectAltNames, keyExchangeGroups, hostname }: BackendTls, target: string): Channel {
+  const trustDomain = spiffe?.trustDomain ?? own;
+  const authorities = trustDomain === own ? ca : federated.get(trustDomain);
+  if (authorities === undefined) throw noSvid(target, `the SPIFFE Workload API gave no authorities of the trust domain ${trustDomain}: is it federated with ${own}?`);
+  const verify: Verification = {
+    rejectUnauthorized: true,
+    checkServerIdentity: (_host, certificate) => refusePeer(new X509Certificate(certificate.raw), trustDomain) ?? (subjectAltNames === undefined ? undefined : refusePinned(subjectAltNames, certificate)),
+  };
+  return { context: createSecureContext({ cert, key, ca: authorities, ...groupsOf(keyExchangeGroups) }), verify, hostname };
+}
 
-const named = (path: string | undefined, target: string, key: string): NamedFile | undefined =>
-  path === undefined ? undefined : new NamedFile(path, { target, key: `backendTLS.${key}` });
+/** The same for a library that makes connections by itself: from the files as they are now, or an SVID. @throws Fault (T2) */
+export const securedChannel = (tls: BackendTls, owner: Omit<FileOwner, 'key'>, svid?: Svid): Channel =>
+  svid === undefined ? { context: contextOf(tls, filesOf(tls, owner)), verify: verificationOf(tls), hostname: tls.hostname } : channelBy(svid, tls, owner.target);
+
+function filesOf({ root, cert, key }: BackendTls, { target, learn }: Omit<FileOwner, 'key'>): Files {
+  const named = (path: string | undefined, at: string): NamedFile | undefined => (path === undefined ? undefined : new NamedFile(path, { target, learn, key: `backendTLS.${at}` }));
+  return { root: named(root, 'root'), cert: named(cert, 'cert'), key: named(key, 'key') };
+}
 
 interface Verification {
   readonly rejectUnauthorized: boolean;

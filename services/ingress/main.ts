@@ -6,6 +6,7 @@ import { serviceOf } from '#protocol/subjects/frames.ts';
 import type { Environment } from '#host/environment.ts';
 import { readConfigFile } from '#host/files.ts';
 import type { Host, Service } from '#host/host.ts';
+import { secretsIn } from '#host/telemetry/secrets-in-files.ts';
 import { type IngressEvents, ingressEvents } from './events.ts';
 import { authorizationServers } from './runtime/authorization-servers.ts';
 import { AuthorizerConnections } from './runtime/authorizers.ts';
@@ -54,6 +55,7 @@ async function openIngress(host: Host, settings: IngressSettings): Promise<() =>
     cutOff: () => !host.bus.connected,
     log: host.log,
     svids: host.svids,
+    learn: host.learn,
     handshakeFailed: deps.events.handshakeFailed,
     minting: settings.minting,
     minted: deps.events.minted,
@@ -67,13 +69,13 @@ async function openIngress(host: Host, settings: IngressSettings): Promise<() =>
   const keys = new IssuerKeySets({ bus: host.bus, failed: deps.events.failed });
   const shared = {
     now: host.now,
-    file: readConfigFile,
+    file: readerOf(host),
     authorizationServer: authorizationServers(host.bus, host.seal),
     identityProvider: identityProviders({ bus: host.bus, key: host.cookieKey, now: host.now, failed: deps.events.failed }),
     cookieKey: host.cookieKey,
     surroundings: { env: settings.where },
   };
-  const connections = new AuthorizerConnections(deps.events);
+  const connections = new AuthorizerConnections(deps.events, host);
   let opening = Promise.resolve();
   const unwatch = host.generations.onChange((generation) => {
     judge = speaking(generation.language, () => connectionJudge(generation.frontendPolicies));
@@ -92,6 +94,13 @@ async function openIngress(host: Host, settings: IngressSettings): Promise<() =>
     keepAlive.stop();
   };
 }
+
+/** What it reads is masked in what this process tells. */
+const readerOf = ({ learn }: Host) => (path: string): string => {
+  const text = readConfigFile(path);
+  for (const secret of secretsIn(text)) learn(secret, 'kept');
+  return text;
+};
 
 function depsOf(host: Host, settings: IngressSettings, keepAlive: KeepAlive): IngressDeps {
   const { bus } = host;

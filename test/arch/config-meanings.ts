@@ -11,6 +11,7 @@ export interface Section {
 const TARGETS = '[targets](#targets)';
 const SERVER = '[mcp](#mcp)';
 const AUTH = 'as whom we speak to its servers: [backendAuth](#backendauth)';
+const HEADERS = 'headers its servers are sent besides: [policies/requestHeaderModifier](../policies/requestHeaderModifier/README.md)';
 const PINNING = 'whether the tools of its servers may change: [policies/toolPinning](../policies/toolPinning/README.md)';
 const TLS = 'how its connections are secured: [backendTLS](#backendtls)';
 
@@ -58,6 +59,7 @@ const MEANINGS: Readonly<Record<string, string>> = {
   'targets.policies.http.requestTimeout': 'how long this target may take to answer a list or the first look at it (default 15s, 10s)',
   'targets.policies.backendTLS': TLS,
   'targets.policies.backendAuth': AUTH,
+  'targets.policies.requestHeaderModifier': HEADERS,
   'targets.policies.toolPinning': PINNING,
   'targets.mcp.host': 'a server over Streamable HTTP: a URL, or a host name',
   'targets.mcp.port': 'when not in `host`',
@@ -94,6 +96,8 @@ const MEANINGS: Readonly<Record<string, string>> = {
   'backends of a route.policies.mcpAuthorization': 'on this route, beside the rules of the backend itself: [policies/mcpAuthorization](../policies/mcpAuthorization/README.md)',
   'backends of a route.policies.backendTLS': TLS,
   'backends of a route.policies.backendAuth': AUTH,
+  'backends of a route.policies.requestHeaderModifier': HEADERS,
+  'backends of a route.policies.responseHeaderModifier': 'on this route, instead of what the backend itself says: [policies/responseHeaderModifier](../policies/responseHeaderModifier/README.md)',
   'backends of a route.policies.toolPinning': PINNING,
   'backends of a route.backend': 'the name of a [backend](#backends)',
   'backends of a route.mcp': `written here: ${SERVER}`,
@@ -103,6 +107,8 @@ const MEANINGS: Readonly<Record<string, string>> = {
   'backends.policies.mcpAuthorization': 'on every route that leads here: [policies/mcpAuthorization](../policies/mcpAuthorization/README.md)',
   'backends.policies.backendTLS': TLS,
   'backends.policies.backendAuth': AUTH,
+  'backends.policies.requestHeaderModifier': HEADERS,
+  'backends.policies.responseHeaderModifier': 'on every route that leads here: [policies/responseHeaderModifier](../policies/responseHeaderModifier/README.md)',
   'backends.policies.toolPinning': PINNING,
   'backends.host': 'a host, for the `backend` of a target; no route may lead to it yet',
   'backends.mcp': SERVER,
@@ -111,7 +117,7 @@ const MEANINGS: Readonly<Record<string, string>> = {
   'backendTLS.key': 'its private key',
   'backendTLS.hostname': 'the server name to send and to look for in the certificate; the host of the URL unless given',
   'backendTLS.insecure': '`true` = nothing is verified',
-  'backendTLS.spiffe': '`{}` = certificate, key and authorities come from the SPIFFE Workload API, in place of files; the server must show an SVID of our trust domain. MCP targets only',
+  'backendTLS.spiffe': '`{}` = certificate, key and authorities come from the SPIFFE Workload API, in place of files; the server must show an SVID of our trust domain, or of the federated one that `subjectAltNames` pins ids of',
   'backendTLS.insecureHost': '`true` = the certificate must be of a trusted authority, for whatever name',
   'backendTLS.alpn': '`h2`, `http/1.1`, in the order they are offered',
   'backendTLS.subjectAltNames': 'the certificate must have one of these names (DNS, address or URI), instead of the hostname',
@@ -216,7 +222,7 @@ const MEANINGS: Readonly<Record<string, string>> = {
   'config.session.key': '64 hex digits that ingress and connectors share: tokens of callers are sealed with it on their way. Best `$SESSION_KEY`',
   'config.customFunctions': 'functions that every expression may call, as a block of `name(a, b) { expression }` and `this.name(a, rest...) { expression }`: [expressions](../policies/cel/README.md#functions-of-the-configuration)',
   'config.sensitiveHeaders': 'headers that carry credentials, beside those everybody knows and those that policies read one from: shown to nobody, and kept at ingress',
-  'config.spiffe.endpoint': 'where the SPIFFE Workload API is, for `spiffe` of listeners and targets; `SPIFFE_ENDPOINT_SOCKET` wins',
+  'config.spiffe.endpoint': 'where the SPIFFE Workload API is, for `spiffe` of listeners and of whatever is connected to; `SPIFFE_ENDPOINT_SOCKET` wins',
   'config.statsAddr': 'where `/metrics` and `/healthz/ready` are (default 127.0.0.1:15020); `PARLEY_STATS_ADDR` wins',
   'config.logging.level': 'of the log; `PARLEY_LOG_LEVEL` wins',
 };

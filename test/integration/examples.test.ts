@@ -22,6 +22,9 @@ const connections = files.filter((file) => connectionIds.some((id) => file === `
 /** `200 with nothing`, ``401 with `Name: value` ``. */
 const CLAIM = /(\d{3}) with (?:nothing|`([^`:]+): ([^`]+)`)/g;
 
+/** ``all say `name: value` ``: in the head of each answer. */
+const SAID = /(?:all|both) say `([^`:]+): ([^`]+)`/;
+
 /** What the examples take from the environment of their readers. */
 const ENV = { FILES_KEY: 'of-the-environment', SESSION_KEY: '5e'.repeat(32), GATEWAY_SECRET: 'of-the-environment' };
 
@@ -71,10 +74,12 @@ describe.each(files.filter((file) => !connections.includes(file)))('docs/example
 
   test('answers as its first line says', async () => {
     const claims = [...first.matchAll(CLAIM)];
+    const [, header, said] = SAID.exec(first) ?? [];
     expect(claims.length).toBeGreaterThanOrEqual(2);
     for (const [claim, status, name, value] of claims) {
-      const { status: told } = await send(url, { headers: name === undefined ? {} : { [name]: value }, body: initializeOf() });
+      const { status: told, headers } = await send(url, { headers: name === undefined ? {} : { [name]: value }, body: initializeOf() });
       expect(`${claim}: ${told}`).toBe(`${claim}: ${status}`);
+      if (header !== undefined) expect(headers[header]).toBe(said);
     }
   });
 });

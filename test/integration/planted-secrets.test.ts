@@ -1,9 +1,9 @@
 /**
  * A gateway of four processes with every kind of credential, used well and badly by clients of both eras, while everything
  * it writes and says is kept: no secret is in it. Not even where a program of somebody else's prints what it read from a file,
- * or was given by a token endpoint, as we did.
+ * or was given by a token endpoint, as we did; or where an authorizer answers ingress with what ingress has read itself.
  */
-import { generateKeyPairSync } from 'node:crypto';
+import { createHash, generateKeyPairSync } from 'node:crypto';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -13,6 +13,8 @@ import { stringify } from 'yaml';
 import { startMisbehaving, type MisbehavingHttp } from '../fixtures/misbehaving/http.ts';
 import { type Sts, startSts } from '../fixtures/sigv4.ts';
 import { startTokenEndpoint, type IssuingEndpoint } from '../fixtures/token-endpoint.ts';
+import { type GrpcAuthorizer, startGrpcAuthorizer } from '../world/authorizer.ts';
+import { makeAuthority } from '../world/certificates.ts';
 import { startCommand, type Command } from '../world/command.ts';
 import { startNats, type NatsWorld } from '../world/nats.ts';
 import { eventually } from '../world/parley.ts';
@@ -21,13 +23,16 @@ import { callOf, initializeOf, note, send, sendModern, textOf } from '../world/w
 
 const PEM = generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey.export({ type: 'pkcs8', format: 'pem' }).toString();
 const ACCOUNT_KEY = generateKeyPairSync('rsa', { modulusLength: 2048 }).privateKey.export({ type: 'pkcs8', format: 'pem' }).toString();
+/** In files that ingress reads. */
+const LISTENER = makeAuthority().issue('gateway', { dns: ['localhost'] });
+const HASH = `{SHA}${createHash('sha1').update('of-nobody').digest('base64')}`;
 const MARK = 'kept-to-itself';
 const SESSION_KEY = '5e'.repeat(32);
 
 /** For services that speak to servers or judge how they do. */
 const SECRETS = { A_KEY: `${MARK}-a`, B_KEY: `${MARK}-b`, C_KEY: `${MARK}-c`, CLIENT_SECRET: `${MARK}-client`, SIGNING_KEY: PEM };
 /** Text that would be a leak: whole, and as the wire of the bus would encode it. */
-const FORBIDDEN = [MARK, SESSION_KEY, ...[PEM, ACCOUNT_KEY].map((pem) => pem.split('\n')[1] as string)];
+const FORBIDDEN = [MARK, SESSION_KEY, HASH, ...[PEM, ACCOUNT_KEY, LISTENER.key].map((pem) => pem.split('\n')[1] as string)];
 
 let nats: NatsWorld;
 let folder: string;
@@ -35,6 +40,7 @@ let connection: NatsConnection;
 let server: MisbehavingHttp;
 let endpoint: IssuingEndpoint;
 let sts: Sts;
+let authorizer: GrpcAuthorizer;
 let url: string;
 const running: Command[] = [];
 /** Everything that was said on NATS. */
@@ -68,11 +74,12 @@ createInterface({ input: process.stdin }).on('line', (line) => {
 const FAIL: ReadonlySet<string> = new Set(['refused', 'unusable']);
 
 beforeAll(async () => {
-  [nats, folder, server, sts, endpoint] = await Promise.all([
+  [nats, folder, server, sts, authorizer, endpoint] = await Promise.all([
     startNats(),
     mkdtemp(join(tmpdir(), 'parley-planted-')),
     startMisbehaving({}),
     startSts(new Map([['AKIAPLANTED', { secret: `${MARK}-aws` }]]), { give: { secret: `${MARK}-assumed`, session: `${MARK}-session` } }),
+    startGrpcAuthorizer(() => ({ code: 2, details: `told: ${HASH} ${LISTENER.key.split('\n')[1]}` })),
     startTokenEndpoint(({ path, form }) => {
       if (path === '/bad') return { status: 400, body: { error: 'invalid_grant', error_description: form.toString() } };
       return { body: { access_token: `${MARK}-issued`, expires_in: 3600 } };
@@ -90,8 +97,11 @@ beforeAll(async () => {
   await writeFile(join(folder, 'telling.mjs'), TELLING);
   const telling = { name: 'telling', stdio: { cmd: process.execPath, args: [join(folder, 'telling.mjs')] } };
   routes.push({ name: 'telling', matches: [{ path: { exact: '/telling' } }], backends: [{ mcp: { targets: [telling] } }] });
+  const judged = { basicAuth: { htpasswd: { file: join(folder, 'htpasswd') } }, extAuthz: { host: authorizer.host } };
+  const secured = { tls: { cert: join(folder, 'cert.pem'), key: join(folder, 'key.pem') }, routes: [] };
+  await Promise.all([writeFile(join(folder, 'htpasswd'), `nobody:${HASH}\n`), writeFile(join(folder, 'cert.pem'), LISTENER.cert), writeFile(join(folder, 'key.pem'), LISTENER.key)]);
   const file = join(folder, 'config.yaml');
-  await writeFile(file, stringify({ config: { session: { key: '$SESSION_KEY' } }, binds: [{ port, listeners: [{ routes }] }] }));
+  await writeFile(file, stringify({ config: { session: { key: '$SESSION_KEY' } }, binds: [{ port, listeners: [{ routes: [...routes, { ...routes[0], name: 'judged', matches: [{ path: { exact: '/judged' } }], policies: judged }] }] }, { port: await freePort(), listeners: [secured] }] }));
   url = `http://127.0.0.1:${port}`;
   const all = { NATS_URL: nats.url, PARLEY_LOG_LEVEL: 'trace' };
   // Who needs no secret has none, and starts all the same.
@@ -104,7 +114,7 @@ beforeAll(async () => {
 afterAll(async () => {
   await Promise.all(running.map((command) => command.stop()));
   await connection?.close();
-  await Promise.all([nats?.stop(), server?.close(), sts?.close(), endpoint?.close(), rm(folder, { recursive: true, force: true })]);
+  await Promise.all([nats?.stop(), server?.close(), sts?.close(), authorizer?.close(), endpoint?.close(), rm(folder, { recursive: true, force: true })]);
 });
 
 const headers = { authorization: `Bearer ${MARK}-caller` };
@@ -131,6 +141,9 @@ test('no secret is in what is logged, audited, stored, said on the bus or answer
 
   await use('telling');
   await running[2]?.line(/telling \[redacted\] \[redacted\] \[redacted\] and \[redacted\]/);
+
+  expect(await use('judged')).toEqual([undefined, undefined]);
+  await running[3]?.line(/told: \[redacted\] \[redacted\]/);
 
   // A wrong file is refused, with its words in the log; the good one stays.
   await writeFile(join(folder, 'config.yaml'), stringify({ mcp: { targets: [target({ key: '$A_KEY', passthrough: {} })] } }));

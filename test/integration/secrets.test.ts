@@ -45,6 +45,7 @@ const SECRETS = {
   header: planted('header'),
   natsPassword: planted('nats-password'),
   otlp: planted('otlp'),
+  agent: planted('agent'),
   brokenEnv: planted('broken-env'),
   handleKey: randomBytes(32).toString('hex'),
 } as const;
@@ -145,6 +146,7 @@ const env = (): Record<string, string> => ({
   PARLEY_HANDLE_KEY: SECRETS.handleKey,
   PARLEY_LOG_LEVEL: 'trace',
   PARLEY_LOG_FORMAT: 'json',
+  SPIFFE_ENDPOINT_SOCKET: `unix:///run/${SECRETS.agent}.sock`,
   OTEL_EXPORTER_OTLP_ENDPOINT: `http://${addressOf(sink)}`,
   OTEL_EXPORTER_OTLP_HEADERS: `authorization=Bearer%20${SECRETS.otlp}`,
   OTEL_BSP_SCHEDULE_DELAY: '200',

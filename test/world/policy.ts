@@ -6,11 +6,14 @@ import { NOTHING_WRITTEN, editRequest } from '#policies/request-edits.ts';
 import type { IdentityProvider } from '#policies/logins/provider.ts';
 import type { AuthorizationServer, PolicyCall, PolicyDeps, PublishedKeys } from '#policies/policy.ts';
 
-export const callWith = (more: Partial<PolicyCall> = {}): PolicyCall => ({
-  method: 'POST', path: '/mcp', query: '', host: 'gw.test', headers: {}, scheme: 'http', version: 'HTTP/1.1', source: { address: '127.0.0.1', port: 50_000, tls: undefined },
-  with: (edits) => callWith({ ...more, ...editRequest({ headers: more.headers ?? {}, query: more.query ?? '', written: NOTHING_WRITTEN }, edits) }),
-  ...more,
-});
+export function callWith(more: Partial<PolicyCall> = {}): PolicyCall {
+  const edited = { method: 'POST', path: '/mcp', query: '', host: 'gw.test', headers: {}, written: NOTHING_WRITTEN, ...more };
+  return {
+    scheme: 'http', version: 'HTTP/1.1', source: { address: '127.0.0.1', port: 50_000, tls: undefined },
+    with: (edits) => callWith({ ...more, ...editRequest(edited, edits) }),
+    ...edited,
+  };
+}
 
 export const COOKIE_KEY = new Secret('c0'.repeat(32));
 

@@ -24,6 +24,8 @@ export interface WorkloadApi {
   readonly endpoint: string;
   /** To all who listen, and to all who come. */
   give(...svids: readonly Given[]): void;
+  /** With the authorities of these trust domains from now on. */
+  federate(authorities: Readonly<Record<string, Authority>>): void;
   /** The agent dies: its streams break, and its socket goes. */
   stop(): Promise<void>;
 }
@@ -40,12 +42,13 @@ export async function startWorkloadApi(path: string, ...first: readonly Given[])
   const server = new Server();
   const streams = new Set<ServerWritableStream<object, object>>();
   let svids = first;
+  let bundles: Readonly<Record<string, Buffer>> = {};
   const fetch = (call: ServerWritableStream<object, object>): void => {
     if (call.metadata.get('workload.spiffe.io')[0] !== 'true') return void call.emit('error', { code: status.INVALID_ARGUMENT, details: 'security header missing' });
     if (svids.length === 0) return void call.emit('error', { code: status.PERMISSION_DENIED, details: 'no identity issued' });
     streams.add(call);
     call.on('cancelled', () => streams.delete(call));
-    call.write({ svids });
+    call.write({ svids, federated_bundles: bundles });
   };
   server.addService(SpiffeWorkloadAPI as ServiceDefinition, { FetchX509SVID: fetch as unknown as UntypedHandleCall });
   await new Promise<void>((resolve, reject) => server.bindAsync(`unix:${path}`, ServerCredentials.createInsecure(), (error) => (error === null ? resolve() : reject(error))));
@@ -53,7 +56,10 @@ export async function startWorkloadApi(path: string, ...first: readonly Given[])
     endpoint: `unix://${path}`,
     give(...given) {
       svids = given;
-      for (const stream of streams) stream.write({ svids });
+      for (const stream of streams) stream.write({ svids, federated_bundles: bundles });
+    },
+    federate(authorities) {
+      bundles = Object.fromEntries(Object.entries(authorities).map(([domain, { ca }]) => [`spiffe://${domain}`, derOf(ca)]));
     },
     async stop() {
       server.forceShutdown();

@@ -9,6 +9,7 @@ import type { BackendAuth, Key, Token } from '#protocol/config/backend-auth.ts';
 import type { CredentialLocation } from '#protocol/config/credential-location.ts';
 import type { Environment } from '#host/environment.ts';
 import type { Caller } from '#host/caller-seal.ts';
+import type { Svids } from '#host/spiffe/svids.ts';
 import type { Learn } from '#host/telemetry/secrets.ts';
 import { AwsCredential } from './aws-credential.ts';
 import { AzureCredential } from './azure-credential.ts';
@@ -27,6 +28,8 @@ export interface CredentialSurroundings {
   readonly env: Environment;
   /** Told of every secret that is read or had. */
   readonly learn: Learn;
+  /** Absent = there are none here. */
+  readonly svids?: Svids | undefined;
 }
 
 export interface Credential {

@@ -2,6 +2,7 @@
 import { EventEmitter } from 'node:events';
 import { createParser, type EventSourceMessage } from 'eventsource-parser';
 import { type Dispatcher, Pool } from 'undici';
+import { isSecretHeader } from '#policies/cel/secrets.ts';
 import type { McpHttpTarget } from '#protocol/config/generation.ts';
 import { Fault } from '#protocol/faults/fault.ts';
 import type { Caller } from '#host/caller-seal.ts';
@@ -80,21 +81,25 @@ export class HttpEndpoint {
   readonly #target: string;
   readonly #credentials: Credentials | undefined;
   readonly #open: OpenCaller | undefined;
+  readonly #headers: McpHttpTarget['headers'];
 
-  constructor({ name, url, tls, auth }: Pick<McpHttpTarget, 'name' | 'url' | 'tls' | 'auth'>, { open, env = {}, learn = () => undefined, svids }: EndpointSurroundings = {}) {
+  constructor({ name, url, tls, auth, headers }: Pick<McpHttpTarget, 'name' | 'url' | 'tls' | 'auth' | 'headers'>, { open, env = {}, learn = () => undefined, svids }: EndpointSurroundings = {}) {
     this.#target = name;
     this.url = new URL(url);
     this.#open = open;
-    this.#credentials = auth === undefined ? undefined : new Credentials(auth, { target: name, url: this.url, env, learn });
+    this.#headers = headers;
+    for (const [header, value] of Object.entries(headers ?? {})) if (isSecretHeader(header)) learn(value, 'kept');
+    this.#credentials = auth === undefined ? undefined : new Credentials(auth, { target: name, url: this.url, env, learn, svids });
     this.#path = this.url.pathname + this.url.search;
     this.#pool = new Pool(this.url.origin, {
       connections: CONNECTIONS_MAX,
-      connect: tls === undefined ? { timeout: CONNECT_MS } : securedConnector(tls, { target: name, timeoutMs: CONNECT_MS, svids }),
+      connect: tls === undefined ? { timeout: CONNECT_MS } : securedConnector(tls, { target: name, timeoutMs: CONNECT_MS, svids, learn }),
       keepAliveTimeout: KEEP_ALIVE_MS,
     });
   }
 
-  async send(question: HttpQuestion): Promise<HttpAnswer> {
+  async send(asked: HttpQuestion): Promise<HttpAnswer> {
+    const question = this.#headers === undefined ? asked : { ...asked, headers: { ...this.#headers, ...asked.headers } };
     try {
       const credentials = this.#credentials;
       if (credentials?.correctable !== true) return await classify(await this.#request(question));

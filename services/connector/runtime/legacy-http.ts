@@ -12,6 +12,7 @@
 import { Fault } from '#protocol/faults/fault.ts';
 import { encode } from '#protocol/mcp/message.ts';
 import { VERSION_HEADER } from '#protocol/mcp/modern.ts';
+import { SESSION_HEADER } from '#protocol/mcp/versions.ts';
 import type { Caller } from '#host/caller-seal.ts';
 import { clock } from '#host/clock.ts';
 import { readGreeting } from './greeting.ts';
@@ -30,7 +31,6 @@ const FOLLOW_MS_MAX = 5_000;
 /** Of a stream another connector is just letting go of, soon; what a server says meanwhile may be lost. */
 const REFUSED_MS = 50;
 
-const SESSION_HEADER = 'mcp-session-id';
 const JSON_TYPE = 'application/json';
 const EVENTS_TYPE = 'text/event-stream';
 const encoder = new TextEncoder();

@@ -2,7 +2,7 @@
 import { Agent, request } from 'undici';
 import type { BackendTls } from '#protocol/config/backend-tls.ts';
 import { Fault } from '#protocol/faults/fault.ts';
-import { securedConnector } from '#host/secured-connector.ts';
+import { type OwnParts, securedConnector } from '#host/secured-connector.ts';
 
 export const ANSWER_MS = 5_000;
 const ANSWER_BYTES_MAX = 64 * 1024;
@@ -22,7 +22,7 @@ export interface HttpTold {
 }
 
 /** For messages: whose credential it is, by which key of the configuration, and who gives it (`the token endpoint`). */
-interface Asking {
+interface Asking extends OwnParts {
   readonly target: string;
   readonly key: string;
   readonly of: string;
@@ -34,7 +34,8 @@ export class LimitedHttp {
 
   constructor(asking: Asking, tls?: BackendTls) {
     this.#asking = asking;
-    const connect = tls === undefined ? { timeout: ANSWER_MS } : securedConnector(tls, { target: `${asking.target}: token endpoint`, timeoutMs: ANSWER_MS });
+    const { target, svids, learn } = asking;
+    const connect = tls === undefined ? { timeout: ANSWER_MS } : securedConnector(tls, { target: `${target}: token endpoint`, timeoutMs: ANSWER_MS, svids, learn });
     this.#agent = new Agent({ connections: CONNECTIONS_MAX, connect });
   }
 

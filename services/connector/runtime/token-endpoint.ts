@@ -2,6 +2,7 @@
 import { z } from 'zod';
 import type { BackendTls } from '#protocol/config/backend-tls.ts';
 import type { Fault } from '#protocol/faults/fault.ts';
+import type { Svids } from '#host/spiffe/svids.ts';
 import type { Learn } from '#host/telemetry/secrets.ts';
 import { LimitedHttp } from './limited-http.ts';
 
@@ -41,14 +42,15 @@ export interface TokenOwner {
   /** Of the configuration: `backendAuth.gcp`. */
   readonly key: string;
   readonly learn: Learn;
+  readonly svids?: Svids | undefined;
 }
 
 export class TokenEndpoint {
   readonly #http: LimitedHttp;
   readonly #learn: Learn;
 
-  constructor({ target, key, learn }: TokenOwner, tls?: BackendTls) {
-    this.#http = new LimitedHttp({ target, key, of: 'the token endpoint' }, tls);
+  constructor({ target, key, learn, svids }: TokenOwner, tls?: BackendTls) {
+    this.#http = new LimitedHttp({ target, key, of: 'the token endpoint', svids, learn }, tls);
     this.#learn = learn;
   }
 

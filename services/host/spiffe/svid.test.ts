@@ -46,6 +46,31 @@ describe('what an agent gives', () => {
   });
 });
 
+describe('the authorities of other trust domains', () => {
+  const partner = makeAuthority('partner');
+  const bundle = new X509Certificate(partner.ca).raw;
+  const federatedIn = (bundles: Record<string, Buffer>): unknown => readSvid({ svids: [good], federated_bundles: bundles }, Date.now()).federated;
+
+  test('come by name, and are none where ours is federated with nobody', () => {
+    expect(federatedIn({ 'spiffe://partner.test': bundle })).toEqual(new Map([['partner.test', `${new X509Certificate(bundle)}`]]));
+    expect(federatedIn({})).toEqual(new Map());
+  });
+
+  test('are of 256 domains, and of no more', () => {
+    const of = (count: number): Record<string, Buffer> => Object.fromEntries(Array.from({ length: count }, (_, n) => [`spiffe://d${n}.test`, bundle]));
+    expect(federatedIn(of(256))).toHaveProperty('size', 256);
+    expect(() => federatedIn(of(257))).toThrow('it gave the bundles of more than 256 other trust domains');
+  });
+
+  test.each<[Record<string, Buffer>, string]>([
+    [{ 'spiffe://partner.test': Buffer.alloc(0) }, 'the trust bundle of spiffe://partner.test is empty'],
+    [{ 'spiffe://partner.test': Buffer.from('planted') }, 'the trust bundle of spiffe://partner.test cannot be read'],
+    [{ planted: bundle }, 'a bundle of another trust domain has no SPIFFE id'],
+  ])('are refused whole where one of them is of no use', (bundles, message) => {
+    expect(() => federatedIn(bundles)).toThrow(message);
+  });
+});
+
 describe('the certificate of a peer', () => {
   test.each([
     ['spiffe://td.test/a', 'spiffe://td.test/a'],

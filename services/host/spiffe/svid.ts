@@ -4,6 +4,7 @@ import { urisOf } from '../certificate-names.ts';
 
 const CHAIN_MAX = 16;
 const BUNDLE_MAX = 1_000;
+const FEDERATED_MAX = 256;
 const ID_CHARS_MAX = 2048;
 
 export interface Svid {
@@ -13,6 +14,8 @@ export interface Svid {
   readonly cert: string;
   readonly key: string;
   readonly ca: string;
+  /** PEM: the authorities of other trust domains that ours is federated with, by their names. */
+  readonly federated: ReadonlyMap<string, string>;
   /** Unix ms. */
   readonly validTo: number;
 }
@@ -20,21 +23,22 @@ export interface Svid {
 /** As the Workload API writes it; certificates in DER, one after the other. */
 export interface X509SvidResponse {
   readonly svids: readonly { readonly spiffe_id: string; readonly x509_svid: Uint8Array; readonly x509_svid_key: Uint8Array; readonly bundle: Uint8Array }[];
+  /** By the SPIFFE id of the trust domain. */
+  readonly federated_bundles?: Readonly<Record<string, Uint8Array>>;
 }
 
 /** The first is the one to use where several are given. @throws Error in words that quote nothing of it. */
-export function readSvid({ svids }: X509SvidResponse, now: number): Svid {
+export function readSvid({ svids, federated_bundles: bundles = {} }: X509SvidResponse, now: number): Svid {
   const [first] = svids;
   if (first === undefined) throw new Error('it gave no SVID');
   const [leaf, ...others] = certificatesIn(first.x509_svid, CHAIN_MAX, 'the SVID');
-  const authorities = certificatesIn(first.bundle, BUNDLE_MAX, 'the trust bundle');
   if (leaf === undefined) throw new Error('the SVID has no certificate');
-  if (authorities.length === 0) throw new Error('the trust bundle is empty');
+  const ca = authoritiesIn(first.bundle, 'the trust bundle');
   const id = spiffeIdOf(leaf);
   if (id === undefined || id !== first.spiffe_id) throw new Error('the certificate does not carry the SPIFFE id it was given with');
   const validTo = leaf.validToDate.getTime();
   if (validTo <= now) throw new Error('the SVID has ended');
-  return { id, trustDomain: trustDomainOf(id), cert: [leaf, ...others].join(''), key: keyOf(leaf, first.x509_svid_key), ca: authorities.join(''), validTo };
+  return { id, trustDomain: trustDomainOf(id), cert: [leaf, ...others].join(''), key: keyOf(leaf, first.x509_svid_key), ca, federated: federatedIn(bundles), validTo };
 }
 
 /** Undefined = the certificate is no SVID of a workload. */
@@ -71,6 +75,19 @@ function privateKey(der: Uint8Array): ReturnType<typeof createPrivateKey> {
   } catch {
     throw new Error('the private key cannot be read');
   }
+}
+
+function federatedIn(bundles: Readonly<Record<string, Uint8Array>>): ReadonlyMap<string, string> {
+  const domains = Object.keys(bundles);
+  if (domains.length > FEDERATED_MAX) throw new Error(`it gave the bundles of more than ${FEDERATED_MAX} other trust domains`);
+  if (!domains.every(isSpiffeId)) throw new Error('a bundle of another trust domain has no SPIFFE id');
+  return new Map(Object.entries(bundles).map(([id, bundle]) => [trustDomainOf(id), authoritiesIn(bundle, `the trust bundle of ${id}`)]));
+}
+
+function authoritiesIn(bundle: Uint8Array, of: string): string {
+  const authorities = certificatesIn(bundle, BUNDLE_MAX, of);
+  if (authorities.length === 0) throw new Error(`${of} is empty`);
+  return authorities.join('');
 }
 
 function certificatesIn(bytes: Uint8Array, max: number, of: string): X509Certificate[] {

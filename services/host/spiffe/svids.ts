@@ -9,6 +9,8 @@
 import { Fault } from '#protocol/faults/fault.ts';
 import type { Logger } from '../telemetry/log.ts';
 import type { Counter } from '../telemetry/metrics.ts';
+import type { Learn } from '../telemetry/secrets.ts';
+import { secretsIn } from '../telemetry/secrets-in-files.ts';
 import { type Svid, type X509SvidResponse, readSvid } from './svid.ts';
 
 const RETRY_MS = 500;
@@ -20,6 +22,8 @@ type SvidUpdate = 'taken' | 'unusable' | 'unavailable';
 export interface SvidsOptions {
   readonly log: Logger;
   readonly updates: Counter;
+  /** Told of our private key. */
+  readonly learn?: Learn;
   readonly now: () => number;
 }
 
@@ -137,10 +141,11 @@ export class Svids {
 
   #take(following: Following, response: X509SvidResponse): void {
     if (this.#following !== following) return;
-    const { log, updates, now } = this.#options;
+    const { log, updates, now, learn } = this.#options;
     following.waitMs = RETRY_MS;
     try {
       const svid = readSvid(response, now());
+      for (const secret of secretsIn(svid.key)) learn?.(secret, 'passing');
       this.#svid = svid;
       this.#problem = undefined;
       updates.add(1, { outcome: 'taken' satisfies SvidUpdate });

@@ -45,6 +45,13 @@ describe('what a process tells', () => {
     expect(secrets.mask(`${nth(0)} ${nth(1)} ${nth(PASSING_MAX)} kept-secret of-a-file short`)).toBe(`[redacted] ${nth(1)} [redacted] [redacted] [redacted] short`);
   });
 
+  test('holds none of the last secrets of files, and none of the environment however many these are', () => {
+    const nth = (n: number): string => `filed-${String(n).padStart(6, '0')}`;
+    const secrets = knowing('given-secret');
+    for (let n = 0; n <= SECRETS_MAX; n += 1) secrets.learn(nth(n), 'kept');
+    expect(secrets.mask(`${nth(0)} ${nth(1)} ${nth(SECRETS_MAX)} given-secret`)).toBe(`${nth(0)} [redacted] [redacted] [redacted]`);
+  });
+
   test('keeps plain addresses, which a log is of little use without, and loses those with a secret in them', () => {
     const [plain, query] = ['http://upstream.example:8080/mcp', 'http://upstream.example:8080/mcp?key=1'];
     expect(knowing(plain, query).mask(`${plain} and ${query}`)).toBe(`${plain} and [redacted]`);

@@ -7,7 +7,7 @@
 
 /** Less would take ordinary words out of every line. */
 export const SECRET_CHARS_MIN = 8;
-/** More are not looked for: each line is searched for each. */
+/** More are not looked for: each line is searched for each. So many of the environment, and the last so many of files. */
 export const SECRETS_MAX = 10_000;
 /** Of those that are had and pass, such as tokens for callers: the last ones. Each line and each audited call is searched for each. */
 export const PASSING_MAX = 128;
@@ -34,12 +34,13 @@ const isSecret = (text: string): boolean => text.length >= SECRET_CHARS_MIN && !
 export const secretVariables = (names: Iterable<string>, env: Readonly<Record<string, string | undefined>>): string[] =>
   [...names].filter((name) => !SHARED_VARIABLES.has(name) && isSecret(env[name] ?? ''));
 
-/** Tells of a secret: `kept` for as long as the process runs, as of a file, or `passing`, as a token that ends. */
+/** Tells of a secret: `kept`, as of a file, or `passing`, as a token that ends. */
 export type Learn = (text: string, how: 'kept' | 'passing') => void;
 
 export class Secrets {
+  readonly #given = new Set<string>();
+  /** Here and below, the one told last is last. */
   readonly #kept = new Set<string>();
-  /** The one told last is last. */
   readonly #passing = new Set<string>();
   /** All of them, longest first: one may hold another. Undefined = there are new ones. */
   #texts: readonly string[] | undefined;
@@ -61,26 +62,30 @@ export class Secrets {
   }
 
   add(texts: Iterable<string>): void {
-    for (const form of [...texts].filter(isSecret).flatMap(formsOf)) if (this.#kept.size < SECRETS_MAX) this.#kept.add(form);
+    for (const form of [...texts].filter(isSecret).flatMap(formsOf)) if (this.#given.size < SECRETS_MAX) this.#given.add(form);
     this.#texts = undefined;
   }
 
   readonly learn: Learn = (text, how) => {
-    if (how === 'kept') return this.add([text]);
     if (!isSecret(text)) return;
-    this.#passing.delete(text);
-    this.#passing.add(text);
-    const [oldest] = this.#passing;
-    if (oldest !== undefined && this.#passing.size > PASSING_MAX) this.#passing.delete(oldest);
+    if (how === 'passing') remember(text, this.#passing, PASSING_MAX);
+    else for (const form of formsOf(text)) remember(form, this.#kept, SECRETS_MAX);
     this.#texts = undefined;
   };
 
   readonly mask = (text: string): string => {
     let masked = text;
-    this.#texts ??= [...this.#kept, ...this.#passing].toSorted((one, other) => other.length - one.length);
+    this.#texts ??= [...new Set([...this.#given, ...this.#kept, ...this.#passing])].toSorted((one, other) => other.length - one.length);
     for (const secret of this.#texts) if (masked.includes(secret)) masked = masked.replaceAll(secret, MASK);
     return masked;
   };
+}
+
+function remember(text: string, among: Set<string>, max: number): void {
+  among.delete(text);
+  among.add(text);
+  const [oldest] = among;
+  if (oldest !== undefined && among.size > max) among.delete(oldest);
 }
 
 /** As it is, in a URL, and inside JSON. */

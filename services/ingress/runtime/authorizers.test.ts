@@ -9,7 +9,11 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import type { AuthorizerTarget, Authorizers, CheckOutcome } from '#policies/authorizer/authorizer.ts';
 import type { BackendTls } from '#protocol/config/backend-tls.ts';
 import { type ServedTls, startGrpcAuthorizer, startHttpAuthorizer } from '../../../test/world/authorizer.ts';
-import { type Certificates, makeCertificates } from '../../../test/world/certificates.ts';
+import { type Certificates, makeAuthority, makeCertificates } from '../../../test/world/certificates.ts';
+import { type WorkloadApi, startWorkloadApi, svidOf } from '../../../test/world/workload-api.ts';
+import type { OwnParts } from '#host/secured-connector.ts';
+import { Svids } from '#host/spiffe/svids.ts';
+import { createLog } from '#host/telemetry/log.ts';
 import { AuthorizerConnections } from './authorizers.ts';
 
 const QUESTION = { method: 'GET', path: '/', headers: {}, body: undefined };
@@ -27,10 +31,10 @@ afterEach(async () => {
   for (const step of undo.splice(0).toReversed()) await step();
 });
 
-function connections() {
+function connections(own: OwnParts = {}) {
   const failures: string[] = [];
   const counted: [string, CheckOutcome][] = [];
-  const made = new AuthorizerConnections({ checked: (...one) => counted.push(one), authorizerAnswered: () => undefined, failed: (what) => failures.push(what) });
+  const made = new AuthorizerConnections({ checked: (...one) => counted.push(one), authorizerAnswered: () => undefined, failed: (what) => failures.push(what) }, own);
   undo.push(() => made.stop());
   return { made, failures, counted };
 }
@@ -165,6 +169,55 @@ describe('an authorizer over TLS', () => {
     await expect(ask(kind, { root, cert, key, hostname: 'other.test' })).rejects.toMatchObject(away);
     await expect(ask(kind, { root, cert, key, subjectAltNames: ['other.test'] })).rejects.toMatchObject(away);
     await expect(ask(kind, { root })).rejects.toMatchObject(away);
+  });
+});
+
+describe('an authorizer that is a workload', () => {
+  const [before, now] = [makeAuthority('before'), makeAuthority('now')];
+  const ID = 'spiffe://td.test/gateway';
+  let folder: string;
+  let agent: WorkloadApi;
+  let svids: Svids;
+  beforeAll(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'parley-workload-'));
+    agent = await startWorkloadApi(join(folder, 'agent.sock'));
+    svids = new Svids({ log: createLog({ level: 'silent', format: 'json' }), now: Date.now, updates: { add: () => undefined } });
+    svids.follow(agent.endpoint);
+  });
+  afterAll(async () => {
+    svids.close();
+    await agent.stop();
+    await rm(folder, { recursive: true, force: true });
+  });
+
+  /** Resolves when it is ours. */
+  const rotated = (by: typeof now): Promise<void> =>
+    new Promise((resolve) => {
+      const stop = svids.onChange(() => {
+        if (!svids.usable) return;
+        stop();
+        resolve();
+      });
+      agent.give({ ...svidOf(by, ID), bundle: svidOf(now, ID).bundle });
+    });
+
+  test.each(['grpc', 'http'] as const)('by %s is shown the SVID we have now, whatever the connection began with', async (kind) => {
+    const { cert, key } = now.issue('judge', { uris: ['spiffe://td.test/judge'] });
+    const served = { cert: Buffer.from(cert), key: Buffer.from(key), ca: Buffer.from(now.ca) };
+    const server = kind === 'grpc' ? await startGrpcAuthorizer(() => ({ status: { code: 0 } }), 0, served) : await startHttpAuthorizer((_, response) => void response.end(), 0, served);
+    undo.push(() => server.close());
+    const { made } = connections({ svids });
+    const secured = (names: readonly string[]): AuthorizerTarget => target(server.host, { url: `https://${server.host}`, tls: { ...TLS, root: undefined, spiffe: { trustDomain: 'td.test' }, subjectAltNames: names } });
+    svids.open();
+    await rotated(before);
+    const ask = made.during((authorizers) => {
+      const both = ['spiffe://td.test/judge', 'spiffe://td.test/other'].map((name) => (kind === 'grpc' ? authorizers.grpc(secured([name])) : authorizers.http(secured([name]))));
+      return both.map((one) => () => ('check' in one ? one.check(CHECK) : one.send(QUESTION)));
+    }) as [() => Promise<unknown>, () => Promise<unknown>];
+    await expect(ask[0]()).rejects.toMatchObject({ code: 'upstream' });
+    await rotated(now);
+    expect(await ask[0]()).toBeDefined();
+    await expect(ask[1]()).rejects.toMatchObject({ code: 'upstream' });
   });
 });
 

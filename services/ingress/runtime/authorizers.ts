@@ -10,10 +10,11 @@ import type { Authorizers, AuthorizerTarget, CheckOutcome } from '#policies/auth
 import { marked } from '#protocol/config/secret.ts';
 import { Fault } from '#protocol/faults/fault.ts';
 import { clock } from '#host/clock.ts';
+import type { OwnParts } from '#host/secured-connector.ts';
 
 /** Loaded when one is named: a gateway without authorizers has none of it. */
-const openGrpc = async (target: AuthorizerTarget) => (await import('./grpc-authorizer.ts')).openGrpcAuthorizer(target);
-const openHttp = async (target: AuthorizerTarget) => (await import('./http-authorizer.ts')).openHttpAuthorizer(target);
+const openGrpc = async (target: AuthorizerTarget, own: OwnParts) => (await import('./grpc-authorizer.ts')).openGrpcAuthorizer(target, own);
+const openHttp = async (target: AuthorizerTarget, own: OwnParts) => (await import('./http-authorizer.ts')).openHttpAuthorizer(target, own);
 
 const IN_FLIGHT_MAX = 4_096;
 /** Who is away is away for every request: it is said once in a while. */
@@ -35,21 +36,23 @@ export interface AuthorizerEvents {
 
 export class AuthorizerConnections {
   readonly #events: AuthorizerEvents;
+  readonly #own: OwnParts;
   readonly #held = new Map<string, Held<never, unknown>>();
 
-  constructor(events: AuthorizerEvents) {
+  constructor(events: AuthorizerEvents, own: OwnParts = {}) {
     this.#events = events;
+    this.#own = own;
   }
 
   /** Hands out authorizers while something is built, and retires those that nothing asked for. */
   during<T>(build: (authorizers: Authorizers) => T): T {
     const used = new Set<string>();
-    const held = <Q, A>(kind: string, target: AuthorizerTarget, open: (target: AuthorizerTarget) => Promise<Wire<Q, A>>): Held<Q, A> => {
+    const held = <Q, A>(kind: string, target: AuthorizerTarget, open: (target: AuthorizerTarget, own: OwnParts) => Promise<Wire<Q, A>>): Held<Q, A> => {
       const key = marked([kind, target]);
       used.add(key);
       const known = this.#held.get(key) as Held<Q, A> | undefined;
       if (known !== undefined) return known;
-      const made = new Held(hostOf(target.url), () => open(target), this.#events);
+      const made = new Held(hostOf(target.url), () => open(target, this.#own), this.#events);
       this.#held.set(key, made as Held<never, unknown>);
       return made;
     };

@@ -6,7 +6,8 @@
  *    of another is not found, whatever the request turns out to be.
  */
 import type { McpBackend } from '#protocol/config/generation.ts';
-import { type Exchange, SESSION_HEADER, isSessionId, noBackend } from './exchange.ts';
+import { SESSION_HEADER } from '#protocol/mcp/versions.ts';
+import { type Exchange, isSessionId, noBackend } from './exchange.ts';
 import { SSE_PATH, sseSession } from './sse-face.ts';
 
 /** @returns whether the request goes on; otherwise it was answered. @throws Fault when nobody can say where it goes. */
@@ -17,7 +18,9 @@ export async function backendAgrees(exchange: Exchange): Promise<boolean> {
   const backend = await destination(exchange);
   if (backend === undefined) throw noBackend();
   exchange.backend = backend;
-  return exchange.follow(await world.backendChain(backend.key).apply(exchange.request, exchange.facts));
+  const chain = world.backendChain(backend.key);
+  exchange.meet(chain);
+  return exchange.follow(await chain.apply(exchange.request, exchange.facts));
 }
 
 /** The backend of the session that the request names. Where that is none, the one that what begins here is to go to. */

@@ -5,6 +5,8 @@
 import type { Admission } from '../core/admission.ts';
 import type { BodyPrefix, Source } from '#policies/policy.ts';
 import type { RequestEdit } from '#policies/request-edits.ts';
+import type { ResponseHeaders } from '#policies/response-edits.ts';
+import type { PathMatch } from '#protocol/config/generation.ts';
 
 export interface EdgeRequest {
   readonly method: string;
@@ -39,16 +41,20 @@ export interface EdgeRequest {
   prefix(max: number): Promise<BodyPrefix>;
   /** A policy read of the body. */
   readonly lookedInto: boolean;
-  /** Headers whose value a policy wrote. */
+  /** Headers whose value a policy wrote, and `:authority` where one wrote the host. */
   readonly written: ReadonlySet<string>;
   with(edits: readonly RequestEdit[]): EdgeRequest;
+  /** Before policies changed it; itself where none did. */
+  readonly came: EdgeRequest;
+  /** What its path was chosen by, once it has a route whose policies may ask. */
+  matched: PathMatch | undefined;
 }
 
 export interface EdgeResponse {
-  send(status: number, headers: Readonly<Record<string, string>>, body?: Uint8Array | string): void;
+  send(status: number, headers: ResponseHeaders, body?: Uint8Array | string): void;
   /** Begins a response whose end is not known yet. */
-  open(status: number, headers: Readonly<Record<string, string>>): EdgeStream;
-  /** Headers every response to this request carries, whatever it turns out to be. */
+  open(status: number, headers: ResponseHeaders): EdgeStream;
+  /** Headers every response to this request carries, whatever it turns out to be; what it says itself of the same name goes before, but for `vary` and `set-cookie`. */
   carry(headers: readonly (readonly [name: string, value: string])[]): void;
   /** Called once when the client goes away before the response ended. */
   onClose(gone: () => void): void;

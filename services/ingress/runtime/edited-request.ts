@@ -1,6 +1,7 @@
 /** A request as policies changed it. What they did not change is asked of the one that came. */
 import type { BodyPrefix, Source } from '#policies/policy.ts';
 import { type Edited, type RequestEdit, editRequest } from '#policies/request-edits.ts';
+import type { PathMatch } from '#protocol/config/generation.ts';
 import type { Admission } from '../core/admission.ts';
 import type { EdgeRequest } from './edge.ts';
 
@@ -39,20 +40,32 @@ export class EditedRequest implements EdgeRequest {
     this.#came.takeLogins();
   }
 
+  get came(): EdgeRequest {
+    return this.#came;
+  }
+
+  get matched(): PathMatch | undefined {
+    return this.#came.matched;
+  }
+
+  set matched(match: PathMatch | undefined) {
+    this.#came.matched = match;
+  }
+
   get loginCookies(): string | undefined {
     return this.#came.loginCookies;
   }
 
   get method(): string {
-    return this.#came.method;
+    return this.#edited.method;
   }
 
   get path(): string {
-    return this.#came.path;
+    return this.#edited.path;
   }
 
   get host(): string {
-    return this.#came.host;
+    return this.#edited.host;
   }
 
   get scheme(): 'http' | 'https' {

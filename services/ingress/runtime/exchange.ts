@@ -1,5 +1,7 @@
 /** What the faces of MCP share about one request: where it came in, what it may reach, and what it may use to answer. */
+import type { Chain } from '#policies/chain.ts';
 import type { Answer, Deny, Facts, Verdict } from '#policies/policy.ts';
+import { headersOf } from '#policies/response-edits.ts';
 import type { McpBackend } from '#protocol/config/generation.ts';
 import type { Bus } from '#host/bus/bus.ts';
 import type { CallerSeal } from '#host/caller-seal.ts';
@@ -11,6 +13,7 @@ import type { Era } from '#protocol/mcp/versions.ts';
 import { ANONYMOUS } from '#protocol/records/principal.ts';
 import { bareStatus, refusalOf } from '../core/refusal.ts';
 import type { IngressEvents, SessionFacts, StreamRefusal } from '../events.ts';
+import { changedBy, learn, speakMcp } from './changed-response.ts';
 import type { EdgeRequest, EdgeResponse } from './edge.ts';
 import type { KeepAlive } from './keep-alive.ts';
 import type { OpenStreams } from './open-streams.ts';
@@ -22,7 +25,6 @@ import type { RouteWorld } from './world.ts';
 
 export const CALL_MS = 5 * 60_000;
 export const OPEN_MS = 90_000;
-export const SESSION_HEADER = 'mcp-session-id';
 const TRACE_HEADER = 'traceparent';
 
 /** What every request of this process may use. */
@@ -48,7 +50,7 @@ export interface IngressDeps {
 export class Exchange {
   /** As its policies left it. */
   request: EdgeRequest;
-  readonly response: EdgeResponse;
+  response: EdgeResponse;
   readonly world: RouteWorld;
   readonly deps: IngressDeps;
   /** What its policies found out about the call. */
@@ -73,6 +75,7 @@ export class Exchange {
     this.facts = facts;
     this.principal = facts.principal ?? ANONYMOUS;
     this.deps = deps;
+    speakMcp(this.response);
   }
 
   /** What the next hop is told: our span, or with traces off whatever the client sent. */
@@ -107,6 +110,13 @@ export class Exchange {
     return picked === undefined ? void refuse(noBackend()) : (this.backend ?? picked);
   }
 
+  /** From now on they may change what it is answered with. */
+  meet(chain: Chain): void {
+    const { request, facts, deps } = this;
+    this.response = changedBy(chain, this.response, { request, facts }, (error) => deps.events.failed('a response could not be changed', error));
+    speakMcp(this.response);
+  }
+
   /** Goes on as policies said, or ends. @returns whether it goes on. */
   follow(verdict: Verdict): boolean {
     if (verdict.kind === 'deny' || verdict.kind === 'answer') {
@@ -118,6 +128,7 @@ export class Exchange {
       this.response.carry(verdict.responseHeaders);
       if (facts !== undefined) this.facts = { ...this.facts, ...facts };
       if (edits !== undefined) this.request = this.request.with(edits);
+      learn(this.response, this.request, this.facts);
     }
     return true;
   }
@@ -126,13 +137,14 @@ export class Exchange {
   obey(verdict: Deny | Answer, about?: Request): void {
     const { status } = verdict;
     const content = verdict.content ?? (verdict.kind === 'deny' ? { type: 'text/plain', text: verdict.message } : undefined);
-    this.response.carry(verdict.kind === 'deny' ? verdict.responseHeaders : verdict.headers);
+    this.response.carry(verdict.responseHeaders ?? []);
     if (verdict.kind === 'deny') {
       const { world, principal, session, facts } = this;
       this.deps.events.denied({ route: world.route.key, principal, session, method: about?.method, name: about && nameOf(about.method, about.params), extauthz: verdict.facts?.extauthz ?? facts.extauthz }, verdict);
     }
-    if (content === undefined) this.response.send(status, {});
-    else this.response.send(status, { 'content-type': content.type }, content.text);
+    const own = verdict.kind === 'answer' ? headersOf(verdict.headers) : {};
+    if (content === undefined) this.response.send(status, own);
+    else this.response.send(status, { ...own, 'content-type': content.type }, content.text);
     this.done(status);
   }
 

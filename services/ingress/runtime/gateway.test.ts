@@ -14,7 +14,7 @@ import { type World, buildWorld } from './world.ts';
 
 const ROUTE: Route = { key: 'r', name: 'r', hostnames: [], policies: {}, backends: [], matches: [{ path: { kind: 'pathPrefix', value: '/mcp' }, method: undefined, headers: [], query: [] }] };
 const GENERATION: Generation = {
-  id: 'g', warnings: [], backends: new Map(), binds: [{ port: 80, listeners: [{ name: 'l', hostname: undefined, tls: undefined, policies: {}, routes: [ROUTE] }] }],
+  id: 'g', warnings: [], backends: new Map(), binds: [{ port: 80, listeners: [{ name: 'l', hostname: undefined, tls: undefined, policies: {}, routes: [ROUTE] }, { name: 'other', hostname: 'other.test', tls: undefined, policies: {}, routes: [] }] }],
   settings: { sessionTtlMs: 1, statsAddr: undefined, readinessAddr: undefined, logLevel: undefined, logFormat: undefined },
 };
 
@@ -38,7 +38,7 @@ afterEach(() => {
 });
 
 /** What a request to the route is answered; MCP would answer a PUT that the policies let through with 405. */
-async function put(gateway: readonly CompiledPolicy[], route: readonly CompiledPolicy[] = []): Promise<Response> {
+async function put(gateway: readonly CompiledPolicy[], route: readonly CompiledPolicy[] = [], init: RequestInit = {}): Promise<Response> {
   const events: Partial<IngressEvents> = {
     answered: () => undefined,
     denied: ({ principal }, { reason }) => told.push(`${principal} ${reason}`),
@@ -49,12 +49,45 @@ async function put(gateway: readonly CompiledPolicy[], route: readonly CompiledP
   server = createHttpServer((request, response) => gate.handle({ port: 80, loopback: false, secure: false }, request, response));
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
-  return fetch(`http://127.0.0.1:${(server.address() as AddressInfo).port}/mcp`, { method: 'PUT' });
+  return fetch(`http://127.0.0.1:${(server.address() as AddressInfo).port}/mcp`, { method: 'PUT', redirect: 'manual', ...init });
 }
 
 const policy = (apply: (facts: Facts) => Judging): CompiledPolicy => ({ apply: (_call, facts) => apply(facts) });
 const late = (apply: (facts: Facts) => Judging): CompiledPolicy => policy(async (facts) => apply(facts));
 const refuses = (facts: Facts): Judging => deny(401, 'x/no', `no, ${facts.principal ?? 'stranger'}`);
+
+describe('policies that change responses', () => {
+  const marks = (value: string, apply: (facts: Facts) => Judging = () => pass): CompiledPolicy => ({ ...policy(apply), applyResponse: (_head, _call, { principal }) => [{ kind: 'append', header: 'x-by', value: `${value} of ${principal}` }] });
+
+  test('change what MCP answers, the route before the gateway, and know what was found out', async () => {
+    const response = await put([marks('gateway', () => learned({ principal: 'ada' }))], [marks('route')]);
+    expect([response.status, response.headers.get('x-by')]).toEqual([405, 'route of ada, gateway of ada']);
+  });
+
+  test('change a denial, and what no route is found for', async () => {
+    const denied = await put([marks('gateway')], [policy(() => learned({ principal: 'ada' })), policy(refuses), marks('route')]);
+    expect([denied.status, denied.headers.get('x-by')]).toEqual([401, 'route of ada, gateway of ada']);
+    const lost = await put([marks('gateway', () => ({ kind: 'rewrite', responseHeaders: [], requestEdits: [{ kind: 'setPath', path: '/lost' }] }))]);
+    expect([lost.status, lost.headers.get('x-by')]).toEqual([404, 'gateway of undefined']);
+  });
+
+  test('change an answer of another policy, with its headers', async () => {
+    const answers = policy(() => ({ kind: 'answer', status: 302, headers: [['location', '/a'], ['set-cookie', 'a=1'], ['set-cookie', 'b=2']] }));
+    const moves: CompiledPolicy = { apply: () => pass, applyResponse: ({ headers }) => [{ kind: 'set', header: 'location', value: `${headers['location']}/b` }] };
+    const response = await put([], [answers, moves]);
+    expect([response.status, response.headers.get('location'), response.headers.getSetCookie()]).toEqual([302, '/a/b', ['a=1', 'b=2']]);
+  });
+});
+
+test('what policies make of Host and Origin changes nothing about whether a page may ask', async () => {
+  const edits = policy(() => ({ kind: 'rewrite', responseHeaders: [], requestEdits: [{ kind: 'remove', header: 'origin' }] }));
+  expect((await put([], [edits], { headers: { origin: 'https://evil.test' } })).status).toBe(403);
+});
+
+test('a host that policies write leads to no other listener', async () => {
+  const edits = policy(() => ({ kind: 'rewrite', responseHeaders: [], requestEdits: [{ kind: 'setAuthority', authority: 'other.test' }] }));
+  expect((await put([edits])).status).toBe(405);
+});
 
 describe.each([
   ['at once', policy],

@@ -5,11 +5,14 @@
  *   the face of MCP
  */
 import { type Chain, emptyChain } from '#policies/chain.ts';
-import { type Content, type Facts, NO_FACTS, type Verdict } from '#policies/policy.ts';
+import { type Answer, type Content, type Facts, NO_FACTS, type Verdict } from '#policies/policy.ts';
+import { headersOf } from '#policies/response-edits.ts';
+import type { Listener } from '#protocol/config/generation.ts';
 import { Fault, asFault } from '#protocol/faults/fault.ts';
 import { ANONYMOUS } from '#protocol/records/principal.ts';
 import { refuseOrigin } from '../core/origin.ts';
 import { refusalOf } from '../core/refusal.ts';
+import { changedBy, learn } from './changed-response.ts';
 import type { EdgeRequest, EdgeResponse } from './edge.ts';
 import { backendAgrees } from './backend-policies.ts';
 import { Exchange, type IngressDeps } from './exchange.ts';
@@ -44,6 +47,15 @@ interface Judgement {
   readonly known: Facts;
 }
 
+/** Where a request came in. */
+interface Place {
+  readonly bind: BindWorld;
+  readonly listener: Listener | undefined;
+}
+
+/** An answer of ours. */
+type Said = Partial<Pick<Answer, 'headers' | 'content'>> & Pick<Answer, 'status'>;
+
 /** All that is known of a request, and the request as policies left it. */
 type Go = (facts: Facts, now: Arrival) => void;
 
@@ -68,13 +80,18 @@ export class Gateway {
     if (listener !== undefined && (door.secure || listener.tls !== undefined) && bind.admission(listener) !== request.admission) return this.#misdirected(arrival);
     if (this.#world?.logsIn === true) request.takeLogins();
     const chain = listener === undefined ? emptyChain : bind.gatewayChain(listener);
-    if (chain.empty) this.#route(arrival, bind, NO_FACTS);
-    else this.#judge(arrival, { chain, route: NO_ROUTE, known: NO_FACTS }, (facts, now) => this.#route(now, bind, facts));
+    const place = { bind, listener };
+    if (chain.empty) this.#route(arrival, place, NO_FACTS);
+    else this.#judge(arrival, { chain, route: NO_ROUTE, known: NO_FACTS }, (facts, now) => this.#route(now, place, facts));
   }
 
-  #route(arrival: Arrival, bind: BindWorld, known: Facts): void {
-    const found = bind.metadataRoute(arrival.request) ?? bind.lookup(arrival.request)?.route;
-    if (found === undefined) return this.#answer(arrival, NO_ROUTE, 404, plain(NOT_FOUND));
+  #route(arrival: Arrival, { bind, listener }: Place, known: Facts): void {
+    const { request } = arrival;
+    const metadata = bind.metadataRoute(request, listener);
+    const hit = metadata === undefined ? bind.lookup(request, listener) : undefined;
+    const found = metadata ?? hit?.route;
+    if (found === undefined) return this.#answer(arrival, NO_ROUTE, { status: 404, content: plain(NOT_FOUND) });
+    request.matched = hit?.match.path;
     const world = bind.routeWorld(found);
     const { chain, route } = world;
     if (chain.empty) this.#serve(arrival, new Exchange(arrival, world, known, this.#deps));
@@ -83,7 +100,9 @@ export class Gateway {
 
   #serve({ door, request }: Arrival, exchange: Exchange): void {
     const { world } = exchange;
-    const why = refuseOrigin(request.host, request.header('origin'), {
+    // A page is judged by what its browser sent, whatever policies made of that for others.
+    const { came } = request;
+    const why = refuseOrigin(came.host, came.header('origin'), {
       loopbackOnly: door.loopback || world.dnsRebindingProtection,
       hostNamed: world.hostNamed && !world.dnsRebindingProtection,
       trusts: world.trustsOrigin,
@@ -97,8 +116,9 @@ export class Gateway {
   }
 
   /** Calls `go` when the policies agree; otherwise they have answered. */
-  #judge(arrival: Arrival, judgement: Judgement, go: Go): void {
+  #judge(came: Arrival, judgement: Judgement, go: Go): void {
     const { chain, known } = judgement;
+    const arrival = chain.responding === undefined ? came : { ...came, response: changedBy(chain, came.response, { request: came.request, facts: known }, this.#unchanged) };
     try {
       const verdict = chain.apply(arrival.request, known);
       if (!(verdict instanceof Promise)) return this.#obey(arrival, judgement, verdict, go);
@@ -115,20 +135,27 @@ export class Gateway {
         return go(known, arrival);
       case 'rewrite': {
         const { facts, requestEdits: edits } = verdict;
+        const all = facts === undefined ? known : { ...known, ...facts };
+        const now = edits === undefined ? arrival : { ...arrival, request: request.with(edits) };
         response.carry(verdict.responseHeaders);
-        return go(facts === undefined ? known : { ...known, ...facts }, edits === undefined ? arrival : { ...arrival, request: request.with(edits) });
+        learn(response, now.request, all);
+        return go(all, now);
       }
       case 'answer':
-        response.carry(verdict.headers);
+        response.carry(verdict.responseHeaders ?? []);
+        learn(response, request, { ...known, ...verdict.facts });
         if (verdict.login !== undefined) this.#deps.events.login(route, verdict.login);
-        return this.#answer(arrival, route, verdict.status, verdict.content);
+        return this.#answer(arrival, route, verdict);
       case 'deny':
         response.carry(verdict.responseHeaders);
+        learn(response, request, { ...known, ...verdict.facts });
         if (verdict.login !== undefined) this.#deps.events.login(route, verdict.login, verdict.reason);
         else this.#deps.events.denied({ route, principal: known.principal ?? ANONYMOUS, extauthz: verdict.facts?.extauthz ?? known.extauthz }, verdict);
-        return this.#answer(arrival, route, verdict.status, verdict.content ?? plain(verdict.message));
+        return this.#answer(arrival, route, { status: verdict.status, content: verdict.content ?? plain(verdict.message) });
     }
   }
+
+  readonly #unchanged = (error: unknown): void => this.#deps.events.failed('a response could not be changed', error);
 
   #broken(arrival: Arrival, { route }: Judgement, error: unknown): void {
     const fault = asFault(error);
@@ -136,9 +163,10 @@ export class Gateway {
     this.#refuse(arrival, route, fault);
   }
 
-  #answer({ response, startedAt }: Arrival, route: string, status: number, content?: Content): void {
-    if (content === undefined) response.send(status, {});
-    else response.send(status, { 'content-type': content.type }, content.text);
+  #answer({ response, startedAt }: Arrival, route: string, { status, headers = [], content }: Said): void {
+    const own = headersOf(headers);
+    if (content === undefined) response.send(status, own);
+    else response.send(status, { ...own, 'content-type': content.type }, content.text);
     this.#deps.events.answered(route, status, startedAt);
   }
 

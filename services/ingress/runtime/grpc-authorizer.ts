@@ -2,7 +2,8 @@
 import { fileURLToPath } from 'node:url';
 import { type ChannelCredentials, type ServiceClientConstructor, credentials, makeClientConstructor, status } from '@grpc/grpc-js';
 import { type ServiceDefinition, load } from '@grpc/proto-loader';
-import { securedChannel } from '#host/secured-connector.ts';
+import { type OwnParts, securedChannel, svidFor } from '#host/secured-connector.ts';
+import type { Svid } from '#host/spiffe/svid.ts';
 import type { AuthorizerTarget } from '#policies/authorizer/authorizer.ts';
 import type { CheckRequest, CheckResponse } from '#policies/authorizer/check.ts';
 import { Fault } from '#protocol/faults/fault.ts';
@@ -34,30 +35,79 @@ const loaded = (): Promise<ServiceClientConstructor> =>
 
 type Check = (request: CheckRequest, options: { readonly deadline: number }, answered: (error: { readonly code: number; readonly details: string } | null, answer?: CheckResponse) => void) => void;
 
-/** @throws Fault `upstream` when a file of its `backendTLS` cannot be used. */
-export async function openGrpcAuthorizer({ url, tls, timeoutMs }: AuthorizerTarget): Promise<Wire<CheckRequest, CheckResponse>> {
+/** @throws Fault `upstream` when a file of its `backendTLS` cannot be used, or there is no SVID to show. */
+export async function openGrpcAuthorizer(target: AuthorizerTarget, { svids, learn }: OwnParts): Promise<Wire<CheckRequest, CheckResponse>> {
   const Client = await loaded();
-  const { host, port, protocol } = new URL(url);
-  const secured = protocol === 'https:';
-  const channel = secured ? securedBy(tls, host) : { trust: credentials.createInsecure(), options: {} };
-  const client = new Client(port === '' ? `${host}:${secured ? 443 : 80}` : host, channel.trust, { ...OPTIONS, ...channel.options });
-  client.getChannel().getConnectivityState(true);
-  const check = (client['Check'] as unknown as Check).bind(client);
+  if (target.tls?.spiffe === undefined) return new Channel(Client, target, { learn });
+  const ours = (): Promise<Svid> => svidFor({ target: nameOf(target), timeoutMs: target.timeoutMs, svids });
+  const open = (svid: Svid) => ({ of: svid, channel: new Channel(Client, target, { svid }) });
+  let made = open(await ours());
   return {
-    ask: (request) =>
-      new Promise((resolve, reject) => {
-        check(request, { deadline: Date.now() + timeoutMs }, (error, answer) => {
-          if (error === null && answer !== undefined) resolve(answer);
-          else reject(faultOf(host, error));
-        });
-      }),
-    close: () => client.close(),
+    async ask(request) {
+      const svid = await ours();
+      if (made.of !== svid) {
+        made.channel.retire();
+        made = open(svid);
+      }
+      return made.channel.ask(request);
+    },
+    close: () => made.channel.close(),
   };
 }
 
-function securedBy(tls: AuthorizerTarget['tls'], host: string): { readonly trust: ChannelCredentials; readonly options: Record<string, string> } {
-  if (tls === undefined) return { trust: credentials.createSsl(), options: {} };
-  const { context, verify, hostname } = securedChannel(tls, `the authorizer ${host}`);
+const nameOf = ({ url }: AuthorizerTarget): string => `the authorizer ${new URL(url).host}`;
+
+/** As whom a channel speaks: by an SVID, or by files whose keys are told of. */
+interface Shown extends Pick<OwnParts, 'learn'> {
+  readonly svid?: Svid;
+}
+
+/** What it shows of us, it shows for as long as it lasts. */
+class Channel implements Wire<CheckRequest, CheckResponse> {
+  readonly #client: InstanceType<ServiceClientConstructor>;
+  readonly #check: Check;
+  readonly #host: string;
+  readonly #timeoutMs: number;
+  #flying = 0;
+  #retired = false;
+
+  constructor(Client: ServiceClientConstructor, target: AuthorizerTarget, shown: Shown) {
+    const { host, port, protocol } = new URL(target.url);
+    const secured = protocol === 'https:';
+    const { trust, options } = secured ? securedBy(target, shown) : { trust: credentials.createInsecure(), options: {} };
+    this.#client = new Client(port === '' ? `${host}:${secured ? 443 : 80}` : host, trust, { ...OPTIONS, ...options });
+    this.#client.getChannel().getConnectivityState(true);
+    this.#check = (this.#client['Check'] as unknown as Check).bind(this.#client);
+    this.#host = host;
+    this.#timeoutMs = target.timeoutMs;
+  }
+
+  ask(request: CheckRequest): Promise<CheckResponse> {
+    this.#flying += 1;
+    return new Promise((resolve, reject) => {
+      this.#check(request, { deadline: Date.now() + this.#timeoutMs }, (error, answer) => {
+        this.#flying -= 1;
+        if (error === null && answer !== undefined) resolve(answer);
+        else reject(faultOf(this.#host, error));
+        if (this.#retired) this.retire();
+      });
+    });
+  }
+
+  /** Closes it as soon as nothing waits. */
+  retire(): void {
+    this.#retired = true;
+    if (this.#flying === 0) this.close();
+  }
+
+  close(): void {
+    this.#client.close();
+  }
+}
+
+function securedBy(target: AuthorizerTarget, { svid, learn }: Shown): { readonly trust: ChannelCredentials; readonly options: Record<string, string> } {
+  if (target.tls === undefined) return { trust: credentials.createSsl(), options: {} };
+  const { context, verify, hostname } = securedChannel(target.tls, { target: nameOf(target), learn }, svid);
   return { trust: credentials.createFromSecureContext(context, verify), options: hostname === undefined ? {} : { 'grpc.ssl_target_name_override': hostname } };
 }
 

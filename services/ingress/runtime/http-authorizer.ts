@@ -1,6 +1,6 @@
 /** An authorizer that is asked by plain HTTP. */
 import { Pool } from 'undici';
-import { securedConnector } from '#host/secured-connector.ts';
+import { type OwnParts, securedConnector } from '#host/secured-connector.ts';
 import type { AuthorizerTarget, HttpAnswer, HttpQuestion } from '#policies/authorizer/authorizer.ts';
 import { Fault } from '#protocol/faults/fault.ts';
 import type { Wire } from './authorizers.ts';
@@ -11,9 +11,9 @@ const ANSWER_BYTES_MAX = 256 * 1024;
 /** A connection that was closed while it was idle says so only when it is used: the question is asked again, once. */
 const STALE: ReadonlySet<string | undefined> = new Set(['UND_ERR_SOCKET', 'ECONNRESET', 'EPIPE']);
 
-export async function openHttpAuthorizer({ url, tls, timeoutMs }: AuthorizerTarget): Promise<Wire<HttpQuestion, HttpAnswer>> {
+export async function openHttpAuthorizer({ url, tls, timeoutMs }: AuthorizerTarget, { svids, learn }: OwnParts): Promise<Wire<HttpQuestion, HttpAnswer>> {
   const { host } = new URL(url);
-  const connect = tls === undefined ? { timeout: timeoutMs } : securedConnector(tls, { target: `the authorizer ${host}`, timeoutMs });
+  const connect = tls === undefined ? { timeout: timeoutMs } : securedConnector(tls, { target: `the authorizer ${host}`, timeoutMs, svids, learn });
   const pool = new Pool(url, { connections: CONNECTIONS_MAX, maxHeaderSize: HEADER_BYTES_MAX, connect });
   return {
     async ask(question) {

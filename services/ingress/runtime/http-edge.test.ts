@@ -137,6 +137,15 @@ describe('a response', () => {
     }
   });
 
+  test('sends several values, and cookies of policies beside its own', async () => {
+    const url = await serve((_request, response) => {
+      response.carry([['set-cookie', 'a=1'], ['vary', 'Origin'], ['x-one', '1']]);
+      response.send(200, { 'set-cookie': ['b=2', 'c=3'], vary: 'Accept', 'x-one': '2', 'x-two': ['1', '2'] });
+    });
+    const { headers } = await fetch(url);
+    expect([headers.getSetCookie(), headers.get('vary'), headers.get('x-one'), headers.get('x-two')]).toEqual([['a=1', 'b=2', 'c=3'], 'Origin, Accept', '2', '1, 2']);
+  });
+
   test('tells when its client has gone before the end, and when it is over however it ended', async () => {
     const heard: string[] = [];
     const url = await serve((request, response) => {

@@ -1,17 +1,18 @@
 /** The edge on node:http. */
-import { type IncomingMessage, type Server, type ServerResponse, createServer } from 'node:http';
+import { type IncomingMessage, type Server, createServer } from 'node:http';
 import type { Socket } from 'node:net';
 import type { BodyPrefix, Source } from '#policies/policy.ts';
 import { NOTHING_WRITTEN, type RequestEdit } from '#policies/request-edits.ts';
+import type { PathMatch } from '#protocol/config/generation.ts';
 import type { Admission } from '../core/admission.ts';
 import type { Unreadable } from '../events.ts';
-import type { EdgeHandler, EdgeRequest, EdgeResponse, EdgeStream } from './edge.ts';
+import type { EdgeHandler, EdgeRequest } from './edge.ts';
 import { EditedRequest } from './edited-request.ts';
-import { ONE_WRITE_BYTES_MAX, asLatin1 } from './one-write.ts';
+import { NodeResponse } from './http-response.ts';
 import { HeldBody, readBody } from './request-body.ts';
 import { type Connect, refuseConnect } from './refused-connect.ts';
 import { takeLogins, withEveryCredential } from './request-headers.ts';
-import { type ServerState, beginLife, cutWhenStalled } from './server-life.ts';
+import { type ServerState, beginLife } from './server-life.ts';
 import { cameAs, destinationOf, sourceOf } from './source.ts';
 import { refuseUnreadable } from './unreadable.ts';
 
@@ -20,7 +21,6 @@ const REQUEST_MS = 60_000;
 const HEADERS_MS = 15_000;
 const IDLE_MS = 75_000;
 const HEADERS_MAX = 200;
-const FAILED = 500;
 /** What is left of an ended response must move within this time. */
 const STALLED_MS = 60_000;
 
@@ -50,7 +50,7 @@ export function createHttpServer(handle: EdgeHandler, { stalledMs = STALLED_MS, 
     handle(new NodeRequest(request, scheme), new NodeResponse(response, state));
   });
   server.maxHeadersCount = HEADERS_MAX;
-  const state = beginLife(server, stalledMs, cutOff);
+  const state = beginLife(server, { stalledMs, cutOff });
   server.on('connection', (socket: Socket) => {
     state.silent.add(socket);
     socket.once('close', () => state.silent.delete(socket));
@@ -88,6 +88,7 @@ class NodeRequest implements EdgeRequest {
   readonly startedAtMs = Date.now();
   readonly written = NOTHING_WRITTEN;
   loginCookies: string | undefined;
+  matched: PathMatch | undefined;
   readonly #request: IncomingMessage;
   #headers: Readonly<Record<string, string | readonly string[] | undefined>> | undefined;
   /** Once somebody looked into the body. */
@@ -148,99 +149,11 @@ class NodeRequest implements EdgeRequest {
     return this.#held !== undefined;
   }
 
+  get came(): EdgeRequest {
+    return this;
+  }
+
   with(edits: readonly RequestEdit[]): EdgeRequest {
     return new EditedRequest(this, this, edits);
-  }
-}
-
-class NodeResponse implements EdgeResponse {
-  readonly #response: ServerResponse;
-  readonly #server: ServerState;
-
-  constructor(response: ServerResponse, server: ServerState) {
-    this.#response = response;
-    this.#server = server;
-  }
-
-  send(status: number, headers: Readonly<Record<string, string>>, body?: Uint8Array | string): void {
-    const response = this.#response;
-    if (response.headersSent || response.destroyed) return;
-    // What is left of a body nobody read would be taken for the next request.
-    if (!response.req.complete || this.#server.leaving || (status >= FAILED && this.#server.cutOff())) response.shouldKeepAlive = false;
-    const length = body === undefined ? 0 : typeof body === 'string' ? Buffer.byteLength(body) : body.length;
-    response.writeHead(status, status === 204 || status === 304 ? headers : { ...headers, 'content-length': length });
-    if (body instanceof Uint8Array && length < ONE_WRITE_BYTES_MAX) response.end(asLatin1(body), 'latin1');
-    else response.end(body);
-    if (length >= ONE_WRITE_BYTES_MAX) cutWhenStalled(response, this.#server);
-  }
-
-  open(status: number, headers: Readonly<Record<string, string>>): EdgeStream {
-    if (this.#server.leaving) this.#response.shouldKeepAlive = false;
-    this.#response.writeHead(status, headers);
-    this.#response.flushHeaders();
-    return new NodeStream(this.#response, this.#server);
-  }
-
-  carry(headers: readonly (readonly [name: string, value: string])[]): void {
-    for (const [name, value] of headers) {
-      if (name === 'vary' || name === 'set-cookie') this.#response.appendHeader(name, value);
-      else this.#response.setHeader(name, value);
-    }
-  }
-
-  onClose(gone: () => void): void {
-    this.#response.once('close', () => {
-      if (!this.#response.writableEnded) gone();
-    });
-  }
-
-  onEnd(over: () => void): void {
-    if (this.#response.closed) over();
-    else this.#response.once('close', over);
-  }
-}
-
-class NodeStream implements EdgeStream {
-  readonly #response: ServerResponse;
-  readonly #server: ServerState;
-  #draining: Promise<void> | undefined;
-
-  constructor(response: ServerResponse, server: ServerState) {
-    this.#response = response;
-    this.#server = server;
-  }
-
-  get open(): boolean {
-    return !this.#response.writableEnded && !this.#response.destroyed;
-  }
-
-  get pendingBytes(): number {
-    return this.#response.writableLength;
-  }
-
-  write(chunk: string | Uint8Array): boolean {
-    return this.open ? this.#response.write(chunk) : true;
-  }
-
-  drained(): Promise<void> {
-    if (!this.open || !this.#response.writableNeedDrain) return Promise.resolve();
-    // One wait for all who wait: a full window of frames would be as many listeners on the socket.
-    this.#draining ??= new Promise((resolve) => {
-      const done = (): void => {
-        this.#response.removeListener('drain', done);
-        this.#response.removeListener('close', done);
-        this.#draining = undefined;
-        resolve();
-      };
-      this.#response.once('drain', done);
-      this.#response.once('close', done);
-    });
-    return this.#draining;
-  }
-
-  end(): void {
-    if (!this.open) return;
-    this.#response.end();
-    cutWhenStalled(this.#response, this.#server);
   }
 }

@@ -2,7 +2,7 @@
 import { CODE, type Request, idKey, nameOf } from '#protocol/mcp/message.ts';
 import { VERSION_HEADER } from '#protocol/mcp/modern.ts';
 import { wrongInitialize } from '#protocol/mcp/shapes.ts';
-import { LATEST_LEGACY, LEGACY_VERSIONS, isLegacyVersion } from '#protocol/mcp/versions.ts';
+import { LATEST_LEGACY, LEGACY_VERSIONS, SESSION_HEADER, isLegacyVersion } from '#protocol/mcp/versions.ts';
 import { connectorOnce } from '#protocol/subjects/connector.ts';
 import { sessionOpen } from '#protocol/subjects/session.ts';
 import { Fault } from '#protocol/faults/fault.ts';
@@ -11,7 +11,7 @@ import { EventIds } from '../core/event-id.ts';
 import { EVENTS_TYPE, accepts } from '../core/media.ts';
 import { McpAnswer } from './answer.ts';
 import { openGetStream, polls } from './event-stream.ts';
-import { CALL_MS, type Exchange, OPEN_MS, SESSION_HEADER, invalid, isSessionId, newSessionId, noSession, within } from './exchange.ts';
+import { CALL_MS, type Exchange, OPEN_MS, invalid, isSessionId, newSessionId, noSession, within } from './exchange.ts';
 import type { ComeBack } from './response-stream.ts';
 import { type Trouble, callWithRemedies, isAbsent, isLost } from './retried-call.ts';
 import { sessionMessage } from './session-calls.ts';

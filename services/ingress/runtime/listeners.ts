@@ -7,6 +7,7 @@ import type { Socket } from 'node:net';
 import { FileWatch } from '#host/file-watch.ts';
 import type { Svids } from '#host/spiffe/svids.ts';
 import type { Logger } from '#host/telemetry/log.ts';
+import type { Learn } from '#host/telemetry/secrets.ts';
 import type { Connection } from '#policies/networkAuthorization/policy.ts';
 import type { Bind } from '#protocol/config/generation.ts';
 import type { HandshakeFailure, Minted, TunnelOutcome, Unreadable } from '../events.ts';
@@ -51,6 +52,8 @@ export interface ListenersOptions {
   readonly log: Logger;
   /** For listeners with `spiffe`. Absent = there are none here. */
   readonly svids?: Svids | undefined;
+  /** Told of the private keys that are read. */
+  readonly learn?: Learn;
   readonly handshakeFailed: (why: HandshakeFailure) => void;
   /** For listeners with `dynamicCa`. */
   readonly minting?: MintingSettings | undefined;
@@ -129,8 +132,8 @@ export class Listeners {
   }
 
   async #open(bind: Bind): Promise<void> {
-    const { log, handshakeFailed, svids, minting, minted } = this.#options;
-    const tls = isSecure(bind) ? new TlsPort({ log, failed: handshakeFailed, svids, minting, minted }) : undefined;
+    const { log, handshakeFailed, svids, learn, minting, minted } = this.#options;
+    const tls = isSecure(bind) ? new TlsPort({ log, failed: handshakeFailed, svids, learn, minting, minted }) : undefined;
     const bound: Bound = { bind, tls, servers: [], inner: undefined, retry: undefined };
     this.#bound.set(bind.port, bound);
     await this.#listen(bound);

@@ -1,28 +1,25 @@
 /** What an HTTP server of ours holds beside what node counts, and how it ends. */
-import { type Server, type ServerResponse } from 'node:http';
+import type { Server } from 'node:http';
 import { Server as NetServer, type Socket } from 'node:net';
 import { clock } from '#host/clock.ts';
+import type { Answering } from './http-response.ts';
 
 const IDLE_CHECK_MS = 25;
 /** A connection that was just made has its first request on the way. */
 const FIRST_REQUEST_MS = 2_000;
 
-export interface ServerState {
-  readonly stalledMs: number;
+export interface ServerState extends Answering {
   /** Connections that have not asked anything yet, which node counts as busy. */
   readonly silent: Set<Socket>;
   /** Tunnels and what came out of them: connections that node has let go of, or never took itself. */
   readonly held: Set<Socket>;
-  /** Every response asks its client to come back by another connection. */
   leaving: boolean;
-  /** What fails now may not fail elsewhere: its response asks the same. */
-  readonly cutOff: () => boolean;
 }
 
 const states = new WeakMap<Server, ServerState>();
 
-export function beginLife(server: Server, stalledMs: number, cutOff: () => boolean): ServerState {
-  const state: ServerState = { stalledMs, silent: new Set(), held: new Set(), leaving: false, cutOff };
+export function beginLife(server: Server, how: Pick<Answering, 'stalledMs' | 'cutOff'>): ServerState {
+  const state: ServerState = { ...how, silent: new Set(), held: new Set(), leaving: false };
   states.set(server, state);
   return state;
 }
@@ -80,8 +77,3 @@ export function stopHttpServer(server: Server, withinMs: number, idleMs = 0): Pr
 }
 
 const closed = (socket: Socket): Promise<void> => new Promise((resolve) => socket.once('close', () => resolve()));
-
-/** An ended response whose client takes nothing of the rest would stay for ever. A slow reader is none: node counts what it takes. */
-export function cutWhenStalled(response: ServerResponse, { stalledMs }: ServerState): void {
-  if (!response.writableFinished && !response.destroyed) response.setTimeout(stalledMs, () => response.destroy());
-}

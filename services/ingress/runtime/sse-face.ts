@@ -41,7 +41,7 @@ function openStream(exchange: Exchange): void {
   if (membership === undefined) return;
   const edge = response.open(200, STREAM_HEADERS);
   holder.edge = edge;
-  edge.write(`event: endpoint\ndata: ${request.path}?sessionId=${session}\n\n`);
+  edge.write(`event: endpoint\ndata: ${request.came.path}?sessionId=${session}\n\n`);
   keep(exchange, session, edge, { move: () => edge.end() });
   response.onEnd(() => {
     membership.leave();

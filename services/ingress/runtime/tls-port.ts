@@ -16,6 +16,8 @@ import { createHash, randomBytes } from 'node:crypto';
 import type { Socket } from 'node:net';
 import { type Server, type TLSSocket, type TlsOptions, createServer } from 'node:tls';
 import type { Logger } from '#host/telemetry/log.ts';
+import type { Learn } from '#host/telemetry/secrets.ts';
+import { secretsIn } from '#host/telemetry/secrets-in-files.ts';
 import type { Listener, ListenerTls } from '#protocol/config/generation.ts';
 import { compileListeners } from '#protocol/config/route-lookup.ts';
 import { refusePeer } from '#host/spiffe/svid.ts';
@@ -40,6 +42,8 @@ export interface TlsPortOptions {
   readonly failed: (why: HandshakeFailure) => void;
   /** Absent = there are none here. */
   readonly svids?: Svids | undefined;
+  /** Told of the private keys that are read. */
+  readonly learn?: Learn | undefined;
   readonly handshakeMs?: number | undefined;
   readonly handshakesMax?: number | undefined;
   /** For listeners with `dynamicCa`. */
@@ -157,7 +161,7 @@ export class TlsPort {
 
   async #load(listener: Listener, admission: Admission, before: Secured | undefined): Promise<Secured> {
     const tls = listener.tls as ListenerTls;
-    const { log } = this.#options;
+    const { log, learn } = this.#options;
     const loaded = tls.spiffe === true ? await loadSvid(tls, this.#options.svids) : await loadCredentials(tls);
     if ('problem' in loaded) {
       const problem = saidOf(loaded.problem, tls);
@@ -166,6 +170,8 @@ export class TlsPort {
       return { server: before?.server, fingerprint: before?.fingerprint ?? '', problem };
     }
     const { credentials } = loaded;
+    const key = credentials.authority?.key ?? String(credentials.options.key);
+    if (tls.spiffe !== true) for (const secret of secretsIn(key)) learn?.(secret, 'kept');
     const fingerprint = createHash('sha256').update(JSON.stringify(credentials)).digest('hex');
     if (before?.server !== undefined && before.fingerprint === fingerprint) return { ...before, problem: undefined };
     const until = credentials.validTo.toISOString();

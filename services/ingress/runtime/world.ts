@@ -31,7 +31,7 @@ export interface BindWorld {
   readonly gatewayChain: (listener: Listener) => Chain;
   readonly routeWorld: (route: Route) => RouteWorld;
   /** The route whose metadata a request is about (core/well-known.ts), when one of its policies serves it. */
-  readonly metadataRoute: (request: RouteRequest) => Route | undefined;
+  readonly metadataRoute: (request: RouteRequest, listener?: Listener) => Route | undefined;
 }
 
 export interface RouteWorld {
@@ -101,14 +101,14 @@ function buildBind(bind: Bind, { generation, deps, rules }: Building): BindWorld
     admission: (listener) => admissions.get(listener),
     gatewayChain: (listener) => chains.get(listener) as Chain,
     routeWorld: (route) => worlds.get(route) as RouteWorld,
-    metadataRoute(request) {
+    metadataRoute(request, listener = listenerOf(request.host)) {
       const { host, headers, query } = request;
       const paths = metadataOf(request.path);
       for (const path of paths) {
-        const served = lookup({ host, headers, query, path, method: 'POST' })?.route;
+        const served = lookup({ host, headers, query, path, method: 'POST' }, listener)?.route;
         if (served !== undefined && worlds.get(served)?.chain.answersMetadata === true) return served;
       }
-      return paths.at(-1) === '/' ? onlyOne((listenerOf(host)?.routes ?? []).filter((route) => worlds.get(route)?.chain.answersMetadata === true)) : undefined;
+      return paths.at(-1) === '/' ? onlyOne((listener?.routes ?? []).filter((route) => worlds.get(route)?.chain.answersMetadata === true)) : undefined;
     },
   };
 }

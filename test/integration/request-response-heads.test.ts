@@ -1,0 +1,70 @@
+/** Policies that change the head of a request or a response, in front of a server that tells what it saw. */
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { startMisbehaving, type MisbehavingHttp } from '../fixtures/misbehaving/http.ts';
+import { startParley, type ParleyWorld } from '../world/parley.ts';
+import { freePort } from '../world/port.ts';
+import { callModern, callOf, initializeOf, openLegacy, openStream, send } from '../world/wire.ts';
+
+let server: MisbehavingHttp;
+let parley: ParleyWorld;
+const url = (path: string): string => new URL(path, parley.url).href;
+
+const sets = (...headers: string[]): object => ({ set: Object.fromEntries(headers.map((header) => [header, '$A_KEY'])) });
+
+function route(name: string, policies: object, { target = {}, backend = {} }: { target?: object; backend?: object } = {}): object {
+  return { name, matches: [{ path: { pathPrefix: `/${name}` } }], policies, backends: [{ policies: backend, mcp: { targets: [{ name: 'one', mcp: { host: `${server.url}?for=${name}` }, policies: target }] } }] };
+}
+
+beforeAll(async () => {
+  server = await startMisbehaving();
+  const says = { set: { 'x-by': 'route', 'content-type': 'text/plain', 'mcp-session-id': 'nobody' }, remove: ['cache-control'] };
+  const routes = [
+    route('sent', { requestHeaderModifier: { ...sets('x-route', 'x-gone'), add: { 'x-both': 'route' } } }, { target: { requestHeaderModifier: { ...sets('x-target', 'authorization'), add: { 'x-both': 'target' }, remove: ['x-gone'] } } }),
+    route('said', { responseHeaderModifier: says, authorization: { rules: ['request.method != "PUT"'] } }, { backend: { responseHeaderModifier: { set: { 'x-by': 'backend', 'x-backend': '1' } } } }),
+  ];
+  parley = await startParley({ env: { A_KEY: 'planted-key' }, config: { binds: [{ port: await freePort(), listeners: [{ routes }] }] } });
+});
+afterAll(async () => {
+  await parley?.stop();
+  await server?.close();
+});
+
+test('a server is sent what is written for it, with every request of either era, and nothing else of a client', async () => {
+  const session = await openLegacy(url('/sent'));
+  expect(await session.call('echo', { message: 'legacy' })).toBe('legacy');
+  await session.end();
+  expect(await callModern(url('/sent'), 'echo', { message: 'modern' })).toBe('modern');
+  await send(url('/sent'), { headers: { 'x-client': '1' }, body: initializeOf() });
+  const seen = server.seen.filter(({ path }) => path.endsWith('?for=sent'));
+  expect(seen.map(({ http }) => http)).toEqual(expect.arrayContaining(['POST', 'DELETE']));
+  for (const { headers } of seen) {
+    expect(headers).toMatchObject({ 'x-route': 'planted-key', 'x-target': 'planted-key', authorization: 'planted-key', 'x-both': 'route, target' });
+    expect(Object.keys(headers)).not.toEqual(expect.arrayContaining(['x-gone', 'x-client']));
+  }
+});
+
+describe('a response', () => {
+  test('of MCP is changed by the backend, then by the route, and stays one', async () => {
+    const { status, headers, json } = await send(url('/said'), { body: initializeOf() });
+    expect([status, headers['x-by'], headers['x-backend'], headers['content-type']]).toEqual([200, 'route', '1', 'application/json']);
+    expect(headers['mcp-session-id']).toMatch(/^[\w-]{32}$/);
+    expect(json?.result).toBeDefined();
+  });
+
+  test('that is an event stream stays one', async () => {
+    const session = await openLegacy(url('/said'));
+    const stream = await openStream(url('/said'), { method: 'GET', headers: { ...session.headers, accept: 'text/event-stream' } });
+    expect(stream.headers).toMatchObject({ 'x-by': 'route', 'x-backend': '1', 'content-type': 'text/event-stream', 'cache-control': 'no-cache, no-transform' });
+    await stream.cut();
+  });
+
+  test('that is an error is changed, too', async () => {
+    const { status, headers } = await send(url('/said'), { headers: { 'mcp-session-id': 'a'.repeat(32) }, body: callOf('echo') });
+    expect([status, headers['x-by'], headers['content-type'], headers['mcp-session-id']]).toEqual([404, 'route', 'application/json', undefined]);
+  });
+
+  test('of a policy before is changed, and is none of MCP', async () => {
+    const { status, headers } = await send(url('/said'), { method: 'PUT' });
+    expect([status, headers['x-by'], headers['x-backend']]).toEqual([403, 'route', undefined]);
+  });
+});
