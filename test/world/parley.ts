@@ -16,6 +16,7 @@ import type { OpenedHost } from '#host/open.ts';
 import { readSettings } from '#host/settings.ts';
 import { policySchemas } from '#policies/order.ts';
 import type { Generation } from '#protocol/config/generation.ts';
+import { problemLine } from '#protocol/config/problem.ts';
 import { loadService } from '../../services/cli/runtime/services.ts';
 import { loadDocument } from '../../services/policy/runtime/load.ts';
 import { startNats } from './nats.ts';
@@ -52,6 +53,8 @@ export interface ParleyWorld {
   readonly host: OpenedHost;
   /** Replaces the configuration file, as an operator's editor does; text is written as it is. Says nothing of whether it is accepted. */
   write(config: Readonly<Record<string, unknown>> | string): Promise<void>;
+  /** As `write`, and waits until it is in force. @throws Error with all that is wrong with it. */
+  replace(config: Readonly<Record<string, unknown>> | string): Promise<Generation>;
   /** The generation in force, now or as soon as there is one that is wanted. */
   generation(wanted: (generation: Generation) => boolean): Promise<Generation>;
   /** Everything that was started, newest first. May be called twice. */
@@ -84,7 +87,13 @@ export async function startParley(options: ParleyOptions): Promise<ParleyWorld> 
     const [address = '127.0.0.1'] = host.bindAddresses;
     if (services.some((one) => nameOf(one) === 'ingress')) await Promise.all(ports.map((port) => untilOpen(port, address)));
     const url = ports[0] === undefined ? '' : `http://${address}:${ports[0]}/mcp`;
-    return { url, nats, host, write, generation: (wanted) => generationOf(host, wanted), stop };
+    const replace = async (next: Readonly<Record<string, unknown>> | string) => {
+      await write(next);
+      const { generation: read, problems } = await loadDocument(file, env, { alone: true });
+      if (read === undefined) throw new Error(problems.map(problemLine).join('\n'));
+      return generationOf(host, ({ id }) => id === read.id);
+    };
+    return { url, nats, host, write, replace, generation: (wanted) => generationOf(host, wanted), stop };
   } catch (error) {
     await stop();
     throw error;
