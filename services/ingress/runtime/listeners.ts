@@ -115,9 +115,15 @@ export class Listeners {
 
   async #follow(binds: readonly Bind[]): Promise<void> {
     const wanted = new Map(binds.map((bind) => [bind.port, bind]));
-    const ports = new Set([...this.#bound.keys(), ...wanted.keys()]);
-    await Promise.all([...ports].map((port) => this.#settle(port, wanted.get(port))));
+    // Their certificates are there before a tunnel can lead to them.
+    const internal = binds.filter((bind) => bind.internal === true).map(({ port }) => port);
+    await this.#settleAll(internal, wanted);
+    await this.#settleAll([...new Set([...this.#bound.keys(), ...wanted.keys()])].filter((port) => !internal.includes(port)), wanted);
     this.#watchFiles([...this.#bound.values()].flatMap(({ tls }) => tls?.files ?? []));
+  }
+
+  async #settleAll(ports: readonly number[], wanted: ReadonlyMap<number, Bind>): Promise<void> {
+    await Promise.all(ports.map((port) => this.#settle(port, wanted.get(port))));
   }
 
   async #settle(port: number, bind: Bind | undefined): Promise<void> {
