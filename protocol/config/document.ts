@@ -55,6 +55,8 @@ const simpleMcpSchema = section('mcpBackend', {
 
 const frontendPolicies = section('frontendPolicies', {
   networkAuthorization: z.unknown().optional(),
+  accessLog: z.unknown().optional(),
+  logging: z.looseObject({}).nullish(),
   connect: z.strictObject({ mode: word(['deny', 'tunnel'], UNSUPPORTED_VALUES.connectMode) }).nullish(),
 });
 
