@@ -16,6 +16,7 @@ import type { Service } from '#host/host.ts';
 import { openHost } from '#host/open.ts';
 import type { OpenedHost } from '#host/open.ts';
 import { readSettings } from '#host/settings.ts';
+import type { Logger } from '#host/telemetry/log.ts';
 import { policySchemas } from '#policies/order.ts';
 import type { Generation } from '#protocol/config/generation.ts';
 import { problemLine } from '#protocol/config/problem.ts';
@@ -44,6 +45,8 @@ export interface ParleyOptions {
   readonly env?: Readonly<Record<string, string>>;
   /** The clock that its services judge by, in place of the system's. */
   readonly now?: () => number;
+  /** Hears what its services say in the log. */
+  readonly log?: Logger;
   /** The name of this process on the bus. */
   readonly role?: string;
 }
@@ -81,7 +84,7 @@ export async function startParley(options: ParleyOptions): Promise<ParleyWorld> 
       const settings = readSettings({ PARLEY_LOG_LEVEL: 'silent', PARLEY_STATS_ADDR: 'off', PARLEY_DRAIN: '2s', ...env });
       return Effect.runPromise(Scope.provide(openHost({ role, settings, natsUrl: nats.url, env, policies: policySchemas, services: services.map(nameOf) }), scope));
     });
-    const host = options.now === undefined ? opened : { ...opened, now: options.now };
+    const host = { ...opened, now: options.now ?? opened.now, log: options.log ?? opened.log };
     const inherited = { PATH: process.env['PATH'] ?? '', PARLEY_DRAIN: '2s', ...env };
     for (const service of await Promise.all(services.map((one) => load(one, file, inherited)))) await inScope(undo, (scope) => start(service, host, scope));
     const generation = options.config === undefined ? host.generations.current : await generationOfFile(host, file, env);
