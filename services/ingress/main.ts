@@ -1,5 +1,5 @@
 /** The ingress service: sockets, routes, policies, and the faces of MCP. */
-import { Effect } from 'effect';
+import * as Effect from 'effect/Effect';
 import { type ConnectionJudge, connectionJudge } from '#policies/networkAuthorization/policy.ts';
 import { speaking } from '#protocol/config/language.ts';
 import { serviceOf } from '#protocol/subjects/frames.ts';
