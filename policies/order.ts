@@ -5,6 +5,7 @@
  */
 import type { z } from 'zod';
 import type { Phase, Policy, RulePolicy } from './policy.ts';
+import { accessLog, logExpression, logFields } from './accessLog/policy.ts';
 import { apiKey } from './apiKey/policy.ts';
 import { authorization } from './authorization/policy.ts';
 import { basicAuth } from './basicAuth/policy.ts';
@@ -36,6 +37,7 @@ const CONNECTION: Entry = { traffic: all, connection: true };
 
 export const POLICIES = {
   a2a: { traffic: ['a2a'] },
+  accessLog: { traffic: all, policy: accessLog },
   ai: { traffic: ['llm'] },
   apiKey: { traffic: all, policy: apiKey },
   authorization: { traffic: all, policy: authorization },
@@ -76,9 +78,9 @@ export const POLICIES = {
 
 export type PolicyId = keyof typeof POLICIES;
 
-/** Connection: before anything is read. Gateway: before a route is chosen. Route: after, before a backend is. Backend: on the way to it. Responses pass in reverse. */
+/** Connection: about all of a connection, whatever comes by it. Gateway: before a route is chosen. Route: after, before a backend is. Backend: on the way to it. Responses pass in reverse. */
 export const ORDER: Readonly<Record<Phase, readonly PolicyId[]>> = {
-  connection: ['networkAuthorization'],
+  connection: ['networkAuthorization', 'accessLog'],
   gateway: ['cors', 'oidc', 'jwtAuth', 'basicAuth', 'apiKey', 'extAuthz', 'authorization', 'extProc', 'transformations'],
   route: [
     'timeout', 'cors', 'oidc', 'jwtAuth', 'mcpAuthentication', 'basicAuth', 'apiKey', 'extAuthz', 'authorization', 'mcpAuthorization', 'toolPinning', 'retry',
@@ -101,5 +103,14 @@ export const implemented: Readonly<Record<string, Policy | RulePolicy>> = Object
   Object.entries<Entry>(POLICIES).flatMap(([id, { policy }]) => (policy === undefined ? [] : [[id, policy]])),
 );
 
-/** For `compileDocument({policies})`: what each policy's part of the configuration must look like, and the functions they may call. */
-export const policySchemas: Readonly<Record<string, z.ZodType>> = { ...Object.fromEntries(Object.entries(implemented).map(([id, policy]) => [id, policy.schema])), customFunctions: customFunctionsSchema };
+/**
+ * For `compileDocument({policies})`: what each policy's part of the configuration must look like, the functions they may call, and
+ * the access log where the format had it before (protocol/config/access-log.ts).
+ */
+export const policySchemas: Readonly<Record<string, z.ZodType>> = {
+  ...Object.fromEntries(Object.entries(implemented).map(([id, policy]) => [id, policy.schema])),
+  customFunctions: customFunctionsSchema,
+  logging: accessLog.schema,
+  filter: logExpression,
+  fields: logFields,
+};

@@ -8,6 +8,7 @@
  * C3 Any error means no generation: there is no half-accepted configuration.
  */
 import type { z } from 'zod';
+import { withAccessLog } from './access-log.ts';
 import type { Callout } from './callout.ts';
 import { compileBackends } from './compile-backends.ts';
 import { compileBinds } from './compile-binds.ts';
@@ -78,7 +79,7 @@ function compileValid({ document, valid, language, compiling, problems, expressi
   if (valid.config?.session != null) compiling.secret(SESSION_KEY);
   // Its schema is with those of the policies, which call what is defined there.
   compiling.policies({ customFunctions: valid.config?.customFunctions }, ['config']);
-  const frontendPolicies = compiling.policies(valid.frontendPolicies, ['frontendPolicies']);
+  const frontendPolicies = withAccessLog(valid, compiling);
   if (binds.length === 0) compiling.warn([], 'nothing is served: no gateways, binds or mcp section');
   if (hasErrors(problems)) return { problems };
   return {

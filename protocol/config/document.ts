@@ -56,7 +56,7 @@ const simpleMcpSchema = section('mcpBackend', {
 
 export const documentSchema = section('root', {
   config: startupSchema.nullish(),
-  frontendPolicies: section('frontendPolicies', { networkAuthorization: z.unknown().optional() }).nullish(),
+  frontendPolicies: section('frontendPolicies', { networkAuthorization: z.unknown().optional(), accessLog: z.unknown().optional(), logging: z.looseObject({}).nullish() }).nullish(),
   binds: z.array(bindSchema).max(BINDS_MAX, `at most ${BINDS_MAX} binds`).optional(),
   gateways: z.record(z.string(), gatewaySchema).optional(),
   routes: z.array(attachedRouteSchema).max(ROUTES_MAX, routeLimit).optional(),

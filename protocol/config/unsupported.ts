@@ -21,7 +21,7 @@ const BACKEND_POLICIES = [
 /** Keys by section of the document. */
 export const UNSUPPORTED_KEYS = {
   root: ['policies', 'routeGroups', 'tcpRoutes', 'llm', 'ui'],
-  frontendPolicies: ['http', 'tls', 'tcp', 'networkExtAuthz', 'proxy', 'proxyProtocol', 'connect', 'accessLog', 'logging', 'tracing'],
+  frontendPolicies: ['http', 'tls', 'tcp', 'networkExtAuthz', 'proxy', 'proxyProtocol', 'connect', 'tracing'],
   bind: [],
   listener: ['tcpRoutes'],
   gateway: GATEWAY_POLICIES,
@@ -74,5 +74,5 @@ export const NOT_ACTED_ON: readonly string[] = [
   'xdsAuthToken', 'namespace', 'gateway', 'trustDomain', 'additionalTrustDomains', 'skipValidateTrustDomain',
   'serviceAccount', 'clusterId', 'network', 'adminAddr', 'standardAttributes', 'histograms',
   'connectionTerminationDeadline', 'connectionMinTerminationDeadline', 'workerThreads', 'tracing',
-  'logging.filter', 'logging.fields', 'logging.format', 'logging.database', 'readinessAddr', 'metrics', 'backend', 'hbone',
+  'logging.database', 'readinessAddr', 'metrics', 'backend', 'hbone',
 ];

@@ -209,8 +209,6 @@ describe('what the reference has and Parley does not do yet', () => {
     expect(document).toBeDefined();
     expect(problems).toEqual([
       { severity: 'warning', path: 'config.adminAddr', message: 'understood, not acted on yet' },
-      { severity: 'warning', path: 'config.logging.filter', message: 'understood, not acted on yet' },
-      { severity: 'warning', path: 'config.logging.format', message: 'understood, not acted on yet' },
       { severity: 'warning', path: 'config.readinessAddr', message: 'understood, not acted on yet' },
     ]);
     expect(NOT_ACTED_ON).not.toContain('statsAddr');

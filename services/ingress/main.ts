@@ -1,6 +1,6 @@
 /** The ingress service: sockets, routes, policies, and the faces of MCP. */
 import type { Socket } from 'node:net';
-import { Effect } from 'effect';
+import * as Effect from 'effect/Effect';
 import { type Connection, type ConnectionJudge, connectionJudge } from '#policies/networkAuthorization/policy.ts';
 import { speaking } from '#protocol/config/language.ts';
 import { serviceOf } from '#protocol/subjects/frames.ts';
@@ -9,6 +9,7 @@ import { readConfigFile } from '#host/files.ts';
 import type { Host, Service } from '#host/host.ts';
 import { secretsIn } from '#host/telemetry/secrets-in-files.ts';
 import { type IngressEvents, ingressEvents } from './events.ts';
+import { AccessLog } from './runtime/access-log.ts';
 import { askConnector } from './runtime/connector-authorizers.ts';
 import { authorizationServers } from './runtime/authorization-servers.ts';
 import { AuthorizerConnections } from './runtime/authorizers.ts';
@@ -81,6 +82,7 @@ async function openIngress(host: Host, settings: IngressSettings): Promise<() =>
   const unwatch = host.generations.onChange((generation) => {
     judge = speaking(generation.language, () => connectionJudge(generation.frontendPolicies));
     const world = keys.during((of) => connections.during((authorizers) => buildWorld(generation, { ...shared, keys: of, authorizers })));
+    deps.accessLog.follow(world.accessLog);
     gateway.enter(world);
     opening = listeners.follow(generation.binds);
   });
@@ -92,6 +94,7 @@ async function openIngress(host: Host, settings: IngressSettings): Promise<() =>
     await opening;
     await leave({ listeners, endless: deps.endless, answers: deps.answers, ...settings });
     connections.stop();
+    await deps.accessLog.stop();
     keepAlive.stop();
   };
 }
@@ -116,6 +119,7 @@ function depsOf(host: Host, settings: IngressSettings, keepAlive: KeepAlive): In
     bus,
     seal: host.seal,
     events,
+    accessLog: new AccessLog(host),
     startSpan: host.telemetry.startSpan,
     keepAlive,
     sessions: new SessionCalls(bus),

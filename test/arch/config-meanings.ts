@@ -11,6 +11,8 @@ const TLS = 'how its connections are secured: [backendTLS](#backendtls)';
 const MEANINGS: Readonly<Record<string, string>> = {
   'The document.config': 'settings of the process: [config](#config)',
   'The document.frontendPolicies.networkAuthorization': 'rules for connections, on every port: [policies/networkAuthorization](../policies/networkAuthorization/README.md)',
+  'The document.frontendPolicies.accessLog': 'which finished requests are written down: [policies/accessLog](../policies/accessLog/README.md)',
+  'The document.frontendPolicies.logging': 'the old name of `accessLog`',
   'The document.binds': 'ports, in the older form: [binds](#binds)',
   'The document.gateways': 'ports by name: [gateways](#gateways)',
   'The document.routes': 'routes that attach to gateways: [routes](#routes)',
@@ -255,6 +257,10 @@ const MEANINGS: Readonly<Record<string, string>> = {
   'config.sensitiveHeaders': 'headers that carry credentials, beside those everybody knows and those that policies read one from: shown to nobody, and kept at ingress',
   'config.spiffe.endpoint': 'where the SPIFFE Workload API is, for `spiffe` of listeners and of whatever is connected to; `SPIFFE_ENDPOINT_SOCKET` wins',
   'config.statsAddr': 'where `/metrics` and `/healthz/ready` are (default 127.0.0.1:15020); `PARLEY_STATS_ADDR` wins',
+  'config.logging.filter': 'the old form of `filter` of `frontendPolicies.accessLog`: [policies/accessLog](../policies/accessLog/README.md)',
+  'config.logging.fields.add': 'the old form of its `add`',
+  'config.logging.fields.remove': 'the old form of its `remove`',
+  'config.logging.format': 'of the log: `text` or `json`; `PARLEY_LOG_FORMAT` wins',
   'config.logging.level': 'of the log; `PARLEY_LOG_LEVEL` wins',
 };
 

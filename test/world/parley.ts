@@ -8,12 +8,15 @@ import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
-import { Effect, Exit, Scope } from 'effect';
+import * as Effect from 'effect/Effect';
+import * as Exit from 'effect/Exit';
+import * as Scope from 'effect/Scope';
 import { stringify } from 'yaml';
 import type { Service } from '#host/host.ts';
 import { openHost } from '#host/open.ts';
 import type { OpenedHost } from '#host/open.ts';
 import { readSettings } from '#host/settings.ts';
+import type { Logger } from '#host/telemetry/log.ts';
 import { policySchemas } from '#policies/order.ts';
 import type { Generation } from '#protocol/config/generation.ts';
 import { problemLine } from '#protocol/config/problem.ts';
@@ -42,6 +45,8 @@ export interface ParleyOptions {
   readonly env?: Readonly<Record<string, string>>;
   /** The clock that its services judge by, in place of the system's. */
   readonly now?: () => number;
+  /** Hears what its services say in the log. */
+  readonly log?: Logger;
   /** The name of this process on the bus. */
   readonly role?: string;
 }
@@ -79,7 +84,7 @@ export async function startParley(options: ParleyOptions): Promise<ParleyWorld> 
       const settings = readSettings({ PARLEY_LOG_LEVEL: 'silent', PARLEY_STATS_ADDR: 'off', PARLEY_DRAIN: '2s', ...env });
       return Effect.runPromise(Scope.provide(openHost({ role, settings, natsUrl: nats.url, env, policies: policySchemas, services: services.map(nameOf) }), scope));
     });
-    const host = options.now === undefined ? opened : { ...opened, now: options.now };
+    const host = { ...opened, now: options.now ?? opened.now, log: options.log ?? opened.log };
     const inherited = { PATH: process.env['PATH'] ?? '', PARLEY_DRAIN: '2s', ...env };
     for (const service of await Promise.all(services.map((one) => load(one, file, inherited)))) await inScope(undo, (scope) => start(service, host, scope));
     const generation = options.config === undefined ? host.generations.current : await generationOfFile(host, file, env);
