@@ -21,7 +21,7 @@ const BACKEND_POLICIES = [
 /** Keys by section of the document. */
 export const UNSUPPORTED_KEYS = {
   root: ['policies', 'routeGroups', 'tcpRoutes', 'llm', 'ui'],
-  frontendPolicies: ['http', 'tls', 'tcp', 'networkExtAuthz', 'proxy', 'proxyProtocol', 'connect', 'tracing'],
+  frontendPolicies: ['http', 'tls', 'tcp', 'networkExtAuthz', 'proxy', 'proxyProtocol', 'tracing'],
   bind: [],
   listener: ['tcpRoutes'],
   gateway: GATEWAY_POLICIES,
@@ -62,8 +62,8 @@ export const ENFORCING: ReadonlySet<SectionName> = new Set<SectionName>([
 
 /** Values the reference knows for a key, beyond the ones Parley serves. */
 export const UNSUPPORTED_VALUES = {
-  bindMode: ['internal'],
-  tunnelProtocol: ['hboneWaypoint', 'hboneGateway', 'proxy', 'connect'],
+  tunnelProtocol: ['hboneWaypoint', 'hboneGateway', 'proxy'],
+  connectMode: ['route'],
   listenerProtocol: ['TLS', 'TCP', 'HBONE'],
   gatewayProtocol: ['TCP', 'TLS'],
 } as const satisfies Record<string, readonly string[]>;

@@ -10,6 +10,7 @@ const TLS = 'how its connections are secured: [backendTLS](#backendtls)';
 
 const MEANINGS: Readonly<Record<string, string>> = {
   'The document.config': 'settings of the process: [config](#config)',
+  'The document.frontendPolicies.connect.mode': 'what becomes of CONNECT: `deny` unless given; with `tunnel` every bind with a socket opens tunnels, as with `tunnelProtocol: connect`, and serves nothing else. `route` is refused',
   'The document.frontendPolicies.networkAuthorization': 'rules for connections, on every port: [policies/networkAuthorization](../policies/networkAuthorization/README.md)',
   'The document.frontendPolicies.accessLog': 'which finished requests are written down: [policies/accessLog](../policies/accessLog/README.md)',
   'The document.frontendPolicies.logging': 'the old name of `accessLog`',
@@ -232,8 +233,8 @@ const MEANINGS: Readonly<Record<string, string>> = {
   'workloads.locality.subzone': 'as above',
   'binds.port': 'the port to listen on',
   'binds.listeners': '[listeners](#listeners)',
-  'binds.tunnelProtocol': 'only `direct` is served yet',
-  'binds.mode': 'only `standard` is served yet',
+  'binds.tunnelProtocol': '`direct` unless given. With `connect` the port takes CONNECT and nothing else; what comes out of a tunnel goes to the bind or gateway of the port that was asked for, as if its client had come by that port. Nothing is dialled',
+  'binds.mode': '`standard` unless given. With `internal` there is no socket, and tunnels alone lead here; without a `port` (one bind at most) for every port that no other has',
   'listeners.name': 'for the log and the start-up table',
   'listeners.namespace': 'taken, and not used',
   'listeners.hostname': 'exact, or `*.example.com`; every host unless given',
