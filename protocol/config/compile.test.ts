@@ -312,6 +312,16 @@ describe('backends and routes', () => {
   test('without backends, and nothing to serve at all, are warnings', () => {
     expect(good({ gateways: { default: { port: 1 } }, routes: [{}] }).warnings).toEqual(['routes[0]: has no backends, so every request it matches is answered with an error']);
     expect(good({}).warnings).toEqual(['nothing is served: no gateways, binds or mcp section']);
+    for (const policies of [{ directResponse: { status: 200 } }, { requestRedirect: {} }]) expect(good({ gateways: { default: { port: 1 } }, routes: [{ policies }] }).warnings).toEqual([]);
+  });
+
+  test('that replace a prefix, or whose backends do, match by prefixes', () => {
+    const [replaces, backends] = [{ path: { prefix: '/x' } }, [{ name: 'docs', policies: { requestRedirect: { path: { prefix: '/x' } } }, mcp: { targets: [stdio] } }]];
+    const route = (...paths: object[]): object => ({ gateways: { default: { port: 1 } }, backends, routes: [{ matches: paths.map((path) => ({ path })), policies: { urlRewrite: replaces }, backends: [{ backend: 'docs' }, { mcp: { targets: [stdio] }, policies: { requestRedirect: { path: { full: '/x' } } } }] }] });
+    const said = ['routes[0].policies.urlRewrite.path.prefix', 'routes[0].backends[0].policies.requestRedirect.path.prefix'].map((at) => `${at}: a match of the route says nothing of a prefix that this could replace (match the path by pathPrefix, or write full instead of prefix)`);
+    expect(errors(route({ pathPrefix: '/a' }, { exact: '/b' }))).toEqual(said);
+    expect(errors(route({ regex: '/a.*' }))).toEqual(said);
+    good(route({ pathPrefix: '/a' }));
   });
 });
 

@@ -7,14 +7,14 @@
 const GATEWAY_POLICIES = ['extProc', 'transformations'] as const;
 
 const ROUTE_POLICIES = [
-  'requestRedirect', 'urlRewrite', 'requestMirror', 'directResponse',
+  'requestMirror',
   'mcpGuardrails', 'a2a', 'ai', 'backendTunnel',
   'localRateLimit', 'remoteRateLimit', 'extProc',
   'transformations', 'buffer', 'timeout', 'retry', 'delay',
 ] as const;
 
 const BACKEND_POLICIES = [
-  'transformations', 'http', 'tcp', 'backendTunnel', 'requestRedirect', 'health', 'mcpGuardrails',
+  'transformations', 'http', 'tcp', 'backendTunnel', 'health', 'mcpGuardrails',
   'a2a', 'inferenceRouting', 'sessionAffinity', 'ai',
 ] as const;
 
