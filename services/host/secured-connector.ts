@@ -34,8 +34,8 @@ export interface OwnParts {
 interface Connecting extends OwnParts {
   readonly target: string;
   readonly timeoutMs: number;
-  /** Of a Unix socket, which is connected to whatever the URL says. */
-  readonly socketPath?: string | undefined;
+  /** What else its connections are. */
+  readonly options?: buildConnector.BuildOptions;
 }
 
 interface Files {
@@ -125,14 +125,14 @@ function verificationOf({ verify, subjectAltNames }: BackendTls): Verification {
   };
 }
 
-function optionsOf(tls: BackendTls, { timeoutMs, socketPath }: Connecting): buildConnector.BuildOptions {
+function optionsOf(tls: BackendTls, { timeoutMs: timeout, options }: Connecting): buildConnector.BuildOptions {
   const { hostname, alpn } = tls;
   return {
-    timeout: timeoutMs,
-    ...(socketPath === undefined ? {} : { socketPath }),
+    timeout,
     ...verificationOf(tls),
     ...(alpn === undefined ? {} : { allowH2: alpn.includes('h2'), preferH2: alpn[0] === 'h2' }),
     ...(hostname === undefined ? {} : { servername: hostname }),
+    ...options,
   };
 }
 
