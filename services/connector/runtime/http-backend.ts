@@ -5,15 +5,13 @@ import type { ConnectorStatus } from '#protocol/subjects/connector.ts';
 import type { HttpRequestHead } from '#protocol/subjects/http.ts';
 import type { Asked, Bus } from '#host/bus/bus.ts';
 import type { Caller } from '#host/caller-seal.ts';
-import { HttpExchange, faultOf } from './http-exchange.ts';
+import { HttpExchange, IDLE_MS, faultOf } from './http-exchange.ts';
 import type { EndpointSurroundings } from './http-endpoint.ts';
 import { HttpServer } from './http-server.ts';
 import type { Outgoing } from './outgoing.ts';
 import { PulledBody } from './pulled-body.ts';
 import { sealedCaller } from './upstream.ts';
 
-/** Neither side has said a byte for as long: nobody is there any more. */
-const IDLE_MS = 15 * 60_000;
 /** A signature covers the body, which is held for it. */
 const SIGNED_BODY_BYTES_MAX = 4 * 1024 * 1024;
 
@@ -60,7 +58,10 @@ export class HttpBackend {
       const outgoing: Outgoing = { method: head.method, path: head.path, headers: { ...head.fields }, body: await this.#bodyOf(payload, pulled) };
       outgoing.headers['host'] = head.hostWritten === true ? head.host : (server.host ?? head.host);
       await server.credentials?.add(outgoing, await this.#callerOf(asked, server));
-      if (answer.open) this.#dispatch(server, { outgoing, body: outgoing.body ?? pulled ?? null, exchange: new HttpExchange({ answer, backend: this.config.name, timeoutMs: this.config.timeoutMs, ended }) });
+      if (!answer.open) return;
+      const upgrade = head.upgrade === undefined || pulled === undefined ? undefined : { protocol: head.upgrade, said: pulled };
+      const exchange = new HttpExchange({ answer, backend: this.config.name, timeoutMs: this.config.timeoutMs, upgrade, ended });
+      dispatch(server, { ...outgoing, body: outgoing.body ?? (upgrade === undefined ? pulled : undefined), upgrade: head.upgrade }, exchange);
     } catch (error) {
       const fault = error instanceof Fault ? error : asFault(error);
       answer.fail(fault);
@@ -103,10 +104,6 @@ export class HttpBackend {
     return caller === undefined || credentials?.ofCaller !== true ? undefined : this.#open?.(caller);
   }
 
-  #dispatch(server: HttpServer, { outgoing: { method, path, headers }, body, exchange }: { readonly outgoing: Outgoing; readonly body: Uint8Array | PulledBody | null; readonly exchange: HttpExchange }): void {
-    server.pool.dispatch({ method, path, headers, body, servername: server.servername, headersTimeout: IDLE_MS, bodyTimeout: IDLE_MS } as Parameters<HttpServer['pool']['dispatch']>[0], exchange);
-  }
-
   #left(): void {
     this.#exchanges -= 1;
     this.#closeIfDone();
@@ -115,4 +112,17 @@ export class HttpBackend {
   #closeIfDone(): void {
     if (this.#retired && this.#exchanges === 0) void this.close();
   }
+}
+
+type Dispatched = Parameters<HttpServer['pool']['dispatch']>[0];
+
+interface Sent extends Omit<Outgoing, 'body'> {
+  readonly body: Uint8Array | PulledBody | undefined;
+  readonly upgrade: string | undefined;
+}
+
+function dispatch({ pool, servername }: HttpServer, { method, path, headers, body, upgrade }: Sent, exchange: HttpExchange): void {
+  const request = { method, path, headers, body: body ?? null, upgrade: upgrade ?? null, servername, headersTimeout: IDLE_MS, bodyTimeout: IDLE_MS };
+  // Any method is one, and undici takes a server name that its types do not know.
+  pool.dispatch(request as Dispatched, exchange);
 }

@@ -96,6 +96,10 @@ export class EditedRequest implements EdgeRequest {
     return this.#came.lookedInto;
   }
 
+  get upgrade(): string | undefined {
+    return this.#came.upgrade;
+  }
+
   get bodyBytes(): number | undefined {
     return this.#came.bodyBytes;
   }

@@ -6,6 +6,9 @@ import type { Receiver } from '#host/bus/bus.ts';
 import { plainRefusalOf } from '../core/plain-refusal.ts';
 import type { EdgeResponse, EdgeStream } from './edge.ts';
 
+/** Until a client takes more of an answer. */
+const STALLED_MS = 15 * 60_000;
+
 export interface HttpAnswerOptions {
   readonly response: EdgeResponse;
   /** Of the request: to a HEAD there is no body, whatever its head says. */
@@ -17,6 +20,8 @@ export interface HttpAnswerOptions {
 export class HttpAnswer implements Receiver {
   readonly #options: HttpAnswerOptions;
   #stream: EdgeStream | undefined;
+  /** Of all chunks that its client has not taken. */
+  #waiting: Promise<void> | undefined;
   #status = 0;
 
   constructor(options: HttpAnswerOptions) {
@@ -33,7 +38,14 @@ export class HttpAnswer implements Receiver {
   data(chunk: Uint8Array): void | Promise<void> {
     const stream = this.#stream;
     if (stream === undefined || stream.write(chunk)) return undefined;
-    return stream.drained();
+    return (this.#waiting ??= this.#drained(stream));
+  }
+
+  async #drained(stream: EdgeStream): Promise<void> {
+    const stalled = setTimeout(() => stream.cut(), STALLED_MS);
+    await stream.drained();
+    clearTimeout(stalled);
+    this.#waiting = undefined;
   }
 
   end(payload: Uint8Array, facts: StreamFacts = {}): void {
