@@ -21,6 +21,7 @@ import { requestHeaderModifier } from './requestHeaderModifier/policy.ts';
 import { responseHeaderModifier } from './responseHeaderModifier/policy.ts';
 import { customFunctionsSchema } from './rules/custom-functions.ts';
 import { toolPinning } from './toolPinning/policy.ts';
+import { transformations } from './transformations/policy.ts';
 
 export type Traffic = 'http' | 'mcp' | 'a2a' | 'llm';
 
@@ -72,7 +73,7 @@ export const POLICIES = {
   tcp: EVERYWHERE,
   timeout: EVERYWHERE,
   toolPinning: { traffic: ['mcp'], policy: toolPinning },
-  transformations: EVERYWHERE,
+  transformations: { traffic: all, policy: transformations },
   urlRewrite: EVERYWHERE,
 } as const satisfies Record<string, Entry>;
 

@@ -27,12 +27,13 @@ export const routePolicies = section('routePolicies', {
   apiKey: policyValue,
   extAuthz: policyValue,
   authorization: policyValue,
+  transformations: policyValue,
   csrf: policyValue,
   responseHeaderModifier: policyValue,
   mcpAuthorization: policyValue,
   ...connectionShape,
 });
-export const gatewayPolicyShape = { cors: policyValue, oidc: policyValue, jwtAuth: policyValue, basicAuth: policyValue, apiKey: policyValue, extAuthz: policyValue, authorization: policyValue };
+export const gatewayPolicyShape = { cors: policyValue, oidc: policyValue, jwtAuth: policyValue, basicAuth: policyValue, apiKey: policyValue, extAuthz: policyValue, authorization: policyValue, transformations: policyValue };
 
 const routeShape = {
   name: nonEmpty.nullish(),
