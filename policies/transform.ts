@@ -9,7 +9,7 @@
  * T3 Metadata may be shown later: what is made of a credential is `<redacted>` in it. Headers and bodies are used as they are.
  */
 import { isFraming, isHeaderName, isHeaderValue } from '#protocol/config/header-text.ts';
-import { bytesOf, compiled, jsonOf, textOf } from './authorizer/expressions.ts';
+import { bytesOf, compiled, jsonOf, textOf } from './rules/request-values.ts';
 import type { Expression } from './cel/expression.ts';
 import type { PlainValue } from './cel/plain.ts';
 import type { Activation } from './cel/variables.ts';

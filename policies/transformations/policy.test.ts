@@ -5,7 +5,8 @@ import { compileChain } from '../chain.ts';
 import { type Facts, NO_FACTS, type PolicyCall, type Verdict } from '../policy.ts';
 import { type RequestEdit, editRequest } from '../request-edits.ts';
 import { type ResponseHead, editResponse } from '../response-edits.ts';
-import { READ_BYTES_MAX, transformations } from './policy.ts';
+import { READ_BYTES_MAX } from '../rules/request-body.ts';
+import { transformations } from './policy.ts';
 
 const problemsOf = (config: unknown): string[] =>
   (transformations.schema.safeParse(config).error?.issues ?? []).map((issue) => `${issue.path.join('.')}: ${issue.code === 'invalid_key' ? issue.issues[0]?.message : issue.message}`);
@@ -178,8 +179,11 @@ describe('of several transformations', () => {
     expect(response({ conditional }).headers).toEqual({});
   });
 
-  test('none is, where no condition is true', async () => {
-    expect(await judged({ conditional: conditional.slice(0, 1) })).toEqual({ kind: 'pass' });
+  test('none is, where no condition is true; one that fails says neither', async () => {
+    const only = { conditional: conditional.slice(0, 1) };
+    expect(await judged(only, { call: { headers: { 'x-team': 'red' } } })).toEqual({ kind: 'pass' });
+    expect(await judged(only)).toMatchObject({ kind: 'deny', status: 500, reason: 'transformations/condition' });
+    expect(response(only).headers).toEqual({});
   });
 });
 

@@ -1,31 +1,29 @@
 /**
  * Changes requests, and the responses to them, by expressions (policies/transform.ts has what a transformation is).
  *
- * U1 Of several under `conditional` the first whose condition is true is it; one that fails is not true. For the response they are
- *    asked again, of the request as its policies left it.
+ * U1 Of several under `conditional` one counts (rules/conditional.ts). For the response the conditions are asked again, of the
+ *    request as its policies left it; so they may not ask for its body.
  * U2 A body is read for expressions that name it, whole and up to a limit, and otherwise left alone.
  * U3 A body that cannot be transformed goes nowhere: the request is denied with 400, the response becomes a 502.
  */
 import { z } from 'zod';
 import { headerName, isAuthority, isFraming, isHeaderName } from '#protocol/config/header-text.ts';
 import { nonEmpty } from '#protocol/config/section.ts';
-import { Fault } from '#protocol/faults/fault.ts';
-import { compiled, expressionIn, readsBody, requestExpression, textOf } from '../authorizer/expressions.ts';
-import type { Expression } from '../cel/expression.ts';
 import type { PlainValue } from '../cel/plain.ts';
-import type { Activation } from '../cel/variables.ts';
 import { definePolicy, deny, pass } from '../policy.ts';
 import type { CompiledPolicy, Deny, Facts, Judging, PolicyCall, PolicyDeps, Verdict } from '../policy.ts';
 import type { RequestEdit } from '../request-edits.ts';
 import { type ResponseEdit, type ResponseHead, editResponse } from '../response-edits.ts';
+import { compileChoice, entriesOf, refuseBeside } from '../rules/conditional.ts';
+import { READ_BYTES_MAX, prefixOf } from '../rules/request-body.ts';
 import { REQUEST_SCOPE } from '../rules/request-scope.ts';
+import { expressionIn, readsBody, requestExpression, textOf } from '../rules/request-values.ts';
 import { requestVariables } from '../rules/request-variables.ts';
 import { type Made, type Metadata, type Transform, type TransformConfig, compileTransform, transform } from '../transform.ts';
 
+const ID = 'transformations';
 const ENTRIES_MAX = 64;
 const NAME_CHARS_MAX = 128;
-/** Of a body of a request that expressions ask for. */
-export const READ_BYTES_MAX = 2 * 1024 * 1024;
 const FAILED = 'the body could not be transformed';
 
 const REQUEST_PSEUDO = [':method', ':path', ':authority', ':scheme'] as const;
@@ -59,24 +57,13 @@ const withResponse = expressionIn({
 
 const shape = { request: transformIn(REQUEST_PSEUDO, requestExpression).nullish(), response: transformIn(RESPONSE_PSEUDO, withResponse).nullish() };
 
-const conditional = z
-  .array(z.strictObject({ condition: expressionIn(REQUEST_SCOPE).nullish(), ...shape }))
-  .min(1, 'at least one entry is needed')
-  .max(ENTRIES_MAX, FEW)
-  .superRefine((entries, context) => {
-    const fallback = entries.findIndex(({ condition }) => condition == null);
-    if (fallback >= 0 && fallback < entries.length - 1) context.addIssue({ code: 'custom', path: [fallback], message: 'an entry without a condition always fits: it must be the last' });
-  });
+const conditional = entriesOf(z.strictObject({ condition: expressionIn(REQUEST_SCOPE).nullish(), ...shape }));
 
-const schema = z.strictObject({ ...shape, conditional: conditional.nullish() }).superRefine(({ request, response, conditional: several }, context) => {
-  if (several == null) return;
-  for (const [key, value] of Object.entries({ request, response })) if (value != null) context.addIssue({ code: 'custom', path: [key], message: 'not allowed beside conditional: write it in each entry' });
-});
+const schema = z.strictObject({ ...shape, conditional: conditional.nullish() }).superRefine((value, context) => void (value.conditional == null || refuseBeside(value, context)));
 
-export const transformations = definePolicy({ id: 'transformations', schema, compile });
+export const transformations = definePolicy({ id: ID, schema, compile });
 
 interface Entry {
-  readonly condition: Expression | undefined;
   readonly request: Transform | undefined;
   readonly response: Transform | undefined;
   /** The expressions for the response ask for its body, or put another in its place. */
@@ -89,10 +76,9 @@ interface EntryConfig {
   readonly response?: TransformConfig | null | undefined;
 }
 
-function entryOf({ condition, request, response }: EntryConfig): Entry {
+function entryOf({ request, response }: EntryConfig): Entry {
   const after = response == null ? undefined : compileTransform(response);
   return {
-    condition: condition == null ? undefined : compiled(condition),
     request: request == null ? undefined : compileTransform(request),
     response: after,
     readsResponse: after !== undefined && (after.body !== undefined || after.expressions.some(({ captures }) => captures.reads('response', 'body'))),
@@ -100,24 +86,24 @@ function entryOf({ condition, request, response }: EntryConfig): Entry {
 }
 
 function compile({ conditional: several, ...only }: z.output<typeof schema>, deps: PolicyDeps): CompiledPolicy {
-  const entries = (several ?? [only]).map(entryOf);
-  /** U1 */
-  const chosen = (known: Activation): Entry | undefined => entries.find(({ condition }) => condition === undefined || condition.test(known) === true);
+  const entries: readonly EntryConfig[] = several ?? [only];
+  const { choose } = compileChoice(entries, entryOf);
   return {
     apply(call, facts) {
-      const entry = chosen(requestVariables(call, facts, deps));
+      const entry = choose(requestVariables(call, facts, deps));
+      if (entry === 'failed') return deny(500, `${ID}/condition`, 'this request cannot be transformed');
       // What comes in a coding cannot be read: nobody is asked for one.
       const asked: RequestEdit[] = entry?.readsResponse === true ? [{ kind: 'remove', header: 'accept-encoding' }] : [];
       if (entry?.request !== undefined) return transformRequest(entry.request, { call, facts, deps, asked });
       return asked.length === 0 ? pass : { kind: 'rewrite', responseHeaders: [], requestEdits: asked };
     },
-    ...(entries.every(({ response }) => response === undefined) ? {} : {
+    ...(entries.every(({ response }) => response == null) ? {} : {
       applyResponse(head, call, facts) {
-        const plan = chosen(requestVariables(call, facts, deps))?.response;
-        return plan === undefined ? [] : transformResponse(plan, { head, call, facts, deps });
+        const entry = choose(requestVariables(call, facts, deps));
+        return entry === 'failed' || entry?.response === undefined ? [] : transformResponse(entry.response, { head, call, facts, deps });
       },
     }),
-    ...(entries.some(({ readsResponse }) => readsResponse) ? { readsResponse: true } : {}),
+    ...(entries.map(entryOf).some(({ readsResponse }) => readsResponse) ? { readsResponse: true } : {}),
   };
 }
 
@@ -131,19 +117,10 @@ type CameRequest = Came & { readonly asked: readonly RequestEdit[] };
 
 const withMetadata = (facts: Facts, metadata: Metadata): Facts => (Object.keys(metadata).length === 0 ? facts : { ...facts, metadata: { ...facts.metadata, ...metadata } });
 
+/** U2 */
 function transformRequest(plan: Transform, came: CameRequest): Judging {
-  return plan.expressions.some(readsBody) ? read(came.call, (body) => rewritten(plan, came, body)) : rewritten(plan, came);
-}
-
-/** U2. A body that breaks off is its client's doing. */
-async function read(call: PolicyCall, go: (body: Uint8Array) => Verdict): Promise<Verdict> {
-  try {
-    const { bytes, complete } = (await call.prefix?.(READ_BYTES_MAX)) ?? { bytes: new Uint8Array(), complete: true };
-    return complete ? go(bytes) : deny(413, 'transformations/too-large', `the body is larger than ${READ_BYTES_MAX} bytes`);
-  } catch (error) {
-    if (!(error instanceof Fault) || error.code !== 'invalid') throw error;
-    return deny(Number(error.facts['status'] ?? 400), 'transformations/body', error.message);
-  }
+  if (!plan.expressions.some(readsBody)) return rewritten(plan, came);
+  return prefixOf(came.call, { id: ID, max: READ_BYTES_MAX }, ({ bytes, complete }) => (complete ? rewritten(plan, came, bytes) : deny(413, `${ID}/too-large`, `the body is larger than ${READ_BYTES_MAX} bytes`)));
 }
 
 function rewritten(plan: Transform, { call, facts, deps, asked }: CameRequest, body?: Uint8Array): Verdict {
@@ -173,7 +150,7 @@ function rewritten(plan: Transform, { call, facts, deps, asked }: CameRequest, b
 }
 
 /** U3 */
-const bodyFailed = (): Deny => deny(400, 'transformations/body', FAILED);
+const bodyFailed = (): Deny => deny(400, `${ID}/body`, FAILED);
 
 const JSON_TYPE: RequestEdit & ResponseEdit = { kind: 'set', header: 'content-type', value: 'application/json' };
 

@@ -30,6 +30,9 @@ export const routePolicies = section('routePolicies', {
   transformations: policyValue,
   csrf: policyValue,
   responseHeaderModifier: policyValue,
+  urlRewrite: policyValue,
+  requestRedirect: policyValue,
+  directResponse: policyValue,
   mcpAuthorization: policyValue,
   ...connectionShape,
 });

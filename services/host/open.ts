@@ -9,7 +9,9 @@
  */
 import { randomBytes } from 'node:crypto';
 import type { NatsConnection } from '@nats-io/nats-core';
-import { Effect, Schedule, type Scope } from 'effect';
+import * as Effect from 'effect/Effect';
+import * as Schedule from 'effect/Schedule';
+import type * as Scope from 'effect/Scope';
 import { ensureLayout, type Applied } from '#deploy/nats/apply.ts';
 import { inboxPrefixOf } from '#deploy/nats/permissions.ts';
 import { compileDocument, type Compilation, type PolicySchemas } from '#protocol/config/compile.ts';

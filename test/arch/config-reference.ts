@@ -20,8 +20,8 @@ const schema = z.toJSONSchema(documentSchema, { unrepresentable: 'any', io: 'inp
 const DESCRIBED_APART: ReadonlySet<string> = new Set(['backendTLS', 'backendAuth', 'location', 'source', 'authorizationLocation', 'clientAuth']);
 const OWN = new Set(SECTIONS.map(({ at }) => at.join('.')).filter((at) => at !== ''));
 
-/** Policies of the token endpoints in it judge no call, and have the names of those that do. */
-const OF_NO_CALL = 'backendAuth';
+/** Policies of targets, and of token endpoints, judge no call, and some have the names of those that do: without a shape of their own they are refused. */
+const OF_NO_CALL: ReadonlySet<string> = new Set(['backendAuth', 'targets']);
 
 /** Keys whose section is told once, wherever they are. */
 const LINKED: ReadonlySet<string> = new Set(['mcp', 'tls']);
@@ -70,7 +70,7 @@ function rowsOf(shape: Shape, title: string, at: readonly string[], prefix = '')
     if (title === 'config' && NOT_ACTED_ON.some((later) => later === key)) continue;
     const inner = notNull(one);
     const own = DESCRIBED_APART.has(name) || Object.hasOwn(implemented, name) || OWN.has([...at, ...key.split('.')].join('.'));
-    if (Object.keys(inner).length === 0 && (!Object.hasOwn(implemented, name) || title === OF_NO_CALL)) refused.push(key);
+    if (Object.keys(inner).length === 0 && (!Object.hasOwn(implemented, name) || OF_NO_CALL.has(title))) refused.push(key);
     else if (inner.properties !== undefined && !own && !LINKED.has(name) && hasServed(inner)) nest(inner, key);
     else if (inner.properties !== undefined && !own && (title === 'targets' || title === 'config')) nest(inner, key);
     else rows.push({ id: `${title}.${key}`, key, kind: kindOf(one), required: shape.required?.includes(name) ?? false });

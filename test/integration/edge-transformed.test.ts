@@ -22,8 +22,8 @@ const early = { request: { metadata: { team: 'default(request.headers["x-team"],
 /** Of the route: what loud clients say is said quietly. */
 const late = {
   conditional: [
-    { condition: 'request.headers["x-loud"] == "yes"', request: { body: 'string(request.body).replace("LOUD", "quiet")' } },
-    { condition: 'request.headers["x-broken"] == "yes"', request: { body: 'json(request.body).nothing' }, response: { metadata: { late: '"true"' }, body: '"sorry: " + string(response.body)' } },
+    { condition: 'default(request.headers["x-loud"], "no") == "yes"', request: { body: 'string(request.body).replace("LOUD", "quiet")' } },
+    { condition: 'default(request.headers["x-broken"], "no") == "yes"', request: { body: 'json(request.body).nothing' }, response: { metadata: { late: '"true"' }, body: '"sorry: " + string(response.body)' } },
   ],
 };
 

@@ -96,9 +96,12 @@ class ChangedResponse implements EdgeResponse {
     this.#response.onEnd(over);
   }
 
-  #learnsMore(metadata: NonNullable<Facts['metadata']>): void {
-    const { request, facts } = this.#known;
-    this.#known = { request, facts: { ...facts, metadata: { ...facts.metadata, ...metadata } } };
+  #learnsOf(edits: readonly ResponseEdit[]): void {
+    for (const edit of edits) {
+      if (edit.kind !== 'learn') continue;
+      const { request, facts } = this.#known;
+      this.#known = { request, facts: { ...facts, metadata: { ...facts.metadata, ...edit.metadata } } };
+    }
   }
 
   #changed(made: ResponseHead): ResponseHead | undefined {
@@ -107,7 +110,7 @@ class ChangedResponse implements EdgeResponse {
       for (const change of this.#changes) {
         const edits = change(head, this.#known.request, this.#known.facts);
         head = editResponse(head, this.#ofMcp ? edits.filter((edit) => isFree(edit, made)) : edits);
-        for (const edit of edits) if (edit.kind === 'learn') this.#learnsMore(edit.metadata);
+        this.#learnsOf(edits);
       }
       return head;
     } catch (error) {
