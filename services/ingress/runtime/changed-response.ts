@@ -130,7 +130,7 @@ const isCoded = (headers: ResponseHeaders): boolean => (headers['content-encodin
 
 const bytesOf = (body: Uint8Array | string | undefined): Uint8Array => (typeof body === 'string' ? Buffer.from(body) : (body ?? new Uint8Array()));
 
-const NO_STREAM: EdgeStream = { open: false, pendingBytes: 0, write: () => true, drained: () => Promise.resolve(), end: () => undefined };
+const NO_STREAM: EdgeStream = { open: false, pendingBytes: 0, write: () => true, drained: () => Promise.resolve(), end: () => undefined, cut: () => undefined };
 
 /** H4: of a body that is longer, or that breaks off, there is nothing to send. */
 class Collected implements EdgeStream {

@@ -97,6 +97,15 @@ export class EditedRequest implements EdgeRequest {
     return this.#came.lookedInto;
   }
 
+  get bodyBytes(): number | undefined {
+    return this.#edited.content?.length ?? this.#came.bodyBytes;
+  }
+
+  chunks(): AsyncIterable<Uint8Array> {
+    const { content } = this.#edited;
+    return content === undefined ? this.#came.chunks() : only(content);
+  }
+
   async body(max: number): Promise<Uint8Array> {
     const { content } = this.#edited;
     if (content === undefined) return this.#came.body(max);
@@ -108,4 +117,8 @@ export class EditedRequest implements EdgeRequest {
     const { content } = this.#edited;
     return content === undefined ? this.#came.prefix(max) : { bytes: content.subarray(0, max), complete: content.length <= max };
   }
+}
+
+async function* only(chunk: Uint8Array): AsyncGenerator<Uint8Array> {
+  yield chunk;
 }
