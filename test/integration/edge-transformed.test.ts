@@ -1,13 +1,15 @@
 /** What expressions make of requests and responses, and what is written down of them. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { startEverything, type Everything } from '../fixtures/everything/main.ts';
+import { type HttpBackendFixture, startHttpBackend } from '../fixtures/http-backend.ts';
 import { listeningLog } from '../world/log.ts';
 import { startParley, type ParleyWorld } from '../world/parley.ts';
 import { freePort } from '../world/port.ts';
-import { callOf, modernOf, openLegacy, send } from '../world/wire.ts';
+import { callOf, modernOf, openLegacy, openStream, send } from '../world/wire.ts';
 
 const { log, heard } = listeningLog();
 let everything: Everything;
+let server: HttpBackendFixture;
 let parley: ParleyWorld;
 let base: string;
 
@@ -27,19 +29,30 @@ const late = {
   ],
 };
 
+/** Of a route to a server of plain HTTP: it has other paths, and speaks another way. */
+const plain = {
+  request: { set: { ':path': 'request.pathAndQuery.replace("/plain", "")' }, body: 'request.method == "POST" ? bytes("{" + string(request.body) + "}") : request.body' },
+  response: { body: '"[" + string(response.body) + "]"', set: { 'x-was': 'string(size(response.body))' } },
+};
+
 beforeAll(async () => {
-  everything = await startEverything();
+  [everything, server] = await Promise.all([startEverything(), startHttpBackend()]);
   const port = await freePort();
   base = `http://127.0.0.1:${port}`;
   const targets = [{ name: 'only', mcp: { host: everything.url } }];
   parley = await startParley({
     log,
-    config: { frontendPolicies: { accessLog }, gateways: { default: { port, transformations: early } }, mcp: { gateways: 'default', policies: { transformations: late }, targets } },
+    config: {
+      frontendPolicies: { accessLog },
+      gateways: { default: { port, transformations: early } },
+      mcp: { gateways: 'default', policies: { transformations: late }, targets },
+      routes: [{ name: 'plain', matches: [{ path: { pathPrefix: '/plain' } }], policies: { transformations: plain }, backends: [{ host: server.host }] }],
+    },
   });
 });
 afterAll(async () => {
   await parley.stop();
-  await everything.close();
+  await Promise.all([everything.close(), server.close()]);
 });
 
 /** The line that holds the words. */
@@ -85,5 +98,23 @@ describe('what is transformed', () => {
     const { status, text, headers } = await send(parley.url, say('anything', { 'x-broken': 'yes' }));
     expect([status, text, headers['x-gateway']]).toEqual([400, 'sorry: the body could not be transformed', 'parley']);
     expect(await lineOf('transformations/body')).toMatchObject({ 'http.status': 400, 'meta.late': 'true' });
+  });
+});
+
+describe('plain HTTP', () => {
+  test('is asked by another path with another body, and answers with another', async () => {
+    const told = await send(`${base}/plain/echo`, { body: 'hello', headers: { 'content-type': 'text/plain' } });
+    expect([told.status, told.text, told.headers['x-was'], told.headers['content-length']]).toEqual([200, '[{hello}]', '7', '9']);
+    expect(await lineOf('/echo')).toMatchObject({ route: 'plain', 'http.status': 200, protocol: 'http' });
+  });
+
+  test('is changed in its head alone where it is a stream of events', async () => {
+    const stream = await openStream(`${base}/plain/events`);
+    expect([stream.status, stream.headers['x-gateway'], stream.headers['x-was']]).toEqual([200, 'parley', undefined]);
+    await stream.cut();
+  });
+
+  test('is no answer where its body never ends', async () => {
+    expect((await send(`${base}/plain/endless`, { method: 'GET' })).status).toBe(502);
   });
 });
