@@ -15,7 +15,7 @@ import { isTaken } from './credential-location.ts';
 import type { McpHttpTarget } from './generation.ts';
 import { type HeaderModifier, type HeaderTexts, modified, namesIn } from './header-modifier.ts';
 import type { Path } from './problem.ts';
-import { credentialPaths } from './secret-paths.ts';
+import { openPaths } from './secret-paths.ts';
 import type { EndpointDocument, ReachedEndpoint } from './token-endpoint.ts';
 import type { ToolPinning } from './tool-pinning.ts';
 
@@ -98,7 +98,6 @@ interface Surroundings {
 export function compileConnection(url: string, { tls, auth, headers, routeHeaders }: Connection, { compiling, findUrl }: Surroundings): CompiledConnection | undefined {
   if (tls !== undefined && url.startsWith('http:')) return void compiling.error(tls.path, 'the URL of a target says http, which is not secured', 'write https, or a host without a scheme');
   if (auth !== undefined) {
-    warnOfSecrets(auth.path, compiling);
     compiling.expressions(auth.path);
   }
   if (headers !== undefined) checkHeaders(headers, compiling);
@@ -116,7 +115,7 @@ function headersOf(places: readonly (Written<HeaderModifier> | undefined)[]): Pi
 }
 
 function checkHeaders({ document, path }: Written<HeaderModifier>, compiling: Compiling): void {
-  warnOfSecrets(path, compiling);
+  for (const place of openPaths(compiling.written(path), path)) compiling.secret(place);
   for (const [kind, name] of namesIn(document)) {
     if (isTaken(name)) compiling.error([...path, kind, name], 'this header is written by whoever speaks HTTP and MCP to the server');
   }
@@ -126,9 +125,4 @@ function reached(endpoint: EndpointDocument, path: Path, findUrl: FindUrl): Reac
   const tls = endpoint.policies?.backendTLS;
   const url = findUrl(endpoint, { path, secured: tls != null, defaultPath: '/' });
   return url === undefined ? undefined : { url, tls: tls == null ? undefined : backendTls(tls) };
-}
-
-/** The document is published as it is written: to every process, and to whoever may read the configuration in NATS. */
-function warnOfSecrets(path: Path, compiling: Compiling): void {
-  for (const place of credentialPaths(compiling.written(path), path)) compiling.secret(place);
 }
