@@ -5,11 +5,13 @@
  */
 import type { z } from 'zod';
 import type { Phase, Policy, RulePolicy } from './policy.ts';
+import { accessLog, logExpression, logFields } from './accessLog/policy.ts';
 import { apiKey } from './apiKey/policy.ts';
 import { authorization } from './authorization/policy.ts';
 import { basicAuth } from './basicAuth/policy.ts';
 import { cors } from './cors/policy.ts';
 import { csrf } from './csrf/policy.ts';
+import { directResponse } from './directResponse/policy.ts';
 import { extAuthz } from './extAuthz/policy.ts';
 import { jwtAuth } from './jwtAuth/policy.ts';
 import { mcpAuthentication } from './mcpAuthentication/policy.ts';
@@ -17,9 +19,11 @@ import { mcpAuthorization } from './mcpAuthorization/policy.ts';
 import { networkAuthorization } from './networkAuthorization/policy.ts';
 import { oidc } from './oidc/policy.ts';
 import { requestHeaderModifier } from './requestHeaderModifier/policy.ts';
+import { requestRedirect } from './requestRedirect/policy.ts';
 import { responseHeaderModifier } from './responseHeaderModifier/policy.ts';
 import { customFunctionsSchema } from './rules/custom-functions.ts';
 import { toolPinning } from './toolPinning/policy.ts';
+import { urlRewrite } from './urlRewrite/policy.ts';
 
 export type Traffic = 'http' | 'mcp' | 'a2a' | 'llm';
 
@@ -36,6 +40,7 @@ const CONNECTION: Entry = { traffic: all, connection: true };
 
 export const POLICIES = {
   a2a: { traffic: ['a2a'] },
+  accessLog: { traffic: all, policy: accessLog },
   ai: { traffic: ['llm'] },
   apiKey: { traffic: all, policy: apiKey },
   authorization: { traffic: all, policy: authorization },
@@ -47,7 +52,7 @@ export const POLICIES = {
   cors: { traffic: all, policy: cors },
   csrf: { traffic: all, policy: csrf },
   delay: EVERYWHERE,
-  directResponse: EVERYWHERE,
+  directResponse: { traffic: all, policy: directResponse },
   extAuthz: { traffic: all, policy: extAuthz },
   extProc: EVERYWHERE,
   health: EVERYWHERE,
@@ -63,7 +68,7 @@ export const POLICIES = {
   remoteRateLimit: EVERYWHERE,
   requestHeaderModifier: { traffic: all, policy: requestHeaderModifier },
   requestMirror: EVERYWHERE,
-  requestRedirect: EVERYWHERE,
+  requestRedirect: { traffic: all, policy: requestRedirect },
   responseHeaderModifier: { traffic: all, policy: responseHeaderModifier },
   retry: EVERYWHERE,
   sessionAffinity: EVERYWHERE,
@@ -71,14 +76,14 @@ export const POLICIES = {
   timeout: EVERYWHERE,
   toolPinning: { traffic: ['mcp'], policy: toolPinning },
   transformations: EVERYWHERE,
-  urlRewrite: EVERYWHERE,
+  urlRewrite: { traffic: all, policy: urlRewrite },
 } as const satisfies Record<string, Entry>;
 
 export type PolicyId = keyof typeof POLICIES;
 
-/** Connection: before anything is read. Gateway: before a route is chosen. Route: after, before a backend is. Backend: on the way to it. Responses pass in reverse. */
+/** Connection: about all of a connection, whatever comes by it. Gateway: before a route is chosen. Route: after, before a backend is. Backend: on the way to it. Responses pass in reverse. */
 export const ORDER: Readonly<Record<Phase, readonly PolicyId[]>> = {
-  connection: ['networkAuthorization'],
+  connection: ['networkAuthorization', 'accessLog'],
   gateway: ['cors', 'oidc', 'jwtAuth', 'basicAuth', 'apiKey', 'extAuthz', 'authorization', 'extProc', 'transformations'],
   route: [
     'timeout', 'cors', 'oidc', 'jwtAuth', 'mcpAuthentication', 'basicAuth', 'apiKey', 'extAuthz', 'authorization', 'mcpAuthorization', 'toolPinning', 'retry',
@@ -101,5 +106,14 @@ export const implemented: Readonly<Record<string, Policy | RulePolicy>> = Object
   Object.entries<Entry>(POLICIES).flatMap(([id, { policy }]) => (policy === undefined ? [] : [[id, policy]])),
 );
 
-/** For `compileDocument({policies})`: what each policy's part of the configuration must look like, and the functions they may call. */
-export const policySchemas: Readonly<Record<string, z.ZodType>> = { ...Object.fromEntries(Object.entries(implemented).map(([id, policy]) => [id, policy.schema])), customFunctions: customFunctionsSchema };
+/**
+ * For `compileDocument({policies})`: what each policy's part of the configuration must look like, the functions they may call, and
+ * the access log where the format had it before (protocol/config/access-log.ts).
+ */
+export const policySchemas: Readonly<Record<string, z.ZodType>> = {
+  ...Object.fromEntries(Object.entries(implemented).map(([id, policy]) => [id, policy.schema])),
+  customFunctions: customFunctionsSchema,
+  logging: accessLog.schema,
+  filter: logExpression,
+  fields: logFields,
+};

@@ -65,6 +65,8 @@ export interface Source {
   readonly port: number;
   /** The client's certificate, verified; undefined = it was not asked for one. */
   readonly tls: SourceTls | undefined;
+  /** Of the CONNECT that opened the tunnel it came by; undefined = it came by none. */
+  readonly connectHeaders?: Readonly<Record<string, string | readonly string[] | undefined>> | undefined;
 }
 
 export interface SourceTls {
@@ -256,13 +258,13 @@ export interface Policy<S extends z.ZodType = z.ZodType> {
 }
 
 /**
- * A policy that is a set of rules for somebody who sees no request: the connector, which alone knows what is called
- * (decision 15), or who takes connections, before there is anything to read. It is no part of any chain.
+ * A policy that is a set of expressions for somebody who is in no chain: the connector, which alone knows what is called
+ * (decision 15), who takes connections, before there is anything to read, or the log, when a request is over.
  */
 export interface RulePolicy<S extends z.ZodType = z.ZodType> {
   readonly id: string;
   readonly schema: S;
-  readonly judgedBy: 'connector' | 'listener';
+  readonly judgedBy: 'connector' | 'listener' | 'log';
 }
 
 /** Keeps a policy's own types inside it: the chain knows only that what the schema let through may be compiled. */

@@ -26,7 +26,7 @@ function url(value: unknown): CelValue | undefined {
   return carriesSecret(value, secretParameters) ? secret(value) : value;
 }
 
-const AFTERWARDS = 'it is known when a call is over, and expressions are evaluated before that';
+const AFTERWARDS = 'it is known when a call is over, and nothing keeps it until then';
 
 const VARIABLE_TABLE = {
   request: {
@@ -35,7 +35,7 @@ const VARIABLE_TABLE = {
     notYet: { bodyPrefix: 'a body is there whole or not at all: use request.body where it is available', endTime: AFTERWARDS },
     views: { headers: viewOfHeaders, uri: url, pathAndQuery: url },
   },
-  response: { about: 'what a server that was asked answered', fields: ['code', 'headers', 'body'], views: { headers: viewOfHeaders } },
+  response: { about: 'what was answered: by a server that was asked about the call, or in the end', fields: ['code', 'headers', 'body'], views: { headers: viewOfHeaders } },
   source: {
     about: 'who connected, and what a client certificate says',
     fields: ['address', 'port', 'rawAddress', 'rawPort', 'identity', 'spiffeId', 'subjectAltNames', 'issuer', 'subject', 'subjectCn', 'certificate', 'connectHeaders'],

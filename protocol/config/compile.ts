@@ -9,6 +9,7 @@
  * C3 Any error means no generation: there is no half-accepted configuration.
  */
 import type { z } from 'zod';
+import { withAccessLog } from './access-log.ts';
 import type { BackendDocument } from './backends.ts';
 import { isCallout, withHosts } from './callouts.ts';
 import { compileBackends } from './compile-backends.ts';
@@ -77,7 +78,7 @@ function compileValid({ id, valid, language, compiling, problems, expressions }:
   const binds = compileBinds(valid, backends, compiling);
   // Its schema is with those of the policies, which call what is defined there.
   compiling.policies({ customFunctions: valid.config?.customFunctions }, ['config']);
-  const frontendPolicies = compiling.policies(valid.frontendPolicies, ['frontendPolicies']);
+  const { connect: _, ...frontendPolicies } = withAccessLog(valid, compiling);
   if (binds.length === 0) compiling.warn([], 'nothing is served: no gateways, binds or mcp section');
   if (hasErrors(problems)) return { problems };
   return {

@@ -1,5 +1,6 @@
 /** The connector service: our side of every upstream. */
-import { Effect, Schedule } from 'effect';
+import * as Effect from 'effect/Effect';
+import * as Schedule from 'effect/Schedule';
 import type { Environment } from '#host/environment.ts';
 import type { Host, Service } from '#host/host.ts';
 import { sharedKeys } from '#host/nats/shared-keys.ts';

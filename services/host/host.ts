@@ -2,7 +2,8 @@
 import type { KV, KvEntry } from '@nats-io/kv';
 import type { JetStreamClient, JetStreamManager } from '@nats-io/jetstream';
 import type { NatsConnection } from '@nats-io/nats-core';
-import type { Effect, Scope } from 'effect';
+import type * as Effect from 'effect/Effect';
+import type * as Scope from 'effect/Scope';
 import type { Generation } from '#protocol/config/generation.ts';
 import type { Secret } from '#protocol/config/secret.ts';
 import type { Audit } from './audit/audit.ts';

@@ -9,7 +9,9 @@
  */
 import { randomBytes } from 'node:crypto';
 import type { NatsConnection } from '@nats-io/nats-core';
-import { Effect, Schedule, type Scope } from 'effect';
+import * as Effect from 'effect/Effect';
+import * as Schedule from 'effect/Schedule';
+import type * as Scope from 'effect/Scope';
 import { ensureLayout, type Applied } from '#deploy/nats/apply.ts';
 import { inboxPrefixOf } from '#deploy/nats/permissions.ts';
 import { compileDocument, type Compilation, type PolicySchemas } from '#protocol/config/compile.ts';
@@ -32,7 +34,7 @@ import { type KeyPlace, sharedKeys } from './nats/shared-keys.ts';
 import { parseAddress, STATS_ADDR_DEFAULT, type Address, type HostSettings } from './settings.ts';
 import { startAdmin } from './telemetry/admin.ts';
 import { Svids } from './spiffe/svids.ts';
-import { createLog, LOG_LEVELS, type Logger, type LogLevel } from './telemetry/log.ts';
+import { createLog, LOG_LEVELS, type Logger, type LogLevel, LogOutput } from './telemetry/log.ts';
 import { type Learn, Secrets, secretVariables } from './telemetry/secrets.ts';
 import { openTelemetry, type OpenTelemetry } from './telemetry/telemetry.ts';
 
@@ -71,10 +73,11 @@ export const openHost = Effect.fnUntraced(function* (options: OpenHostOptions): 
   const { role, settings, natsUrl } = options;
   const instance = `${role}-${randomBytes(6).toString('hex')}`;
   const secrets = Secrets.of(options.env);
-  const log = createLog({ ...settings.log, base: { service: role, instance }, secrets });
+  const output = new LogOutput(settings.log);
+  const log = createLog({ ...settings.log, base: { service: role, instance }, secrets, sink: output });
   const telemetry = yield* acquire(
     'telemetry',
-    () => openTelemetry({ service: `parley-${role}`, instance, traces: settings.traces, log }),
+    () => openTelemetry({ service: `parley-${role}`, instance, traces: settings.traces, log, secrets }),
     (open) => open.shutdown(),
   );
   const { waitMs, access, replicas } = settings.nats;
@@ -96,7 +99,7 @@ export const openHost = Effect.fnUntraced(function* (options: OpenHostOptions): 
     () => openGenerations({ nats, log, compile, ...(runs(options, 'connector', 'policy') ? { open: opener(documentSeal, secrets) } : {}) }),
     async (open) => open.stop(),
   ).pipe(Effect.retry(ELECTION));
-  followDocument(generations, settings, log);
+  followDocument(generations, settings, { log, output });
   const svids = yield* acquire('SVIDs', () => openSvids(settings, generations, { log, telemetry, learn: secrets.learn }), async (open) => open.close());
   const audit = openAudit({ connection, connected: () => bus.connected, instance, log, metrics: telemetry, mask: secrets.mask });
 
@@ -116,9 +119,7 @@ export const openHost = Effect.fnUntraced(function* (options: OpenHostOptions): 
           () => startAdmin({ address, log, notReady, serveMetrics: telemetry.serveMetrics }),
           (open) => open.stop(),
         );
-  const beginDrain = (): void => {
-    draining = true;
-  };
+  const beginDrain = (): void => void (draining = true);
   yield* Effect.addFinalizer(() => {
     beginDrain();
     return Effect.promise(async () => {
@@ -207,11 +208,12 @@ async function closeConnection(connection: NatsConnection): Promise<void> {
 }
 
 /** The environment wins over the gateway document: whoever starts a process decides how much it says. */
-function followDocument(generations: OpenGenerations, settings: HostSettings, log: Logger): void {
-  if (settings.log.levelIsSet) return;
-  generations.onChange(({ settings: { logLevel } }) => {
+function followDocument(generations: OpenGenerations, settings: HostSettings, { log, output }: { readonly log: Logger; readonly output: LogOutput }): void {
+  const { levelIsSet, formatIsSet } = settings.log;
+  generations.onChange(({ settings: { logLevel, logFormat } }) => {
     const level = LOG_LEVELS.find((one): one is LogLevel => one === logLevel);
-    if (level !== undefined) log.level = level;
+    if (level !== undefined && !levelIsSet) log.level = level;
+    if (logFormat !== undefined && !formatIsSet) output.format = logFormat === 'text' ? 'pretty' : 'json';
   });
 }
 

@@ -22,7 +22,7 @@ test('with an empty environment a process stays on loopback, waits a minute for 
     statsAddr: undefined,
     traces: undefined,
   });
-  expect(settings.log).toMatchObject({ level: 'info', levelIsSet: false });
+  expect(settings.log).toMatchObject({ level: 'info', levelIsSet: false, formatIsSet: false });
 });
 
 test('what the environment says is taken', () => {
@@ -55,7 +55,7 @@ test('what the environment says is taken', () => {
       syncInterval: 'always',
     },
     dataDir: '/var/lib/parley',
-    log: { level: 'debug', levelIsSet: true, format: 'json' },
+    log: { level: 'debug', levelIsSet: true, format: 'json', formatIsSet: true },
     bindAddresses: ['0.0.0.0', '::'],
     statsAddr: { host: '::1', port: 9000 },
     drainMs: 30_000,

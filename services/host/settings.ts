@@ -44,6 +44,8 @@ export interface LogSettings {
   /** True = the environment says so, and the gateway document does not change it. */
   readonly levelIsSet: boolean;
   readonly format: LogFormat;
+  /** As of the level. */
+  readonly formatIsSet: boolean;
   readonly colour: boolean;
 }
 
@@ -133,6 +135,7 @@ export function readSettings(env: Environment): HostSettings {
       level: set.PARLEY_LOG_LEVEL ?? 'info',
       levelIsSet: set.PARLEY_LOG_LEVEL !== undefined,
       format: set.PARLEY_LOG_FORMAT ?? (terminal ? 'pretty' : 'json'),
+      formatIsSet: set.PARLEY_LOG_FORMAT !== undefined,
       colour: terminal && !env['NO_COLOR'],
     },
     drainMs: set.PARLEY_DRAIN ?? DRAIN_MS_DEFAULT,

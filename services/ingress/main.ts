@@ -1,7 +1,6 @@
 /** The ingress service: sockets, routes, policies, and the faces of MCP. */
-import type { Socket } from 'node:net';
-import { Effect } from 'effect';
-import { type Connection, type ConnectionJudge, connectionJudge } from '#policies/networkAuthorization/policy.ts';
+import * as Effect from 'effect/Effect';
+import { type ConnectionJudge, connectionJudge } from '#policies/networkAuthorization/policy.ts';
 import { speaking } from '#protocol/config/language.ts';
 import { serviceOf } from '#protocol/subjects/frames.ts';
 import type { Environment } from '#host/environment.ts';
@@ -9,6 +8,7 @@ import { readConfigFile } from '#host/files.ts';
 import type { Host, Service } from '#host/host.ts';
 import { secretsIn } from '#host/telemetry/secrets-in-files.ts';
 import { type IngressEvents, ingressEvents } from './events.ts';
+import { AccessLog } from './runtime/access-log.ts';
 import { authorizationServers } from './runtime/authorization-servers.ts';
 import { AuthorizerConnections } from './runtime/authorizers.ts';
 import type { IngressDeps } from './runtime/exchange.ts';
@@ -22,7 +22,6 @@ import { OpenStreams } from './runtime/open-streams.ts';
 import { ResponseLogs } from './runtime/response-logs.ts';
 import { SessionCalls } from './runtime/session-calls.ts';
 import { SessionStreams } from './runtime/session-streams.ts';
-import { destinationOf, plainAddress } from './runtime/source.ts';
 import { StreamLogs } from './runtime/stream-logs.ts';
 import { buildWorld } from './runtime/world.ts';
 import { type IngressSettings, readIngressSettings } from './settings.ts';
@@ -48,8 +47,8 @@ async function openIngress(host: Host, settings: IngressSettings): Promise<() =>
   const gateway = new Gateway(deps);
   let judge: ConnectionJudge | undefined;
   const listeners = new Listeners({
-    admits: (socket) => {
-      const denial = judge?.(connectionOf(socket));
+    admits: (connection) => {
+      const denial = judge?.(connection);
       if (denial !== undefined) deps.events.connectionDenied(`networkAuthorization/${denial.why}`);
       return denial === undefined;
     },
@@ -62,10 +61,12 @@ async function openIngress(host: Host, settings: IngressSettings): Promise<() =>
     minting: settings.minting,
     minted: deps.events.minted,
     unreadable: deps.events.unreadable,
+    tunnelled: deps.events.tunnelled,
     handler: (door) => (request, response) => gateway.handle(door, request, response),
   });
   const unfollow = host.svids.onChange(() => void listeners.reload());
   host.telemetry.gauge('parley_streams_open', 'event streams open to clients', () => keepAlive.open);
+  host.telemetry.gauge('parley_tunnels_open', 'tunnels open to clients', () => listeners.openTunnels);
   const keys = new IssuerKeySets({ bus: host.bus, failed: deps.events.failed });
   const shared = {
     now: host.now,
@@ -80,6 +81,7 @@ async function openIngress(host: Host, settings: IngressSettings): Promise<() =>
   const unwatch = host.generations.onChange((generation) => {
     judge = speaking(generation.language, () => connectionJudge(generation.frontendPolicies));
     const world = keys.during((of) => connections.during((authorizers) => buildWorld(generation, { ...shared, keys: of, authorizers })));
+    deps.accessLog.follow(world.accessLog);
     gateway.enter(world);
     opening = listeners.follow(generation.binds);
   });
@@ -91,6 +93,7 @@ async function openIngress(host: Host, settings: IngressSettings): Promise<() =>
     await opening;
     await leave({ listeners, endless: deps.endless, answers: deps.answers, ...settings });
     connections.stop();
+    await deps.accessLog.stop();
     keepAlive.stop();
   };
 }
@@ -102,11 +105,6 @@ const readerOf = ({ learn }: Host) => (path: string): string => {
   return text;
 };
 
-function connectionOf(socket: Socket): Connection {
-  const { remoteAddress = '', remotePort = 0 } = socket;
-  return { source: { address: plainAddress(remoteAddress), port: remotePort }, destination: destinationOf(socket) };
-}
-
 function depsOf(host: Host, settings: IngressSettings, keepAlive: KeepAlive): IngressDeps {
   const { bus } = host;
   const events: IngressEvents = ingressEvents(host);
@@ -115,6 +113,7 @@ function depsOf(host: Host, settings: IngressSettings, keepAlive: KeepAlive): In
     bus,
     seal: host.seal,
     events,
+    accessLog: new AccessLog(host),
     startSpan: host.telemetry.startSpan,
     keepAlive,
     sessions: new SessionCalls(bus),

@@ -3,8 +3,8 @@
  * this one too, takes its generation from there. Without a file it publishes nothing: another replica has one. What has to
  * be fetched for policies, such as the keys of token issuers, it fetches for all.
  */
-import { Effect } from 'effect';
-import type { Scope } from 'effect';
+import * as Effect from 'effect/Effect';
+import type * as Scope from 'effect/Scope';
 import type { Host, Service } from '#host/host.ts';
 import { serviceOf } from '#protocol/subjects/frames.ts';
 import type { Environment } from '#protocol/config/expand.ts';

@@ -1,5 +1,5 @@
 /** The session service: legacy MCP sessions as actors whose records rest in KV. */
-import { Effect } from 'effect';
+import * as Effect from 'effect/Effect';
 import type { Environment } from '#host/environment.ts';
 import type { Service } from '#host/host.ts';
 import { KvSessionStore } from './runtime/store.ts';

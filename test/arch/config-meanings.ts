@@ -36,7 +36,10 @@ export const SECTIONS: readonly Section[] = [
 
 const MEANINGS: Readonly<Record<string, string>> = {
   'The document.config': 'settings of the process: [config](#config)',
+  'The document.frontendPolicies.connect.mode': 'what becomes of CONNECT: `deny` unless given; with `tunnel` every bind with a socket opens tunnels, as with `tunnelProtocol: connect`, and serves nothing else. `route` is refused',
   'The document.frontendPolicies.networkAuthorization': 'rules for connections, on every port: [policies/networkAuthorization](../policies/networkAuthorization/README.md)',
+  'The document.frontendPolicies.accessLog': 'which finished requests are written down: [policies/accessLog](../policies/accessLog/README.md)',
+  'The document.frontendPolicies.logging': 'the old name of `accessLog`',
   'The document.binds': 'ports, in the older form: [binds](#binds)',
   'The document.gateways': 'ports by name: [gateways](#gateways)',
   'The document.routes': 'routes that attach to gateways: [routes](#routes)',
@@ -97,6 +100,7 @@ const MEANINGS: Readonly<Record<string, string>> = {
   'backends of a route.policies.backendAuth': AUTH,
   'backends of a route.policies.requestHeaderModifier': HEADERS,
   'backends of a route.policies.responseHeaderModifier': 'on this route, instead of what the backend itself says: [policies/responseHeaderModifier](../policies/responseHeaderModifier/README.md)',
+  'backends of a route.policies.requestRedirect': 'on this route, instead of what the backend itself says: [policies/requestRedirect](../policies/requestRedirect/README.md)',
   'backends of a route.policies.toolPinning': PINNING,
   'backends of a route.backend': 'the name of a [backend](#backends)',
   'backends of a route.mcp': `written here: ${SERVER}`,
@@ -108,6 +112,7 @@ const MEANINGS: Readonly<Record<string, string>> = {
   'backends.policies.backendAuth': AUTH,
   'backends.policies.requestHeaderModifier': HEADERS,
   'backends.policies.responseHeaderModifier': 'on every route that leads here: [policies/responseHeaderModifier](../policies/responseHeaderModifier/README.md)',
+  'backends.policies.requestRedirect': 'on every route that leads here: [policies/requestRedirect](../policies/requestRedirect/README.md)',
   'backends.policies.toolPinning': PINNING,
   'backends.host': 'a host, for the `backend` of a target; no route may lead to it yet',
   'backends.mcp': SERVER,
@@ -198,8 +203,8 @@ const MEANINGS: Readonly<Record<string, string>> = {
   'clientAuth.certificateHeader': 'where it is shown: the chain in `x5c`, or its digest in `x5t#S256`',
   'binds.port': 'the port to listen on',
   'binds.listeners': '[listeners](#listeners)',
-  'binds.tunnelProtocol': 'only `direct` is served yet',
-  'binds.mode': 'only `standard` is served yet',
+  'binds.tunnelProtocol': '`direct` unless given. With `connect` the port takes CONNECT and nothing else; what comes out of a tunnel goes to the bind or gateway of the port that was asked for, as if its client had come by that port. Nothing is dialled',
+  'binds.mode': '`standard` unless given. With `internal` there is no socket, and tunnels alone lead here; without a `port` (one bind at most) for every port that no other has',
   'listeners.name': 'for the log and the start-up table',
   'listeners.namespace': 'taken, and not used',
   'listeners.hostname': 'exact, or `*.example.com`; every host unless given',
@@ -223,6 +228,10 @@ const MEANINGS: Readonly<Record<string, string>> = {
   'config.sensitiveHeaders': 'headers that carry credentials, beside those everybody knows and those that policies read one from: shown to nobody, and kept at ingress',
   'config.spiffe.endpoint': 'where the SPIFFE Workload API is, for `spiffe` of listeners and of whatever is connected to; `SPIFFE_ENDPOINT_SOCKET` wins',
   'config.statsAddr': 'where `/metrics` and `/healthz/ready` are (default 127.0.0.1:15020); `PARLEY_STATS_ADDR` wins',
+  'config.logging.filter': 'the old form of `filter` of `frontendPolicies.accessLog`: [policies/accessLog](../policies/accessLog/README.md)',
+  'config.logging.fields.add': 'the old form of its `add`',
+  'config.logging.fields.remove': 'the old form of its `remove`',
+  'config.logging.format': 'of the log: `text` or `json`; `PARLEY_LOG_FORMAT` wins',
   'config.logging.level': 'of the log; `PARLEY_LOG_LEVEL` wins',
 };
 

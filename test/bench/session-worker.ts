@@ -3,7 +3,7 @@
  * or (given the URL of an MCP server) all four services, as `parley up` runs them. Run with --expose-gc.
  */
 import { setTimeout as delay } from 'node:timers/promises';
-import { Effect } from 'effect';
+import * as Effect from 'effect/Effect';
 import type { Service } from '#host/host.ts';
 import { KvSessionStore } from '../../services/session/runtime/store.ts';
 import { SessionWorker } from '../../services/session/runtime/worker.ts';

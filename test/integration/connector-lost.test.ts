@@ -21,6 +21,7 @@ import { textOf } from '../world/wire.ts';
 
 /** The promise: a definite error within a second of the death. */
 const DEFINITE_MS = 1_000;
+/** For one that may never answer, at first; twice as long each time. */
 const PATIENCE_MS = 500;
 
 let nats: NatsWorld;
@@ -71,8 +72,9 @@ describe('a session whose connector', () => {
     const open = session.call('hold', {}, { id: 'h' });
     await open.log();
     const from = server.seen.length;
-    const died = clock();
     holder.signal('SIGKILL');
+    await holder.ended;
+    const died = clock();
     expect(await open.done).toMatchObject({ code: 'upstream', facts: { reason: 'lost', instance: session.connector } });
     expect(clock() - died).toBeLessThan(DEFINITE_MS);
     const next = await side.openSession(backend, { session: session.id, adopt: session.adoption() });
@@ -140,13 +142,17 @@ describe('a session whose connector', () => {
   }
 
   /** The stopped one has a seat in the queue: it may be the one that is asked, and is not waited for. */
-  const openedByAnother = (lost: SideSession): Promise<OpenedUpstreams> =>
-    eventually('another connector to open it', async () => {
+  function openedByAnother(lost: SideSession): Promise<OpenedUpstreams> {
+    let patienceMs = PATIENCE_MS;
+    return eventually('another connector to open it', async () => {
       const opening = side.opening(backend, { session: lost.id, adopt: lost.adoption() });
-      const outcome = await Promise.race([opening.done, wait(PATIENCE_MS)]);
-      if (outcome === undefined) opening.cancel();
-      return outcome === undefined ? undefined : openedUpstreams.parse(opening.messages[0]);
+      const outcome = await Promise.race([opening.done, wait(patienceMs)]);
+      if (outcome !== undefined) return openedUpstreams.parse(opening.messages[0]);
+      opening.cancel();
+      patienceMs *= 2;
+      return undefined;
     });
+  }
 });
 
 describe('what nobody used for long', () => {

@@ -25,9 +25,14 @@ beforeAll(async () => {
   url = `http://127.0.0.1:${port}/mcp`;
   const config = join(folder, 'config.yaml');
   await writeFile(config, stringify({ mcp: { port, targets: [{ name: 'everything', mcp: { host: everything.url } }] } }));
-  for (const service of SERVICES) {
-    running.set(service, startCommand(['run', service, ...(service === 'policy' ? ['-f', config] : [])], { NATS_URL: nats.url }));
-  }
+  const start = (service: (typeof SERVICES)[number], ...more: readonly string[]): Command => {
+    const command = startCommand(['run', service, ...more], { NATS_URL: nats.url });
+    running.set(service, command);
+    return command;
+  };
+  // The others are ready without a configuration, too: they find it there.
+  await start('policy', '-f', config).line(/^ready after/);
+  for (const service of SERVICES.filter((name) => name !== 'policy')) start(service);
   await Promise.all([...running.values()].map((command) => command.line(/^ready after/)));
 });
 afterEach(() => Promise.all(clients.splice(0).map((client) => client.close())));

@@ -1,7 +1,9 @@
 /** The users of deploy/nats/users.conf on a real server: what each may do is enough, and what it may not do is refused. */
 import { errors, type NatsConnection } from '@nats-io/nats-core';
 import { connect } from '@nats-io/transport-node';
-import { Effect, Exit, Scope } from 'effect';
+import * as Effect from 'effect/Effect';
+import * as Exit from 'effect/Exit';
+import * as Scope from 'effect/Scope';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { applyLayout } from '#deploy/nats/apply.ts';
 import { BUCKETS, STREAMS } from '#deploy/nats/layout.ts';

@@ -1,4 +1,6 @@
-import { Effect, Exit, Scope } from 'effect';
+import * as Effect from 'effect/Effect';
+import * as Exit from 'effect/Exit';
+import * as Scope from 'effect/Scope';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { z } from 'zod';
 import { BUCKETS, STREAMS } from '#deploy/nats/layout.ts';

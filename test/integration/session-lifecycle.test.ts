@@ -1,6 +1,6 @@
 /** A session from its opening to its tombstone, in one process: rest, revival, expiry, the sweep, and its end. */
 import { connect } from '@nats-io/transport-node';
-import { Effect } from 'effect';
+import * as Effect from 'effect/Effect';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { NOTHING } from '#host/bus/bus.ts';
 import { clock } from '#host/clock.ts';

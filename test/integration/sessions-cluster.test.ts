@@ -1,5 +1,5 @@
 /** Sessions on three NATS servers while the one that leads their records is killed: an election takes seconds, calls do not. */
-import { Effect } from 'effect';
+import * as Effect from 'effect/Effect';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { Service } from '#host/host.ts';
 import { SESSIONS_BUCKET } from '#protocol/records/session.ts';

@@ -8,14 +8,18 @@ import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
-import { Effect, Exit, Scope } from 'effect';
+import * as Effect from 'effect/Effect';
+import * as Exit from 'effect/Exit';
+import * as Scope from 'effect/Scope';
 import { stringify } from 'yaml';
 import type { Service } from '#host/host.ts';
 import { openHost } from '#host/open.ts';
 import type { OpenedHost } from '#host/open.ts';
 import { readSettings } from '#host/settings.ts';
+import type { Logger } from '#host/telemetry/log.ts';
 import { policySchemas } from '#policies/order.ts';
 import type { Generation } from '#protocol/config/generation.ts';
+import { problemLine } from '#protocol/config/problem.ts';
 import { loadService } from '../../services/cli/runtime/services.ts';
 import { loadDocument } from '../../services/policy/runtime/load.ts';
 import { startNats } from './nats.ts';
@@ -41,6 +45,8 @@ export interface ParleyOptions {
   readonly env?: Readonly<Record<string, string>>;
   /** The clock that its services judge by, in place of the system's. */
   readonly now?: () => number;
+  /** Hears what its services say in the log. */
+  readonly log?: Logger;
   /** The name of this process on the bus. */
   readonly role?: string;
 }
@@ -52,6 +58,8 @@ export interface ParleyWorld {
   readonly host: OpenedHost;
   /** Replaces the configuration file, as an operator's editor does; text is written as it is. Says nothing of whether it is accepted. */
   write(config: Readonly<Record<string, unknown>> | string): Promise<void>;
+  /** As `write`, and waits until it is in force. @throws Error with all that is wrong with it. */
+  replace(config: Readonly<Record<string, unknown>> | string): Promise<Generation>;
   /** The generation in force, now or as soon as there is one that is wanted. */
   generation(wanted: (generation: Generation) => boolean): Promise<Generation>;
   /** Everything that was started, newest first. May be called twice. */
@@ -76,15 +84,21 @@ export async function startParley(options: ParleyOptions): Promise<ParleyWorld> 
       const settings = readSettings({ PARLEY_LOG_LEVEL: 'silent', PARLEY_STATS_ADDR: 'off', PARLEY_DRAIN: '2s', ...env });
       return Effect.runPromise(Scope.provide(openHost({ role, settings, natsUrl: nats.url, env, policies: policySchemas, services: services.map(nameOf) }), scope));
     });
-    const host = options.now === undefined ? opened : { ...opened, now: options.now };
+    const host = { ...opened, now: options.now ?? opened.now, log: options.log ?? opened.log };
     const inherited = { PATH: process.env['PATH'] ?? '', PARLEY_DRAIN: '2s', ...env };
     for (const service of await Promise.all(services.map((one) => load(one, file, inherited)))) await inScope(undo, (scope) => start(service, host, scope));
     const generation = options.config === undefined ? host.generations.current : await generationOfFile(host, file, env);
-    const ports = generation?.binds.map(({ port }) => port) ?? [];
+    const ports = generation?.binds.flatMap(({ port, internal }) => (internal === true ? [] : [port])) ?? [];
     const [address = '127.0.0.1'] = host.bindAddresses;
     if (services.some((one) => nameOf(one) === 'ingress')) await Promise.all(ports.map((port) => untilOpen(port, address)));
     const url = ports[0] === undefined ? '' : `http://${address}:${ports[0]}/mcp`;
-    return { url, nats, host, write, generation: (wanted) => generationOf(host, wanted), stop };
+    const replace = async (next: Readonly<Record<string, unknown>> | string) => {
+      await write(next);
+      const { generation: read, problems } = await loadDocument(file, env, { alone: true });
+      if (read === undefined) throw new Error(problems.map(problemLine).join('\n'));
+      return generationOf(host, ({ id }) => id === read.id);
+    };
+    return { url, nats, host, write, replace, generation: (wanted) => generationOf(host, wanted), stop };
   } catch (error) {
     await stop();
     throw error;

@@ -1,6 +1,6 @@
 /** The NATS of a process: the one NATS_URL names, or a nats-server of our own that lives as long as the scope. */
-import { Effect } from 'effect';
-import type { Scope } from 'effect';
+import * as Effect from 'effect/Effect';
+import type * as Scope from 'effect/Scope';
 import { startNatsChild } from '#host/nats/child.ts';
 import { resolveNatsServer } from '#host/nats/resolve.ts';
 import type { HostSettings } from '#host/settings.ts';

@@ -8,8 +8,10 @@
  */
 import { resolve } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { Cause, Effect, Exit } from 'effect';
-import type { Scope } from 'effect';
+import * as Cause from 'effect/Cause';
+import * as Effect from 'effect/Effect';
+import * as Exit from 'effect/Exit';
+import type * as Scope from 'effect/Scope';
 import type { Environment } from '#host/environment.ts';
 import type { OpenedHost } from '#host/open.ts';
 import { openHost } from '#host/open.ts';

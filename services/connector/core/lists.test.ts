@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
+import { Naming } from '#protocol/mcp/naming.ts';
 import { LISTS, capabilityOf, isList } from './lists.ts';
-import { Naming } from './naming.ts';
 
 const naming = new Naming({ prefixMode: 'conditional', targets: ['one', 'two'].map((name) => ({ kind: 'mcp' as const, name, url: 'http://x/mcp', timeoutMs: undefined })) });
 const renamed = (method: string, item: object): object | undefined => LISTS[method]?.rename(item as Record<string, unknown>, 'one', naming);

@@ -1,5 +1,5 @@
 /** The four lists of MCP: which key holds the items, and what in an item names its target. */
-import type { Naming } from './naming.ts';
+import type { Naming } from '#protocol/mcp/naming.ts';
 
 export type Item = Record<string, unknown>;
 

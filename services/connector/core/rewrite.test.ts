@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { Naming } from './naming.ts';
+import { Naming } from '#protocol/mcp/naming.ts';
 import { rewriteFromTarget, rewriteResult, route } from './rewrite.ts';
 
 const naming = new Naming({ prefixMode: 'conditional', targets: ['one', 'two'].map((name) => ({ kind: 'mcp' as const, name, url: 'http://x/mcp', timeoutMs: undefined })) });

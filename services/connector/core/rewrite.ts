@@ -1,6 +1,6 @@
 /** What changes in a message when several targets share one namespace. Messages come in parsed and go out new; nothing is edited in place. */
 import type { Params, Request, Response } from '#protocol/mcp/message.ts';
-import type { Named, Naming } from './naming.ts';
+import type { Named, Naming } from '#protocol/mcp/naming.ts';
 
 /** Where a client's request goes, and the request as its target expects it. */
 export interface Routed {

@@ -1,6 +1,6 @@
 /** The answer of an upstream as its client gets it: cut to what it may see, then its handles sealed, then named as the client knows it. What none of this changes keeps its bytes. */
 import { type Response, encode } from '#protocol/mcp/message.ts';
-import type { Naming } from '../core/naming.ts';
+import type { Naming } from '#protocol/mcp/naming.ts';
 import { rewriteResult } from '../core/rewrite.ts';
 import type { Handles, Place } from './handles.ts';
 

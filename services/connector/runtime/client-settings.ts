@@ -1,8 +1,8 @@
 /** What the client of one session has set at its upstreams, in the words each of them understood: said again to one that knows nothing of it. */
 import { type Request, encode, parseJson } from '#protocol/mcp/message.ts';
+import type { Named } from '#protocol/mcp/naming.ts';
 import type { SessionAdoption } from '#protocol/subjects/connector.ts';
 import { clock } from '#host/clock.ts';
-import type { Named } from '../core/naming.ts';
 import { type SessionUpstream, UpstreamCall, ask } from './upstream.ts';
 
 const SAY_MS = 15_000;

@@ -7,7 +7,7 @@
 import { Fault } from '#protocol/faults/fault.ts';
 import { type Id, type Notification, type Request, encode } from '#protocol/mcp/message.ts';
 import { META_SUBSCRIPTION } from '#protocol/mcp/modern.ts';
-import type { Naming } from '../core/naming.ts';
+import type { Naming } from '#protocol/mcp/naming.ts';
 import { type List, isListChanged } from '../core/news.ts';
 import { rewriteFromTarget } from '../core/rewrite.ts';
 import type { CallJudge } from './call-rules.ts';

@@ -2,12 +2,12 @@
 import type { McpBackend } from '#protocol/config/generation.ts';
 import { Fault } from '#protocol/faults/fault.ts';
 import { type Id, type Response, encode } from '#protocol/mcp/message.ts';
+import { Naming } from '#protocol/mcp/naming.ts';
 import { NOTHING, type Asked, type Meta } from '#host/bus/bus.ts';
 import type { SpanHandle } from '#host/telemetry/spans.ts';
 import type { HandleKeys } from '../core/handle-seal.ts';
 import { isList } from '../core/lists.ts';
 import { mergeDiscover } from '../core/merge.ts';
-import { Naming } from '../core/naming.ts';
 import { type List, isToolList } from '../core/news.ts';
 import { rewriteFromTarget } from '../core/rewrite.ts';
 import { keyOfItems } from '../core/list-subjects.ts';

@@ -8,11 +8,11 @@
 import type { McpBackend } from '#protocol/config/generation.ts';
 import { Fault } from '#protocol/faults/fault.ts';
 import { type Request, encode } from '#protocol/mcp/message.ts';
+import type { Naming } from '#protocol/mcp/naming.ts';
 import { clock } from '#host/clock.ts';
 import { type Cursors, decodeCursors, encodeCursors } from '../core/cursor.ts';
 import { type Item, LISTS, capabilityOf } from '../core/lists.ts';
 import { mergeCacheRules } from '../core/merge.ts';
-import type { Naming } from '../core/naming.ts';
 import { type Routed, namedIn, route } from '../core/rewrite.ts';
 import { unknown } from '../core/unknown.ts';
 import type { Handles } from './handles.ts';

@@ -13,12 +13,12 @@
 import type { McpBackend } from '#protocol/config/generation.ts';
 import { Fault, asFault } from '#protocol/faults/fault.ts';
 import { type Id, type Notification, type Request, encode, parseJson } from '#protocol/mcp/message.ts';
+import { type Named, Naming } from '#protocol/mcp/naming.ts';
 import type { OpenedUpstreams, SessionAdoption } from '#protocol/subjects/connector.ts';
 import { NOTHING } from '#host/bus/bus.ts';
 import { clock } from '#host/clock.ts';
 import { isList, isPaged } from '../core/lists.ts';
 import { mergeCapabilities, mergeInitialize } from '../core/merge.ts';
-import { type Named, Naming } from '../core/naming.ts';
 import { type List, isListChanged, isToldOnce, isToolList, listsChanged } from '../core/news.ts';
 import { rewriteFromTarget } from '../core/rewrite.ts';
 import { answerForClient } from './client-answer.ts';

@@ -30,9 +30,15 @@ const URL_PASSWORD = /([a-z][a-z0-9+.-]*:\/\/)[^/\s@]+@/gi;
 
 type Mask = (text: string) => string;
 
+/** Takes passwords of URLs, and the secrets a process knows, out of a text. */
+const maskOf = (secrets: Secrets | undefined): Mask => (secrets === undefined ? maskUrls : (text) => secrets.mask(maskUrls(text)));
+
+/** What a line says of something, for others than the log. */
+export const maskedFields = (fields: object, secrets: Secrets | undefined): Record<string, unknown> => masked(fields, 0, maskOf(secrets)) as Record<string, unknown>;
+
 export function createLog(options: LogOptions): Logger {
   const { secrets } = options;
-  const mask: Mask = secrets === undefined ? maskUrls : (text) => secrets.mask(maskUrls(text));
+  const mask = maskOf(secrets);
   return pino(
     {
       level: options.level,
@@ -51,15 +57,31 @@ export function createLog(options: LogOptions): Logger {
       },
       serializers: { err: (error: unknown) => describeError(error, mask) },
     },
-    options.sink ?? destination(options),
+    options.sink ?? new LogOutput(options),
   );
 }
 
 /** Credentials in a URL are replaced; the rest of the text stays. */
 export const maskUrls = (text: string): string => text.replace(URL_PASSWORD, `$1${MASK}@`);
 
+/** Where lines go, in a format that may become another as the process runs. */
+export class LogOutput implements pino.DestinationStream {
+  format: LogFormat;
+  readonly #colour: boolean;
+  readonly #streams: Partial<Record<LogFormat, pino.DestinationStream>> = {};
+
+  constructor({ format, colour = false }: Pick<LogOptions, 'format' | 'colour'>) {
+    this.format = format;
+    this.#colour = colour;
+  }
+
+  write(line: string): void {
+    (this.#streams[this.format] ??= destination(this.format, this.#colour)).write(line);
+  }
+}
+
 /** The file descriptor is written synchronously: the last line before a crash is the one that is needed. */
-function destination({ format, colour = false }: LogOptions): pino.DestinationStream {
+function destination(format: LogFormat, colour: boolean): pino.DestinationStream {
   if (format === 'json') return pino.destination({ dest: 2, sync: true });
   return pretty({ destination: 2, sync: true, colorize: colour, ignore: 'pid,hostname', translateTime: 'SYS:HH:MM:ss.l' });
 }

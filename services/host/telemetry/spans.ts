@@ -1,9 +1,10 @@
 /** Spans of one hop, linked by W3C traceparent text, since the hops meet on NATS headers and JSON, not in an async context. */
-import { diag, DiagLogLevel, ROOT_CONTEXT, SpanKind, SpanStatusCode, trace, type Context, type Span, type Tracer } from '@opentelemetry/api';
+import { ROOT_CONTEXT, SpanKind, SpanStatusCode, trace, type Context, type Span, type Tracer } from '@opentelemetry/api';
 import { OTLPTraceExporter } from '@opentelemetry/exporter-trace-otlp-http';
 import type { Resource } from '@opentelemetry/resources';
 import { BatchSpanProcessor, ParentBasedSampler, TraceIdRatioBasedSampler, TracerProvider } from '@opentelemetry/sdk-trace';
 import type { TraceSettings } from '../settings.ts';
+import { hearComplaints } from './complaints.ts';
 import type { Logger } from './log.ts';
 
 export type Attributes = Readonly<Record<string, string | number | boolean>>;
@@ -88,7 +89,7 @@ export interface Tracing {
 
 /** Nothing global is registered: two hosts in one process keep their spans apart. The exporter reads its own OTEL_EXPORTER_OTLP_HEADERS. */
 export function openTracing(settings: TraceSettings, resource: Resource, log: Logger): Tracing {
-  diag.setLogger({ error: warn(log), warn: warn(log), info() {}, debug() {}, verbose() {} }, { logLevel: DiagLogLevel.WARN, suppressOverrideMessage: true });
+  hearComplaints(log);
   const provider = new TracerProvider({
     resource,
     sampler: new ParentBasedSampler({ root: new TraceIdRatioBasedSampler(settings.ratio) }),
@@ -100,7 +101,7 @@ export function openTracing(settings: TraceSettings, resource: Resource, log: Lo
 const startWith =
   (tracer: Tracer): StartSpan =>
   (name, { kind, traceparent, attributes }) =>
-    new LiveSpan(tracer.startSpan(name, attributes === undefined ? { kind: KINDS[kind] } : { kind: KINDS[kind], attributes }, parentOf(traceparent)));
+    new LiveSpan(tracer.startSpan(name, attributes === undefined ? { kind: KINDS[kind] } : { kind: KINDS[kind], attributes }, contextOf(traceparent)));
 
 const TRACEPARENT = /^[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})/;
 const NO_TRACE = '0'.repeat(32);
@@ -112,14 +113,13 @@ export function traceIdOf(traceparent: string | undefined): string | undefined {
   return id === NO_TRACE ? undefined : id;
 }
 
-function parentOf(traceparent: string | undefined): Context {
+/** Of the hop that the text speaks for. */
+export const spanIdOf = (traceparent: string | undefined): string | undefined => (traceparent === undefined ? undefined : TRACEPARENT.exec(traceparent)?.[2]);
+
+/** For what belongs to the hop that the text speaks for. */
+export function contextOf(traceparent: string | undefined): Context {
   if (traceparent === undefined) return ROOT_CONTEXT;
   const [, traceId, spanId, flags] = TRACEPARENT.exec(traceparent) ?? [];
   if (traceId === undefined || spanId === undefined || traceId === NO_TRACE) return ROOT_CONTEXT;
   return trace.setSpanContext(ROOT_CONTEXT, { traceId, spanId, traceFlags: Number.parseInt(flags ?? '0', 16) & 1, isRemote: true });
 }
-
-const warn =
-  (log: Logger) =>
-  (message: string): void =>
-    log.warn({ from: 'opentelemetry' }, message);

@@ -8,11 +8,12 @@ import type { CallerSeal } from '#host/caller-seal.ts';
 import { clock } from '#host/clock.ts';
 import type { SpanHandle, StartSpan } from '#host/telemetry/spans.ts';
 import { Fault, asFault } from '#protocol/faults/fault.ts';
-import { type Id, type Request, nameOf } from '#protocol/mcp/message.ts';
+import { type Id, type Message, type Request, nameOf } from '#protocol/mcp/message.ts';
 import type { Era } from '#protocol/mcp/versions.ts';
 import { ANONYMOUS } from '#protocol/records/principal.ts';
 import { bareStatus, refusalOf } from '../core/refusal.ts';
 import type { IngressEvents, SessionFacts, StreamRefusal } from '../events.ts';
+import type { AccessLog } from './access-log.ts';
 import { changedBy, learn, speakMcp } from './changed-response.ts';
 import type { EdgeRequest, EdgeResponse } from './edge.ts';
 import type { KeepAlive } from './keep-alive.ts';
@@ -32,6 +33,7 @@ export interface IngressDeps {
   readonly bus: Bus;
   readonly seal: CallerSeal;
   readonly events: IngressEvents;
+  readonly accessLog: AccessLog;
   readonly keepAlive: KeepAlive;
   readonly sessions: SessionCalls;
   readonly logs: StreamLogs;
@@ -63,9 +65,12 @@ export class Exchange {
   backend: McpBackend | undefined;
   /** Sealed: who calls, for backends that are asked as their caller. */
   caller: string | undefined;
+  /** What its client asks in MCP, once it was read. */
+  message: Message | undefined;
   readonly #startedAt: number;
   #span: SpanHandle | undefined;
-  #over = false;
+  #outcome: number | Fault | undefined;
+  #reason: string | undefined;
 
   constructor(arrival: { readonly request: EdgeRequest; readonly response: EdgeResponse; readonly startedAt: number }, world: RouteWorld, facts: Facts, deps: IngressDeps) {
     this.request = arrival.request;
@@ -92,12 +97,23 @@ export class Exchange {
 
   /** Counts the outcome and ends the span: the HTTP status, or the fault. */
   readonly done = (outcome: number | Fault): void => {
-    if (this.#over) return;
-    this.#over = true;
+    if (this.#outcome !== undefined) return;
+    this.#outcome = outcome;
     if (outcome instanceof Fault) this.#failed(outcome);
     this.#span?.end();
     this.deps.events.answered(this.world.route.key, outcome, this.#startedAt);
   };
+
+  /** What became of it, for the access log: the fault, and why it came to nothing. */
+  get ended(): { readonly fault: Fault | undefined; readonly reason: string | undefined } {
+    const fault = this.#outcome instanceof Fault ? this.#outcome : undefined;
+    return { fault, reason: this.#reason ?? fault?.code };
+  }
+
+  /** Of the span of this hop; undefined while there is none. */
+  get traced(): string | undefined {
+    return this.#span?.traceparent;
+  }
 
   /** The keys of the backends it may go to, comma-separated. */
   get backendKeys(): string {
@@ -140,6 +156,7 @@ export class Exchange {
     this.response.carry(verdict.responseHeaders ?? []);
     if (verdict.kind === 'deny') {
       const { world, principal, session, facts } = this;
+      this.#reason = verdict.reason;
       this.deps.events.denied({ route: world.route.key, principal, session, method: about?.method, name: about && nameOf(about.method, about.params), extauthz: verdict.facts?.extauthz ?? facts.extauthz }, verdict);
     }
     const own = verdict.kind === 'answer' ? headersOf(verdict.headers) : {};

@@ -12,9 +12,10 @@ import { Fault, asFault } from '#protocol/faults/fault.ts';
 import { ANONYMOUS } from '#protocol/records/principal.ts';
 import { refuseOrigin } from '../core/origin.ts';
 import { refusalOf } from '../core/refusal.ts';
+import { LoggedCall } from './access-log.ts';
+import { backendAgrees } from './backend-policies.ts';
 import { changedBy, learn } from './changed-response.ts';
 import type { EdgeRequest, EdgeResponse } from './edge.ts';
-import { backendAgrees } from './backend-policies.ts';
 import { Exchange, type IngressDeps } from './exchange.ts';
 import { SSE_PATH, serveSse } from './sse-face.ts';
 import { serveStreamable } from './streamable.ts';
@@ -38,6 +39,8 @@ interface Arrival {
   readonly request: EdgeRequest;
   readonly response: EdgeResponse;
   readonly startedAt: number;
+  /** Undefined where no request is written down. */
+  readonly logged: LoggedCall | undefined;
 }
 
 /** The policies of one phase, and what is known before them. */
@@ -73,10 +76,13 @@ export class Gateway {
   }
 
   handle(door: Door, request: EdgeRequest, response: EdgeResponse): void {
-    const arrival: Arrival = { door, request, response, startedAt: performance.now() };
+    const plan = this.#world?.accessLog;
+    const logged = plan === undefined ? undefined : new LoggedCall({ request, response }, plan, this.#deps.accessLog);
+    const arrival: Arrival = { door, request, response: logged?.response ?? response, startedAt: performance.now(), logged };
     const bind = this.#world?.binds.get(door.port);
     if (bind === undefined) return this.#refuse(arrival, NO_ROUTE, NO_WORLD);
     const listener = bind.listenerOf(request.host);
+    logged?.at(bind, listener);
     if (listener !== undefined && (door.secure || listener.tls !== undefined) && bind.admission(listener) !== request.admission) return this.#misdirected(arrival);
     if (this.#world?.logsIn === true) request.takeLogins();
     const chain = listener === undefined ? emptyChain : bind.gatewayChain(listener);
@@ -90,7 +96,11 @@ export class Gateway {
     const metadata = bind.metadataRoute(request, listener);
     const hit = metadata === undefined ? bind.lookup(request, listener) : undefined;
     const found = metadata ?? hit?.route;
-    if (found === undefined) return this.#answer(arrival, NO_ROUTE, { status: 404, content: plain(NOT_FOUND) });
+    if (found === undefined) {
+      arrival.logged?.ended('no-route', known);
+      return this.#answer(arrival, NO_ROUTE, { status: 404, content: plain(NOT_FOUND) });
+    }
+    arrival.logged?.routed(found);
     request.matched = hit?.match.path;
     const world = bind.routeWorld(found);
     const { chain, route } = world;
@@ -98,8 +108,9 @@ export class Gateway {
     else this.#judge(arrival, { chain, route: route.key, known }, (facts, now) => this.#serve(now, new Exchange(now, world, facts, this.#deps)));
   }
 
-  #serve({ door, request }: Arrival, exchange: Exchange): void {
+  #serve({ door, request, logged }: Arrival, exchange: Exchange): void {
     const { world } = exchange;
+    logged?.served(exchange);
     // A page is judged by what its browser sent, whatever policies made of that for others.
     const { came } = request;
     const why = refuseOrigin(came.host, came.header('origin'), {
@@ -144,11 +155,13 @@ export class Gateway {
       case 'answer':
         response.carry(verdict.responseHeaders ?? []);
         learn(response, request, { ...known, ...verdict.facts });
+        arrival.logged?.ended(undefined, { ...known, ...verdict.facts });
         if (verdict.login !== undefined) this.#deps.events.login(route, verdict.login);
         return this.#answer(arrival, route, verdict);
       case 'deny':
         response.carry(verdict.responseHeaders);
         learn(response, request, { ...known, ...verdict.facts });
+        arrival.logged?.ended(verdict.reason, { ...known, ...verdict.facts });
         if (verdict.login !== undefined) this.#deps.events.login(route, verdict.login, verdict.reason);
         else this.#deps.events.denied({ route, principal: known.principal ?? ANONYMOUS, extauthz: verdict.facts?.extauthz ?? known.extauthz }, verdict);
         return this.#answer(arrival, route, { status: verdict.status, content: verdict.content ?? plain(verdict.message) });
@@ -171,12 +184,14 @@ export class Gateway {
   }
 
   /** The client may come back, by another connection: RFC 9110 §15.5.20. */
-  #misdirected({ response, startedAt }: Arrival): void {
+  #misdirected({ response, startedAt, logged }: Arrival): void {
+    logged?.ended('misdirected', NO_FACTS);
     response.send(421, { 'content-type': 'text/plain', connection: 'close' }, MISDIRECTED);
     this.#deps.events.answered(NO_ROUTE, 421, startedAt);
   }
 
-  #refuse({ response, startedAt }: Arrival, route: string, fault: Fault): void {
+  #refuse({ response, startedAt, logged }: Arrival, route: string, fault: Fault): void {
+    logged?.ended(fault.code, NO_FACTS);
     const { status, headers, body } = refusalOf(fault, undefined, 'legacy');
     response.send(status, headers, body);
     this.#deps.events.answered(route, fault, startedAt);

@@ -44,6 +44,7 @@ async function post(exchange: Exchange): Promise<void> {
 export async function readMessage(exchange: Exchange): Promise<ParsedMessage | undefined> {
   const parsed = await parse(exchange);
   if (parsed instanceof Fault) return void exchange.refuse(parsed);
+  exchange.message = parsed.message;
   const { applyRequest } = exchange.world.chain;
   return applyRequest === undefined || parsed.kind !== 'request' ? parsed : admitted(exchange, parsed, applyRequest);
 }

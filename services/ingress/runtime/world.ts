@@ -1,8 +1,9 @@
 /** A generation as ingress enforces it: built whole, then swapped in as one pointer. A request keeps the one it started with. */
+import { type LogPlan, logPlan } from '#policies/accessLog/policy.ts';
 import { type Chain, compileChain, emptyChain } from '#policies/chain.ts';
 import { BEARER, type CredentialLocation } from '#policies/credential.ts';
 import { oidc } from '#policies/oidc/policy.ts';
-import type { Facts, PolicyCall, PolicyDeps } from '#policies/policy.ts';
+import type { Facts, PolicyCall, PolicyDeps, Surroundings } from '#policies/policy.ts';
 import { mergeBackendPolicies } from '#policies/rules/backend-policies.ts';
 import { McpRules } from '#policies/rules/mcp-rules.ts';
 import { requestVariables } from '#policies/rules/request-variables.ts';
@@ -20,6 +21,8 @@ export interface World {
   readonly binds: ReadonlyMap<number, BindWorld>;
   /** People log in by browser somewhere here, and their browsers may bring what they were given for that to any route. */
   readonly logsIn: boolean;
+  /** Which requests are written down; undefined = none. */
+  readonly accessLog: LogPlan | undefined;
 }
 
 export interface BindWorld {
@@ -30,6 +33,8 @@ export interface BindWorld {
   /** Gateway-phase policies, which run before a route is chosen. */
   readonly gatewayChain: (listener: Listener) => Chain;
   readonly routeWorld: (route: Route) => RouteWorld;
+  /** What expressions may know besides a request, at a place of the configuration. */
+  readonly surroundings: (listener: Listener, route?: Route) => Surroundings;
   /** The route whose metadata a request is about (core/well-known.ts), when one of its policies serves it. */
   readonly metadataRoute: (request: RouteRequest, listener?: Listener) => Route | undefined;
 }
@@ -62,7 +67,7 @@ export interface RouteWorld {
 export const buildWorld = (generation: Generation, deps: PolicyDeps): World =>
   speaking(generation.language, () => {
     const building = { generation, deps, rules: new McpRules(generation) };
-    return { generation, logsIn: logsIn(generation), binds: new Map(generation.binds.map((bind) => [bind.port, buildBind(bind, building)])) };
+    return { generation, logsIn: logsIn(generation), accessLog: logPlan(generation.frontendPolicies), binds: new Map(generation.binds.map((bind) => [bind.port, buildBind(bind, building)])) };
   });
 
 interface Building {
@@ -75,7 +80,8 @@ const logsIn = ({ binds }: Generation): boolean =>
   binds.some(({ listeners }) => listeners.some(({ policies, routes }) => [policies, ...routes.map((route) => route.policies)].some((some) => some[oidc.id] != null)));
 
 function buildBind(bind: Bind, { generation, deps, rules }: Building): BindWorld {
-  const at = (listener: Listener, route?: Route): PolicyDeps => ({ ...deps, surroundings: { ...deps.surroundings, proxy: placeOf(bind, listener, route) } });
+  const surroundings = (listener: Listener, route?: Route): Surroundings => ({ ...deps.surroundings, proxy: placeOf(bind, listener, route) });
+  const at = (listener: Listener, route?: Route): PolicyDeps => ({ ...deps, surroundings: surroundings(listener, route) });
   const chains = new Map(bind.listeners.map((listener) => [listener, compileChain(listener.policies, 'gateway', at(listener))]));
   const admissions = new Map(bind.listeners.map((listener) => [listener, admissionOf(listener)]));
   const world = (listener: Listener, route: Route): RouteWorld => {
@@ -101,6 +107,7 @@ function buildBind(bind: Bind, { generation, deps, rules }: Building): BindWorld
     admission: (listener) => admissions.get(listener),
     gatewayChain: (listener) => chains.get(listener) as Chain,
     routeWorld: (route) => worlds.get(route) as RouteWorld,
+    surroundings,
     metadataRoute(request, listener = listenerOf(request.host)) {
       const { host, headers, query } = request;
       const paths = metadataOf(request.path);

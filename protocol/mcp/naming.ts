@@ -4,7 +4,7 @@
  *   tools, prompts   target_name         split at the first `_`, which no target name holds
  *   resource URIs    target+scheme://…   `ui://x` becomes `ui://target+x`, so that it stays a ui resource
  */
-import type { McpBackend } from '#protocol/config/generation.ts';
+import type { McpBackend } from '../config/generation.ts';
 
 export interface Named {
   readonly target: string;

@@ -1,0 +1,127 @@
+/**
+ * Writes down requests that are over, where the configuration asks for that (policies/accessLog). What is known of a request is
+ * noted where it is found out anyway; all else is made when it is over.
+ */
+import type { LogCollector, LogPlan } from '#policies/accessLog/policy.ts';
+import { type Facts, NO_FACTS } from '#policies/policy.ts';
+import type { Listener, Route } from '#protocol/config/generation.ts';
+import type { Host } from '#host/host.ts';
+import type { Logger } from '#host/telemetry/log.ts';
+import type { LogExport } from '#host/telemetry/log-export.ts';
+import { spanIdOf, traceIdOf } from '#host/telemetry/spans.ts';
+import type { Telemetry } from '#host/telemetry/telemetry.ts';
+import { type Finished, askedOf, knownOf, lineOf } from '../core/access-line.ts';
+import type { EdgeRequest, EdgeResponse } from './edge.ts';
+import type { Exchange } from './exchange.ts';
+import { RecordedResponse } from './recorded-response.ts';
+import type { BindWorld } from './world.ts';
+
+const TRACE_HEADER = 'traceparent';
+const GONE = 'client-gone';
+const REQUEST = 'request';
+
+/** Where lines go. */
+export class AccessLog {
+  readonly log: Logger;
+  /** Spans of ours are recorded, and a line names its own. */
+  readonly tracing: boolean;
+  readonly #open: Telemetry['exportLogs'];
+  #collector: LogCollector | undefined;
+  #export: LogExport | undefined;
+
+  constructor({ log, telemetry }: Pick<Host, 'log' | 'telemetry'>) {
+    this.log = log;
+    this.tracing = telemetry.tracing;
+    this.#open = (collector) => telemetry.exportLogs(collector);
+  }
+
+  /** The way to a collector stays while the configuration names the same. */
+  follow(plan: LogPlan | undefined): void {
+    const collector = plan?.otlp?.collector;
+    if (collector?.url === this.#collector?.url && collector?.protocol === this.#collector?.protocol) return;
+    void this.stop();
+    this.#collector = collector;
+    this.#export = collector === undefined ? undefined : this.#open(collector);
+  }
+
+  write({ keeps, complete, otlp }: LogPlan, { finished, traceparent }: LoggedCall): void {
+    const tells = this.log.isLevelEnabled('info');
+    if (!tells && otlp === undefined) return;
+    const mcp = askedOf(finished);
+    const [line, known] = [lineOf(finished, mcp), knownOf(finished, mcp)];
+    if (tells && keeps(known)) this.log.info(complete(line, known), REQUEST);
+    if (otlp?.keeps(known) === true) this.#export?.emit(REQUEST, otlp.complete(line, known), traceparent);
+  }
+
+  /** Sends what is still to be sent. */
+  async stop(): Promise<void> {
+    await this.#export?.shutdown().catch((error: unknown) => this.log.warn({ err: error }, 'the last records of requests were not sent'));
+  }
+}
+
+/** One request, from its arrival to its line. */
+export class LoggedCall {
+  readonly response: RecordedResponse;
+  readonly #request: EdgeRequest;
+  readonly #tracing: boolean;
+  readonly #startedAt = performance.now();
+  #place: { readonly bind: BindWorld; readonly listener: Listener } | undefined;
+  #route: Route | undefined;
+  #exchange: Exchange | undefined;
+  #early: { readonly reason: string | undefined; readonly facts: Facts } = { reason: undefined, facts: NO_FACTS };
+
+  constructor({ request, response }: { readonly request: EdgeRequest; readonly response: EdgeResponse }, plan: LogPlan, log: AccessLog) {
+    this.#request = request;
+    this.#tracing = log.tracing;
+    this.response = new RecordedResponse(response);
+    // Of a connection that is gone nobody can say whose it was.
+    void request.source;
+    response.onEnd(() => log.write(plan, this));
+  }
+
+  at(bind: BindWorld, listener: Listener | undefined): void {
+    if (listener !== undefined) this.#place = { bind, listener };
+  }
+
+  routed(route: Route): void {
+    this.#route = route;
+  }
+
+  /** From now on what becomes of it stands there. */
+  served(exchange: Exchange): void {
+    this.#exchange = exchange;
+  }
+
+  /** It was over before that. @param reason where it came to nothing. */
+  ended(reason: string | undefined, facts: Facts): void {
+    this.#early = { reason, facts };
+  }
+
+  get traceparent(): string | undefined {
+    return this.#exchange?.traced ?? this.#request.header(TRACE_HEADER);
+  }
+
+  get finished(): Finished {
+    const exchange = this.#exchange;
+    const { reason, facts } = this.#early;
+    const { world, request: call = this.#request } = exchange ?? {};
+    const answer = this.response.answer;
+    const [only, ...others] = world?.backends ?? [];
+    const ended = exchange?.ended;
+    return {
+      call,
+      facts: exchange?.facts ?? facts,
+      surroundings: this.#place === undefined ? {} : this.#place.bind.surroundings(this.#place.listener, this.#route),
+      listener: this.#place?.listener,
+      route: this.#route?.key,
+      backend: exchange?.backend ?? (others.length === 0 ? only : undefined),
+      message: exchange?.message,
+      answer,
+      reason: ended?.reason ?? reason ?? (answer.status === undefined ? GONE : undefined),
+      fault: ended?.fault,
+      traceId: traceIdOf(this.traceparent),
+      spanId: this.#tracing ? spanIdOf(exchange?.traced) : undefined,
+      tookMs: performance.now() - this.#startedAt,
+    };
+  }
+}
