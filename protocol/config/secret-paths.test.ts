@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { compileDocument } from './compile.ts';
+import type { McpHttpTarget } from './generation.ts';
 import { pathText } from './problem.ts';
 import { callerKeyPaths, sealedPaths, withheldFrom } from './secret-paths.ts';
 
@@ -54,7 +55,7 @@ describe('what is sealed in a document', () => {
     [auth({ aws: { assumeRole: { tags: [{ key: 'k', value: '"v"' }] } } }), []],
     [auth({ oauthTokenExchange: { host: 'as', clientAuth: { clientId: 'c', clientSecret: 's' } } }), ['mcp.targets[0].policies.backendAuth.oauthTokenExchange.clientAuth.clientSecret']],
     [target({ stdio: { cmd: 'c', env: { A: 'a', B: '$B', C: '${C}' } } }), ['mcp.targets[0].stdio.env.A']],
-    [target({ mcp: { host: 'h' }, policies: { requestHeaderModifier: { set: { Authorization: 'a', 'x-b': 'b' } } } }), ['mcp.targets[0].policies.requestHeaderModifier.set.Authorization']],
+    [target({ mcp: { host: 'h' }, policies: { requestHeaderModifier: { set: { Authorization: 'a', 'x-b': 'b' } } } }), ['Authorization', 'x-b'].map((name) => `mcp.targets[0].policies.requestHeaderModifier.set.${name}`)],
     [{ mcp: { policies: { mcpAuthentication: { clientSecret: 's' }, requestHeaderModifier: { set: { Authorization: 'a' } } } } }, ['mcp.policies.mcpAuthentication.clientSecret']],
     [{ config: { session: { key: 'ab'.repeat(32) } } }, ['config.session.key']],
     [auth({ passthrough: { location: { header: { name: 'x-key', prefix: 'k' } } } }), []],
@@ -72,4 +73,17 @@ test('variables of processes are looked up where processes are started', () => {
   const document = { mcp: { targets: [{ name: 'a', stdio: { cmd: 'c', env: { A: '$UNSET' } } }] } };
   expect(compileDocument(document, { env: {}, withheld: withheldFrom(['ingress']) }).problems).toEqual([]);
   expect(compileDocument(document, { env: {}, withheld: withheldFrom(['connector']) }).problems).toMatchObject([{ severity: 'error', path: 'mcp.targets[0].stdio.env.A' }]);
+});
+
+test('a header for a target is known to those who send it, and looked up by nobody else', () => {
+  const modifier = (value: string): object => ({ requestHeaderModifier: { set: { 'x-key': value } } });
+  const sentBy = (services: readonly string[], document: object, env = {}): unknown => {
+    const { generation, problems } = compileDocument(document, { env, withheld: withheldFrom(services) });
+    return problems.length > 0 ? problems.map(({ path }) => path) : [...(generation?.backends.values() ?? [])].flatMap(({ targets }) => targets.map((target) => (target as McpHttpTarget).headers));
+  };
+  const document = { mcp: { targets: [{ name: 'a', mcp: { host: 'h' }, policies: modifier('$KEY') }] } };
+  for (const services of [['ingress'], ['session'], ['ingress', 'session']]) expect(sentBy(services, document)).toEqual([{ 'x-key': 'withheld' }]);
+  expect(sentBy(['connector'], document, { KEY: 'planted' })).toEqual([{ 'x-key': 'planted' }]);
+  expect(sentBy(['connector'], document)).toEqual(['mcp.targets[0].policies.requestHeaderModifier.set.x-key']);
+  expect(sentBy(['ingress'], { mcp: { policies: modifier('$KEY'), targets: TARGETS } })).toEqual(['mcp.policies.requestHeaderModifier.set.x-key']);
 });

@@ -17,13 +17,14 @@ const CREDENTIAL_HEADERS: ReadonlySet<string> = new Set(['authorization', 'proxy
 
 const isHeader = (path: Path): boolean => path.at(-3) === 'requestHeaderModifier' && CREDENTIAL_HEADERS.has(String(path.at(-1)).toLowerCase());
 
-const isOfTarget = (path: Path): boolean => path.includes('targets');
-
 /** Of a process that a connector starts. */
-const isProcessVariable = (path: Path): boolean => isOfTarget(path) && path.at(-3) === 'stdio' && path.at(-2) === 'env';
+const isProcessVariable = (path: Path): boolean => path.includes('targets') && path.at(-3) === 'stdio' && path.at(-2) === 'env';
+
+/** For a target alone: nobody else sends it. */
+const isTargetHeader = (path: Path): boolean => path.at(-3) === 'requestHeaderModifier' && path.at(-6) === 'targets';
 
 const isCredential = (path: Path): boolean =>
-  (path.includes(POLICY) && KEYS.has(path.at(-1)) && !path.some((step) => PLAIN.has(step))) || isProcessVariable(path) || (isOfTarget(path) && isHeader(path));
+  (path.includes(POLICY) && KEYS.has(path.at(-1)) && !path.some((step) => PLAIN.has(step))) || isProcessVariable(path) || isTargetHeader(path);
 
 /** Of a client, with its key: nobody else's business, and no secret. */
 const isCertificate = (path: Path): boolean => path.includes(POLICY) && path.at(-1) === 'certificate';
@@ -54,7 +55,7 @@ const NO_SESSION_KEY = '0'.repeat(64);
 
 /**
  * What processes of these services do not get to know of a document: what stands at a path for them, or undefined for what it
- * says. Credentials are for connectors, and for the policy service, which judges documents; the session key is for ingress, too; secrets of
+ * says. Credentials, and headers for targets, are for connectors, and for the policy service, which judges documents; the session key is for ingress, too; secrets of
  * clients are for the policy service alone.
  */
 export function withheldFrom(services: readonly string[]): (path: Path) => string | undefined {
