@@ -9,7 +9,7 @@ import { openHost } from '#host/open.ts';
 import type { OpenedHost } from '#host/open.ts';
 import { readSettings } from '#host/settings.ts';
 import { policySchemas } from '#policies/order.ts';
-import type { Generation } from '#protocol/config/generation.ts';
+import { type Generation, mcpBackends } from '#protocol/config/generation.ts';
 import { CONFIG_BUCKET, CONFIG_KEY, configRecord } from '#protocol/records/config.ts';
 import type { ConfigRecord } from '#protocol/records/config.ts';
 import { policyService } from '../../services/policy/main.ts';
@@ -177,7 +177,7 @@ describe('the policy service', () => {
     const [host, sibling, other] = [await openProcess(), await openProcess(), await openProcess({ PARLEY_CONFIG_KEY: 'ab'.repeat(32) })];
     await startPolicy(host, { file });
     const keyIn = (generation: Generation): string | undefined => {
-      const [known] = generation.backends.values();
+      const [known] = mcpBackends(generation).values();
       const auth = known?.targets[0]?.kind === 'mcp' ? known.targets[0].auth : undefined;
       const value = auth?.keys[0]?.value;
       return value !== undefined && 'secret' in value ? value.secret.reveal() : undefined;
