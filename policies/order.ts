@@ -11,6 +11,7 @@ import { authorization } from './authorization/policy.ts';
 import { basicAuth } from './basicAuth/policy.ts';
 import { cors } from './cors/policy.ts';
 import { csrf } from './csrf/policy.ts';
+import { directResponse } from './directResponse/policy.ts';
 import { extAuthz } from './extAuthz/policy.ts';
 import { jwtAuth } from './jwtAuth/policy.ts';
 import { mcpAuthentication } from './mcpAuthentication/policy.ts';
@@ -18,9 +19,11 @@ import { mcpAuthorization } from './mcpAuthorization/policy.ts';
 import { networkAuthorization } from './networkAuthorization/policy.ts';
 import { oidc } from './oidc/policy.ts';
 import { requestHeaderModifier } from './requestHeaderModifier/policy.ts';
+import { requestRedirect } from './requestRedirect/policy.ts';
 import { responseHeaderModifier } from './responseHeaderModifier/policy.ts';
 import { customFunctionsSchema } from './rules/custom-functions.ts';
 import { toolPinning } from './toolPinning/policy.ts';
+import { urlRewrite } from './urlRewrite/policy.ts';
 
 export type Traffic = 'http' | 'mcp' | 'a2a' | 'llm';
 
@@ -49,7 +52,7 @@ export const POLICIES = {
   cors: { traffic: all, policy: cors },
   csrf: { traffic: all, policy: csrf },
   delay: EVERYWHERE,
-  directResponse: EVERYWHERE,
+  directResponse: { traffic: all, policy: directResponse },
   extAuthz: { traffic: all, policy: extAuthz },
   extProc: EVERYWHERE,
   health: EVERYWHERE,
@@ -65,7 +68,7 @@ export const POLICIES = {
   remoteRateLimit: EVERYWHERE,
   requestHeaderModifier: { traffic: all, policy: requestHeaderModifier },
   requestMirror: EVERYWHERE,
-  requestRedirect: EVERYWHERE,
+  requestRedirect: { traffic: all, policy: requestRedirect },
   responseHeaderModifier: { traffic: all, policy: responseHeaderModifier },
   retry: EVERYWHERE,
   sessionAffinity: EVERYWHERE,
@@ -73,7 +76,7 @@ export const POLICIES = {
   timeout: EVERYWHERE,
   toolPinning: { traffic: ['mcp'], policy: toolPinning },
   transformations: EVERYWHERE,
-  urlRewrite: EVERYWHERE,
+  urlRewrite: { traffic: all, policy: urlRewrite },
 } as const satisfies Record<string, Entry>;
 
 export type PolicyId = keyof typeof POLICIES;

@@ -65,6 +65,8 @@ export interface Source {
   readonly port: number;
   /** The client's certificate, verified; undefined = it was not asked for one. */
   readonly tls: SourceTls | undefined;
+  /** Of the CONNECT that opened the tunnel it came by; undefined = it came by none. */
+  readonly connectHeaders?: Readonly<Record<string, string | readonly string[] | undefined>> | undefined;
 }
 
 export interface SourceTls {

@@ -10,7 +10,7 @@ import type { PolicyDocuments } from '#protocol/config/generation.ts';
 import { originOf } from '#protocol/config/host-url.ts';
 import { exactlyOne, nonEmpty, refusedKey } from '#protocol/config/section.ts';
 import { Fault } from '#protocol/faults/fault.ts';
-import { compiled, jsonOf } from '../authorizer/expressions.ts';
+import { compiled, jsonOf } from '../rules/request-values.ts';
 import type { CapturePath } from '../cel/captures.ts';
 import type { Expression } from '../cel/expression.ts';
 import type { Activation } from '../cel/variables.ts';

@@ -14,7 +14,7 @@ import { PlainDuration } from '../cel/plain.ts';
 import type { Activation } from '../cel/variables.ts';
 import type { AuthorizerConfig } from './config.ts';
 import type { Decision } from './decision.ts';
-import { compiled, readsBody } from './expressions.ts';
+import { compiled, readsBody } from '../rules/request-values.ts';
 
 const ENTRIES = 10_000;
 const DECISION_CHARS_MAX = 16_384;

@@ -5,7 +5,8 @@ import { parseDuration } from '#protocol/config/duration.ts';
 import { headerName, isFraming, isHeaderName } from '#protocol/config/header-text.ts';
 import { originOf } from '#protocol/config/host-url.ts';
 import { count, duration, exactlyOne, flag, nonEmpty, refusedKey, section } from '#protocol/config/section.ts';
-import { requestExpression, responseExpression } from './expressions.ts';
+import { conditionShape, entriesOf, refuseBeside } from '../rules/conditional.ts';
+import { requestExpression, responseExpression } from '../rules/request-values.ts';
 import { PSEUDO, isPseudo } from './headers.ts';
 
 const ENTRIES_MAX = 64;
@@ -75,20 +76,9 @@ function checked(value: AuthorizerConfig, context: z.RefinementCtx): void {
   if (value.protocol?.http == null && value.policies?.backendTLS?.alpn != null) context.addIssue({ code: 'custom', path: ['policies', 'backendTLS', 'alpn'], message: 'gRPC is spoken over HTTP/2 alone' });
 }
 
-const conditional = z
-  .array(z.strictObject({ condition: requestExpression.nullish(), ...shape }).superRefine(checked))
-  .min(1, 'at least one entry is needed')
-  .max(...upTo(ENTRIES_MAX))
-  .superRefine((entries, context) => {
-    const fallback = entries.findIndex(({ condition }) => condition == null);
-    if (fallback >= 0 && fallback < entries.length - 1) context.addIssue({ code: 'custom', path: [fallback], message: 'an entry without a condition always fits: it must be the last' });
-  });
+const conditional = entriesOf(z.strictObject({ ...conditionShape, ...shape }).superRefine(checked));
 
 /** One authorizer, or several of which the first whose condition is true is asked. */
-export const authorizerSchema = z.strictObject({ ...shape, conditional: conditional.nullish() }).superRefine((value, context) => {
-  if (value.conditional == null) return checked(value, context);
-  for (const key of Object.keys(shape)) if ((value as Record<string, unknown>)[key] != null) context.addIssue({ code: 'custom', path: [key], message: 'not allowed beside conditional: write it in each entry' });
-});
+export const authorizerSchema = z.strictObject({ ...shape, conditional: conditional.nullish() }).superRefine((value, context) => (value.conditional == null ? checked(value, context) : refuseBeside(value, context)));
 
 export type AuthorizersConfig = z.output<typeof authorizerSchema>;
-export type ConditionalConfig = AuthorizerConfig & { readonly condition?: string | null | undefined };

@@ -14,7 +14,7 @@ import type { Expression } from '../cel/expression.ts';
 import type { HttpAnswer } from './authorizer.ts';
 import { Unusable, fitting } from './check.ts';
 import type { Decision } from './decision.ts';
-import { jsonOf } from './expressions.ts';
+import { jsonOf } from '../rules/request-values.ts';
 import { fitHeaders, textOf } from './headers.ts';
 
 export interface HttpReading {

@@ -5,7 +5,7 @@ import type { Activation } from '../cel/variables.ts';
 import type { Expression } from '../cel/expression.ts';
 import type { HttpQuestion } from './authorizer.ts';
 import type { CheckRequest, Peer } from './check.ts';
-import { bytesOf, jsonOf, textOf } from './expressions.ts';
+import { bytesOf, jsonOf, textOf } from '../rules/request-values.ts';
 import { PSEUDO, type Pseudo, isPseudo, pseudoOf, textOf as headerText } from './headers.ts';
 import { structOf } from './struct.ts';
 

@@ -98,10 +98,12 @@ function exactPath(expr: Expr, bound: ReadonlySet<string>): { readonly path: Cap
   return extended(operand, literal, bound);
 }
 
+/** Whose names are the same however they are spelled. */
+const HEADERS: ReadonlySet<string> = new Set(['request.headers', 'source.connectHeaders']);
+
 function extended(operand: Expr | undefined, step: string | undefined, bound: ReadonlySet<string>): { readonly path: CapturePath; readonly open: boolean } | undefined {
   const outer = operand === undefined ? undefined : exactPath(operand, bound);
   if (outer === undefined || !outer.open) return outer;
   if (step === undefined) return { path: outer.path, open: false };
-  const inHeaders = outer.path.length === 2 && outer.path[0] === 'request' && outer.path[1] === 'headers';
-  return { path: [...outer.path, inHeaders ? step.toLowerCase() : step], open: true };
+  return { path: [...outer.path, HEADERS.has(outer.path.join('.')) ? step.toLowerCase() : step], open: true };
 }

@@ -13,47 +13,34 @@ import { Fault } from '#protocol/faults/fault.ts';
 import type { AuthorizerTarget, CheckFailure } from '../authorizer/authorizer.ts';
 import { DecisionCache } from '../authorizer/cache.ts';
 import { Unusable, decisionOf } from '../authorizer/check.ts';
-import { type AuthorizerConfig, type AuthorizersConfig, type ConditionalConfig, authorizerSchema } from '../authorizer/config.ts';
+import { type AuthorizerConfig, type AuthorizersConfig, authorizerSchema } from '../authorizer/config.ts';
 import { type Decision, verdictOf } from '../authorizer/decision.ts';
-import { compiled, readsBody } from '../authorizer/expressions.ts';
 import { httpDecision } from '../authorizer/http-decision.ts';
 import { type Told, checkRequest, httpQuestion } from '../authorizer/questions.ts';
 import { backendTls } from '#protocol/config/backend-tls.ts';
 import type { Expression } from '../cel/expression.ts';
 import type { Activation } from '../cel/variables.ts';
 import { definePolicy, deny, pass } from '../policy.ts';
-import type { BodyPrefix, CompiledPolicy, Deny, Facts, Judging, PolicyCall, PolicyDeps, Verdict } from '../policy.ts';
+import type { BodyPrefix, CompiledPolicy, Facts, Judging, PolicyCall, PolicyDeps, Verdict } from '../policy.ts';
+import { byCondition, compileChoice } from '../rules/conditional.ts';
+import { READ_BYTES_MAX, prefixOf, wholeOf } from '../rules/request-body.ts';
+import { compiled, readsBody } from '../rules/request-values.ts';
 import { requestVariables } from '../rules/request-variables.ts';
 
 const TIMEOUT_MS = 2_000;
 const BODY_BYTES = 8_192;
-/** Of a body that expressions ask for. */
-const READ_BYTES_MAX = 2 * 1024 * 1024;
 const FORBIDDEN = 403;
 const TOO_LARGE = 413;
 const FAILED = 'external authorization failed';
+/** Z1: no condition is true, and one failed. */
+const UNDECIDED = deny(FORBIDDEN, 'extAuthz/condition', FAILED);
 
 export const extAuthz = definePolicy({ id: 'extAuthz', schema: authorizerSchema, compile });
 
 function compile(config: AuthorizersConfig, deps: PolicyDeps): CompiledPolicy {
-  if (config.conditional == null) return new Check(config, deps);
-  const entries = config.conditional.map((entry: ConditionalConfig) => ({ condition: entry.condition == null ? undefined : compiled(entry.condition), check: new Check(entry, deps) }));
-  const byBody = entries.some(({ condition }) => condition !== undefined && readsBody(condition));
-  return {
-    apply: (call, facts) => (byBody ? prefixOf(call, READ_BYTES_MAX, (read) => choose(call, facts, read)) : choose(call, facts)),
-  };
-
-  /** Z1: a condition that fails is not true; where none is, nobody said that the call needs no authorizer. */
-  function choose(call: PolicyCall, facts: Facts, read?: BodyPrefix): Judging {
-    const variables = requestVariables(call, facts, deps, wholeOf(read));
-    let failed = false;
-    for (const { condition, check } of entries) {
-      const fits = condition === undefined || condition.test(variables);
-      if (fits === true) return check.apply(call, facts);
-      failed ||= fits === 'failed';
-    }
-    return failed ? deny(FORBIDDEN, 'extAuthz/condition', FAILED) : pass;
-  }
+  const { conditional } = config;
+  if (conditional == null) return new Check(config, deps);
+  return byCondition(compileChoice(conditional, (entry: AuthorizerConfig) => new Check(entry, deps)), UNDECIDED, deps);
 }
 
 /** Asks, and says what the answer means. @throws Fault, Unusable. Undefined = what it needs cannot be made of this call. */
@@ -89,7 +76,7 @@ class Check implements CompiledPolicy {
   }
 
   apply(call: PolicyCall, facts: Facts): Judging {
-    if (this.#readsBody) return prefixOf(call, READ_BYTES_MAX, (read) => this.#judge(call, facts, read));
+    if (this.#readsBody) return prefixOf(call, { id: 'extAuthz', max: READ_BYTES_MAX }, (read) => this.#judge(call, facts, read));
     return this.#judge(call, facts);
   }
 
@@ -104,7 +91,7 @@ class Check implements CompiledPolicy {
     const told = { call, facts, variables, body: undefined, nowMs: call.startedAtMs ?? this.#deps.now() };
     const sent = this.#sent;
     if (sent === undefined) return this.#decide(told, { key, read });
-    return prefixOf(call, sent.max, (body) => {
+    return prefixOf(call, { id: 'extAuthz', max: sent.max }, (body) => {
       if (!body.complete && !sent.partial) return deny(TOO_LARGE, 'extAuthz/too-large', `the body is larger than ${sent.max} bytes`);
       return this.#decide({ ...told, body }, { key, read });
     });
@@ -191,20 +178,3 @@ function expressionsOf({ protocol }: AuthorizerConfig): Expression[] {
   const sources = [path, body, redirect, ...Object.values(addRequestHeaders ?? {}), ...Object.values(metadata ?? {}), ...Object.values(protocol?.grpc?.metadata ?? {})];
   return sources.flatMap((source) => (source == null ? [] : [compiled(source)]));
 }
-
-/** Z3. A body that breaks off is its client's doing. */
-async function prefixOf(call: PolicyCall, max: number, go: (read: BodyPrefix) => Judging): Promise<Verdict> {
-  let read: BodyPrefix;
-  try {
-    read = (await call.prefix?.(max)) ?? { bytes: new Uint8Array(), complete: true };
-  } catch (error) {
-    if (!(error instanceof Fault) || error.code !== 'invalid') throw error;
-    return bodyBroken(error);
-  }
-  return go(read);
-}
-
-const bodyBroken = ({ message, facts }: Fault): Deny => deny(Number(facts['status'] ?? 400), 'extAuthz/body', message);
-
-/** Expressions see all of it or nothing. */
-const wholeOf = (read: BodyPrefix | undefined): Uint8Array | undefined => (read?.complete === true ? read.bytes : undefined);

@@ -27,6 +27,9 @@ describe('a rule may ask for', () => {
 
 describe('a rule is refused, with the reason, that asks for', () => {
   test.each<[rule: string, why: RegExp]>([
+    ['source.connectHeaders["Proxy-Authorization"] == "Basic x"', /^the header proxy-authorization carries credentials and does not leave ingress/],
+    ['size(source.connectHeaders) == 0', /^name the header that is meant/],
+    ['source == {}', /^name the field of source that is meant/],
     ['request.headers["Authorization"] == "Bearer x"', /^the header authorization carries credentials and does not leave ingress/],
     ['request.headers.cookie == "x"', /^the header cookie carries credentials/],
     ['"x" == request.headers["proxy-authorization"]', /^the header proxy-authorization carries credentials/],

@@ -42,7 +42,7 @@ const pathAndQueryOf = ({ path, query }: PolicyCall): string => (query === '' ? 
 const NO_HEADERS = Object.freeze({});
 
 /** What a client certificate says stands beside the address, as the configuration format has it. No proxy speaks for its clients in another protocol. */
-const sourceOf = ({ address, port, tls }: Source): object => ({ address, port, rawAddress: address, rawPort: port, connectHeaders: NO_HEADERS, ...tls });
+const sourceOf = ({ address, port, tls, connectHeaders = NO_HEADERS }: Source): object => ({ address, port, rawAddress: address, rawPort: port, connectHeaders, ...tls });
 
 /** The union of what several expressions read: no path begins with another. */
 export function joinPaths(paths: readonly CapturePath[]): readonly CapturePath[] {

@@ -14,6 +14,8 @@ import { compileTls } from './tls.ts';
 
 const DEFAULT_GATEWAY = 'default';
 const DEFAULT_MCP_PORT = 3000;
+/** Of the internal bind that serves every port no other bind has. */
+const ANY_PORT = 0;
 
 /** A listener while its routes are still being attached. */
 interface OpenListener {
@@ -30,6 +32,8 @@ interface OpenListener {
 
 interface OpenBind {
   readonly port: number;
+  readonly tunnels?: boolean;
+  readonly internal?: boolean;
   readonly path: Path;
   readonly listeners: readonly OpenListener[];
 }
@@ -52,22 +56,27 @@ export function compileBinds(document: GatewayDocument, backends: Backends, comp
     refuseHostnameClashes(bind, compiling);
     refuseMixedTls(bind, compiling);
   }
-  return open.map(({ port, listeners }) => ({
+  const everywhere = document.frontendPolicies?.connect?.mode === 'tunnel';
+  judgeTunnels(open, everywhere, compiling);
+  return open.map(({ port, tunnels, internal, listeners }) => ({
     port,
+    ...(internal ? { internal: true } : tunnels || everywhere ? { tunnels: true } : {}),
     listeners: listeners.map(({ name, gateway, hostname, tls, policies, routes }) => ({ name, ...(gateway === undefined ? {} : { gateway }), hostname, tls, policies, routes })),
   }));
 }
 
 function openBind(bind: BindDocument, path: Path, building: Building): OpenBind[] {
   const { compiling } = building;
-  if (bind.port == null) {
-    compiling.error([...path, 'port'], 'required, and missing: the port to listen on');
+  const internal = bind.mode === 'internal';
+  const port = bind.port ?? (internal ? ANY_PORT : undefined);
+  if (port === undefined) {
+    compiling.error([...path, 'port'], 'required, and missing: the port to listen on', 'only a bind with mode: internal may do without');
     return [];
   }
   const listeners = bind.listeners.map((listener, index): OpenListener => {
     const at = [...path, 'listeners', index];
     return {
-      name: listener.name ?? `${bind.port}-${index}`,
+      name: listener.name ?? `${port}-${index}`,
       ownName: undefined,
       hostname: hostnameOf(listener.hostname),
       tls: compileTls(listener, at, compiling),
@@ -76,7 +85,7 @@ function openBind(bind: BindDocument, path: Path, building: Building): OpenBind[
       path: at,
     };
   });
-  return [{ port: bind.port, path, listeners }];
+  return [{ port, tunnels: bind.tunnelProtocol === 'connect', internal, path, listeners }];
 }
 
 function openGateway(name: string, gateway: GatewayDocumentEntry, path: Path, { compiling }: Building): OpenBind | undefined {
@@ -186,14 +195,24 @@ function attachMcp(document: GatewayDocument, gateways: ReadonlyMap<string, Open
 /** Port 0 lets the system choose, so any number of binds may ask for it. */
 function refusePortClashes(binds: readonly OpenBind[], compiling: Compiling): void {
   const owner = new Map<number, Path>();
+  const anyPort = binds.some(({ port, internal }) => port === ANY_PORT && internal === true);
   for (const bind of binds) {
     const first = owner.get(bind.port);
     const place = [...bind.path, 'port'];
-    if (first === undefined || bind.port === 0) owner.set(bind.port, bind.path);
+    if (first === undefined || (bind.port === 0 && !anyPort)) owner.set(bind.port, bind.path);
+    else if (bind.port === 0) compiling.error(place, `port 0 is already taken by ${pathText(first)}: an internal bind without a port serves all that are left, so there is one`);
     else {
       const written = compiling.quote(place);
       compiling.error(place, `port ${written === '' ? DEFAULT_MCP_PORT : written} is already taken by ${pathText(first)}`, written === '' ? 'mcp listens on 3000 unless it has a port or gateways' : undefined);
     }
+  }
+}
+
+function judgeTunnels(binds: readonly OpenBind[], everywhere: boolean, compiling: Compiling): void {
+  const opened = binds.some(({ tunnels, internal }) => internal !== true && (tunnels === true || everywhere));
+  for (const { path, tunnels, internal } of binds) {
+    if (internal && tunnels) compiling.error([...path, 'tunnelProtocol'], 'an internal bind has no socket, so nobody could open a tunnel by it', 'leave it out here, and write it at the bind that clients connect to');
+    else if (internal && !opened) compiling.warn([...path, 'mode'], 'only tunnels lead to an internal bind, and no bind has tunnelProtocol: connect');
   }
 }
 

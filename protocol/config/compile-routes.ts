@@ -6,11 +6,15 @@ import { connectionAt, connectionOfRoute, nearest } from './compile-connection.t
 import type { Compiling } from './compiling.ts';
 import type { PathMatch, PolicyDocuments, Route, RouteMatch, ValueMatch, WeightedBackend } from './generation.ts';
 import type { KeyMaker } from './keys.ts';
-import { pathText } from './problem.ts';
+import { pathText, valueAt } from './problem.ts';
 import type { Path } from './problem.ts';
 import type { AttachedRouteDocument, MatchDocument } from './routes.ts';
 
 const EVERYTHING: RouteMatch = { path: { kind: 'pathPrefix', value: '/' }, method: undefined, headers: [], query: [] };
+/** Policies that may answer every request themselves. */
+const ANSWERING = ['directResponse', 'requestRedirect'];
+/** Policies that may replace the prefix of a path. */
+const REWRITING = ['urlRewrite', 'requestRedirect'];
 const SIMPLE_MCP_PREFIXES = ['/mcp', '/sse', '/.well-known'];
 
 export interface Building {
@@ -24,15 +28,30 @@ export function compileRoute(route: Omit<AttachedRouteDocument, 'gateways'>, pat
   const key = building.routeKeys.make(given === '' ? undefined : given, 'route', pathText(path));
   const ofRoute = connectionOfRoute(route.policies, [...path, 'policies']);
   const backends = (route.backends ?? []).flatMap((backend, index) => weighted(backend, { routeName: given, ofRoute, path: [...path, 'backends', index] }, building));
-  if ((route.backends ?? []).length === 0) building.compiling.warn(path, 'has no backends, so every request it matches is answered with an error');
+  const policies = building.compiling.policies(route.policies, [...path, 'policies']);
+  const matches = route.matches === undefined || route.matches.length === 0 ? [EVERYTHING] : route.matches.map(routeMatch);
+  if ((route.backends ?? []).length === 0 && !ANSWERING.some((id) => id in policies)) building.compiling.warn(path, 'has no backends, so every request it matches is answered with an error');
+  if (matches.some((match) => match.path.kind !== 'pathPrefix')) refusePrefixes({ policies, backends }, path, building);
   return {
     key,
     name: given === '' ? key : given,
     hostnames: (route.hostnames ?? []).map((hostname) => hostname.toLowerCase().replace(/\.$/, '')),
-    matches: route.matches === undefined || route.matches.length === 0 ? [EVERYTHING] : route.matches.map(routeMatch),
-    policies: building.compiling.policies(route.policies, [...path, 'policies']),
+    matches,
+    policies,
     backends,
   };
+}
+
+/** What is put in the place of a prefix needs one that the path was matched by. */
+function refusePrefixes({ policies, backends }: Pick<Route, 'policies' | 'backends'>, path: Path, { backends: { byKey }, compiling }: Building): void {
+  const refuse = (some: PolicyDocuments, at: Path): void => {
+    for (const id of REWRITING) {
+      if (valueAt(some, [id, 'path', 'prefix']) == null) continue;
+      compiling.error([...at, id, 'path', 'prefix'], 'a match of the route says nothing of a prefix that this could replace', 'match the path by pathPrefix, or write full instead of prefix');
+    }
+  };
+  refuse(policies, [...path, 'policies']);
+  for (const [index, { backend, policies: inRoute }] of backends.entries()) refuse({ ...byKey.get(backend)?.policies, ...inRoute }, [...path, 'backends', index, 'policies']);
 }
 
 /** The route that the simple `mcp:` form stands for. */

@@ -172,7 +172,7 @@ describe('gateways', () => {
     [{ gateways: { g: { port: 1, listeners: [{ name: 'a', hostname: 'x.test' }, { name: 'a', hostname: 'y.test' }] } } }, 'gateways.g.listeners[1].name: the listener name "a" is used twice in this gateway'],
     [{ gateways: { g: { port: 1, listeners: [] } } }, 'gateways.g.listeners: at least one listener is needed (leave listeners out to serve every host)'],
     [{ gateways: { 'a/b': { port: 1 } } }, 'gateways["a/b"]: the name of a gateway must not be empty or contain "/": routes attach by gateway/listener'],
-    [{ binds: [{ listeners: [] }] }, 'binds[0].port: required, and missing: the port to listen on'],
+    [{ binds: [{ listeners: [] }] }, 'binds[0].port: required, and missing: the port to listen on (only a bind with mode: internal may do without)'],
   ])('%j is refused: %s', (document, expected) => {
     expect(errors(document)).toEqual([expected]);
   });
@@ -232,6 +232,27 @@ describe('listeners with tls', () => {
   });
 });
 
+describe('tunnels', () => {
+  const kinds = (document: object) => good(document).binds.map(({ port, tunnels, internal }) => [port, tunnels, internal]);
+
+  test('are opened by a bind, and lead to others, of which some have no socket or no port', () => {
+    expect(kinds({ binds: [{ port: 1, tunnelProtocol: 'connect', listeners: [] }, { port: 2, mode: 'internal', listeners: [] }, { mode: 'internal', listeners: [] }, { port: 3, mode: 'standard', tunnelProtocol: 'direct', listeners: [] }] })).toEqual([
+      [1, true, undefined], [2, undefined, true], [0, undefined, true], [3, undefined, undefined],
+    ]);
+  });
+
+  test('are opened by every bind with a socket when frontendPolicies says so', () => {
+    const document = (mode: string) => ({ frontendPolicies: { connect: { mode } }, binds: [{ port: 1, listeners: [] }, { port: 2, mode: 'internal', listeners: [] }], gateways: { g: { port: 3 } } });
+    expect(kinds(document('tunnel'))).toEqual([[1, true, undefined], [2, undefined, true], [3, true, undefined]]);
+    expect(kinds(document('deny'))).toEqual([[1, undefined, undefined], [2, undefined, true], [3, undefined, undefined]]);
+    expect(good(document('tunnel')).frontendPolicies).toBeUndefined();
+  });
+
+  test('that nobody can open leave an internal bind unreached, which is said', () => {
+    expect(good({ binds: [{ port: 2, mode: 'internal', listeners: [] }] }).warnings).toEqual(['binds[0].mode: only tunnels lead to an internal bind, and no bind has tunnelProtocol: connect']);
+  });
+});
+
 describe('clashes', () => {
   test.each<[object, string]>([
     [{ gateways: { a: { port: 80 }, b: { port: 80 } } }, 'gateways.b.port: port 80 is already taken by gateways.a'],
@@ -239,6 +260,8 @@ describe('clashes', () => {
     [{ binds: [{ port: 80, listeners: [] }, { port: 80, listeners: [] }] }, 'binds[1].port: port 80 is already taken by binds[0]'],
     [{ gateways: { a: { port: 81 } }, mcp: { port: 81, targets: [stdio] } }, 'mcp.port: port 81 is already taken by gateways.a'],
     [{ gateways: { a: { port: 3000 } }, mcp: { targets: [stdio] } }, 'mcp.port: port 3000 is already taken by gateways.a (mcp listens on 3000 unless it has a port or gateways)'],
+    [{ binds: [{ port: 1, tunnelProtocol: 'connect', listeners: [] }, { mode: 'internal', listeners: [] }, { port: 0, mode: 'internal', listeners: [] }] }, 'binds[2].port: port 0 is already taken by binds[1]: an internal bind without a port serves all that are left, so there is one'],
+    [{ binds: [{ port: 1, mode: 'internal', tunnelProtocol: 'connect', listeners: [] }] }, 'binds[0].tunnelProtocol: an internal bind has no socket, so nobody could open a tunnel by it (leave it out here, and write it at the bind that clients connect to)'],
     [{ binds: [{ port: 80, listeners: [{}, { hostname: '*' }] }] }, 'binds[0].listeners[1]: serves the same host as binds[0].listeners[0] on the same port, so it would never be reached (give it a hostname of its own, or put its routes on the other)'],
   ])('%j is refused: %s', (document, expected) => {
     expect(errors(document)).toEqual([expected]);
@@ -289,6 +312,16 @@ describe('backends and routes', () => {
   test('without backends, and nothing to serve at all, are warnings', () => {
     expect(good({ gateways: { default: { port: 1 } }, routes: [{}] }).warnings).toEqual(['routes[0]: has no backends, so every request it matches is answered with an error']);
     expect(good({}).warnings).toEqual(['nothing is served: no gateways, binds or mcp section']);
+    for (const policies of [{ directResponse: { status: 200 } }, { requestRedirect: {} }]) expect(good({ gateways: { default: { port: 1 } }, routes: [{ policies }] }).warnings).toEqual([]);
+  });
+
+  test('that replace a prefix, or whose backends do, match by prefixes', () => {
+    const [replaces, backends] = [{ path: { prefix: '/x' } }, [{ name: 'docs', policies: { requestRedirect: { path: { prefix: '/x' } } }, mcp: { targets: [stdio] } }]];
+    const route = (...paths: object[]): object => ({ gateways: { default: { port: 1 } }, backends, routes: [{ matches: paths.map((path) => ({ path })), policies: { urlRewrite: replaces }, backends: [{ backend: 'docs' }, { mcp: { targets: [stdio] }, policies: { requestRedirect: { path: { full: '/x' } } } }] }] });
+    const said = ['routes[0].policies.urlRewrite.path.prefix', 'routes[0].backends[0].policies.requestRedirect.path.prefix'].map((at) => `${at}: a match of the route says nothing of a prefix that this could replace (match the path by pathPrefix, or write full instead of prefix)`);
+    expect(errors(route({ pathPrefix: '/a' }, { exact: '/b' }))).toEqual(said);
+    expect(errors(route({ regex: '/a.*' }))).toEqual(said);
+    good(route({ pathPrefix: '/a' }));
   });
 });
 

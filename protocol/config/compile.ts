@@ -76,7 +76,7 @@ function compileValid({ document, valid, language, compiling, problems, expressi
   if (valid.config?.session != null) compiling.secret(SESSION_KEY);
   // Its schema is with those of the policies, which call what is defined there.
   compiling.policies({ customFunctions: valid.config?.customFunctions }, ['config']);
-  const frontendPolicies = withAccessLog(valid, compiling);
+  const { connect: _, ...frontendPolicies } = withAccessLog(valid, compiling);
   if (binds.length === 0) compiling.warn([], 'nothing is served: no gateways, binds or mcp section');
   if (hasErrors(problems)) return { problems };
   return {

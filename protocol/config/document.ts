@@ -26,8 +26,8 @@ const listenerSchema = section('listener', {
 const bindSchema = section('bind', {
   port: port.nullish(),
   listeners: z.array(listenerSchema).max(LISTENERS_MAX, `at most ${LISTENERS_MAX} listeners`),
-  tunnelProtocol: word(['direct'], UNSUPPORTED_VALUES.tunnelProtocol).optional(),
-  mode: word(['standard'], UNSUPPORTED_VALUES.bindMode).optional(),
+  tunnelProtocol: word(['direct', 'connect'], UNSUPPORTED_VALUES.tunnelProtocol).optional(),
+  mode: word(['standard', 'internal']).optional(),
 });
 
 const gatewayListenerSchema = section('gatewayListener', {
@@ -53,9 +53,16 @@ const simpleMcpSchema = section('mcpBackend', {
   policies: routePolicies.nullish(),
 });
 
+const frontendPolicies = section('frontendPolicies', {
+  networkAuthorization: z.unknown().optional(),
+  accessLog: z.unknown().optional(),
+  logging: z.looseObject({}).nullish(),
+  connect: z.strictObject({ mode: word(['deny', 'tunnel'], UNSUPPORTED_VALUES.connectMode) }).nullish(),
+});
+
 export const documentSchema = section('root', {
   config: startupSchema.nullish(),
-  frontendPolicies: section('frontendPolicies', { networkAuthorization: z.unknown().optional(), accessLog: z.unknown().optional(), logging: z.looseObject({}).nullish() }).nullish(),
+  frontendPolicies: frontendPolicies.nullish(),
   binds: z.array(bindSchema).max(BINDS_MAX, `at most ${BINDS_MAX} binds`).optional(),
   gateways: z.record(z.string(), gatewaySchema).optional(),
   routes: z.array(attachedRouteSchema).max(ROUTES_MAX, routeLimit).optional(),

@@ -38,7 +38,12 @@ export interface Settings {
 }
 
 export interface Bind {
+  /** 0 of an internal bind = every port that no other bind has. */
   readonly port: number;
+  /** It takes CONNECT and nothing else; what comes out of a tunnel goes to the bind of the port that was asked for. */
+  readonly tunnels?: true;
+  /** It has no socket: only tunnels lead to it. */
+  readonly internal?: true;
   readonly listeners: readonly Listener[];
 }
 

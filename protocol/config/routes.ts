@@ -29,6 +29,9 @@ export const routePolicies = section('routePolicies', {
   authorization: policyValue,
   csrf: policyValue,
   responseHeaderModifier: policyValue,
+  urlRewrite: policyValue,
+  requestRedirect: policyValue,
+  directResponse: policyValue,
   mcpAuthorization: policyValue,
   ...connectionShape,
 });

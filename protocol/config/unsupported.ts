@@ -7,21 +7,21 @@
 const GATEWAY_POLICIES = ['extProc', 'transformations'] as const;
 
 const ROUTE_POLICIES = [
-  'requestRedirect', 'urlRewrite', 'requestMirror', 'directResponse',
+  'requestMirror',
   'mcpGuardrails', 'a2a', 'ai', 'backendTunnel',
   'localRateLimit', 'remoteRateLimit', 'extProc',
   'transformations', 'buffer', 'timeout', 'retry', 'delay',
 ] as const;
 
 const BACKEND_POLICIES = [
-  'transformations', 'http', 'tcp', 'backendTunnel', 'requestRedirect', 'health', 'mcpGuardrails',
+  'transformations', 'http', 'tcp', 'backendTunnel', 'health', 'mcpGuardrails',
   'a2a', 'inferenceRouting', 'sessionAffinity', 'ai',
 ] as const;
 
 /** Keys by section of the document. */
 export const UNSUPPORTED_KEYS = {
   root: ['policies', 'workloads', 'services', 'routeGroups', 'tcpRoutes', 'llm', 'ui'],
-  frontendPolicies: ['http', 'tls', 'tcp', 'networkExtAuthz', 'proxy', 'proxyProtocol', 'connect', 'tracing'],
+  frontendPolicies: ['http', 'tls', 'tcp', 'networkExtAuthz', 'proxy', 'proxyProtocol', 'tracing'],
   bind: [],
   listener: ['tcpRoutes'],
   gateway: GATEWAY_POLICIES,
@@ -56,8 +56,8 @@ export const ENFORCING: ReadonlySet<SectionName> = new Set<SectionName>([
 
 /** Values the reference knows for a key, beyond the ones Parley serves. */
 export const UNSUPPORTED_VALUES = {
-  bindMode: ['internal'],
-  tunnelProtocol: ['hboneWaypoint', 'hboneGateway', 'proxy', 'connect'],
+  tunnelProtocol: ['hboneWaypoint', 'hboneGateway', 'proxy'],
+  connectMode: ['route'],
   listenerProtocol: ['TLS', 'TCP', 'HBONE'],
   gatewayProtocol: ['TCP', 'TLS'],
 } as const satisfies Record<string, readonly string[]>;

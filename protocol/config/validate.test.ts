@@ -190,8 +190,8 @@ describe('what the reference has and Parley does not do yet', () => {
   });
 
   test.each([
-    ['binds[0].mode', { binds: [{ port: 1, listeners: [], mode: 'internal' }] }, UNSUPPORTED_VALUES.bindMode],
-    ['binds[0].tunnelProtocol', { binds: [{ port: 1, listeners: [], tunnelProtocol: 'connect' }] }, UNSUPPORTED_VALUES.tunnelProtocol],
+    ['binds[0].tunnelProtocol', { binds: [{ port: 1, listeners: [], tunnelProtocol: 'hboneGateway' }] }, UNSUPPORTED_VALUES.tunnelProtocol],
+    ['frontendPolicies.connect.mode', { frontendPolicies: { connect: { mode: 'route' } } }, UNSUPPORTED_VALUES.connectMode],
     ['binds[0].listeners[0].protocol', { binds: [{ port: 1, listeners: [{ protocol: 'HBONE' }] }] }, UNSUPPORTED_VALUES.listenerProtocol],
     ['gateways.g.protocol', { gateways: { g: { port: 1, protocol: 'TLS' } } }, UNSUPPORTED_VALUES.gatewayProtocol],
   ])('%s is refused for a value only the reference serves', (path, document, values) => {

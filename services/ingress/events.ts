@@ -34,6 +34,9 @@ export type HandshakeFailure = 'limit' | 'timeout' | 'refused' | 'unready';
 /** made: a key and a certificate. refused: for no host name, or for one that is not the listener's. limit: too many were asked for at once. failed: the authority has ended, or could not sign. */
 export type Minted = 'made' | 'refused' | 'limit' | 'failed';
 
+/** What came of a CONNECT. denied: by rules for connections. nobody: no bind serves that port. unready: one does, and has no usable certificate. */
+export type TunnelOutcome = 'opened' | 'malformed' | 'denied' | 'nobody' | 'limit' | 'unready';
+
 export interface IngressEvents {
   allowed(facts: RequestFacts): void;
   denied(facts: RequestFacts, why: { readonly reason: string; readonly rule?: string }): void;
@@ -51,6 +54,7 @@ export interface IngressEvents {
   handshakeFailed(why: HandshakeFailure): void;
   /** A certificate that a client's server name asked for, by what came of it. */
   minted(outcome: Minted): void;
+  tunnelled(outcome: TunnelOutcome): void;
   checked(authorizer: string, outcome: CheckOutcome): void;
   /** @param startedAt by performance.now(). */
   authorizerAnswered(authorizer: string, startedAt: number): void;
@@ -66,6 +70,7 @@ export function ingressEvents({ telemetry, audit, log }: Host): IngressEvents {
   const streams = telemetry.counter('parley_stream_refusals', 'event streams that were not opened, by route and reason');
   const handshakes = telemetry.counter('parley_tls_handshakes_failed', 'TLS connections that came to nothing before a request, by reason');
   const certificates = telemetry.counter('parley_certificates_minted', 'certificates made for server names (mode: dynamicCa), by what came of it');
+  const tunnels = telemetry.counter('parley_tunnels', 'tunnels that clients asked for by CONNECT, by what came of it');
   const closed = telemetry.counter('parley_connections_denied', 'connections that rules closed before anything was read, by reason');
   const logins = telemetry.counter('parley_logins', 'logins by browser, by route and step: begun, completed, refused, ended');
   const garbage = telemetry.counter('parley_requests_unreadable', 'what came and was no HTTP request, or had headers that were too long or too late, by reason');
@@ -101,6 +106,7 @@ export function ingressEvents({ telemetry, audit, log }: Host): IngressEvents {
     },
     handshakeFailed: (why) => handshakes.add(1, { why }),
     minted: (outcome) => certificates.add(1, { outcome }),
+    tunnelled: (outcome) => tunnels.add(1, { outcome }),
     checked: (authorizer, outcome) => checks.add(1, { authorizer, outcome }),
     authorizerAnswered: (authorizer, startedAt) => waits.record((performance.now() - startedAt) / 1000, { authorizer }),
     answered(route, outcome, startedAt) {

@@ -1,7 +1,6 @@
 /** The ingress service: sockets, routes, policies, and the faces of MCP. */
-import type { Socket } from 'node:net';
 import * as Effect from 'effect/Effect';
-import { type Connection, type ConnectionJudge, connectionJudge } from '#policies/networkAuthorization/policy.ts';
+import { type ConnectionJudge, connectionJudge } from '#policies/networkAuthorization/policy.ts';
 import { speaking } from '#protocol/config/language.ts';
 import { serviceOf } from '#protocol/subjects/frames.ts';
 import type { Environment } from '#host/environment.ts';
@@ -23,7 +22,6 @@ import { OpenStreams } from './runtime/open-streams.ts';
 import { ResponseLogs } from './runtime/response-logs.ts';
 import { SessionCalls } from './runtime/session-calls.ts';
 import { SessionStreams } from './runtime/session-streams.ts';
-import { destinationOf, plainAddress } from './runtime/source.ts';
 import { StreamLogs } from './runtime/stream-logs.ts';
 import { buildWorld } from './runtime/world.ts';
 import { type IngressSettings, readIngressSettings } from './settings.ts';
@@ -49,8 +47,8 @@ async function openIngress(host: Host, settings: IngressSettings): Promise<() =>
   const gateway = new Gateway(deps);
   let judge: ConnectionJudge | undefined;
   const listeners = new Listeners({
-    admits: (socket) => {
-      const denial = judge?.(connectionOf(socket));
+    admits: (connection) => {
+      const denial = judge?.(connection);
       if (denial !== undefined) deps.events.connectionDenied(`networkAuthorization/${denial.why}`);
       return denial === undefined;
     },
@@ -63,10 +61,12 @@ async function openIngress(host: Host, settings: IngressSettings): Promise<() =>
     minting: settings.minting,
     minted: deps.events.minted,
     unreadable: deps.events.unreadable,
+    tunnelled: deps.events.tunnelled,
     handler: (door) => (request, response) => gateway.handle(door, request, response),
   });
   const unfollow = host.svids.onChange(() => void listeners.reload());
   host.telemetry.gauge('parley_streams_open', 'event streams open to clients', () => keepAlive.open);
+  host.telemetry.gauge('parley_tunnels_open', 'tunnels open to clients', () => listeners.openTunnels);
   const keys = new IssuerKeySets({ bus: host.bus, failed: deps.events.failed });
   const shared = {
     now: host.now,
@@ -104,11 +104,6 @@ const readerOf = ({ learn }: Host) => (path: string): string => {
   for (const secret of secretsIn(text)) learn(secret, 'kept');
   return text;
 };
-
-function connectionOf(socket: Socket): Connection {
-  const { remoteAddress = '', remotePort = 0 } = socket;
-  return { source: { address: plainAddress(remoteAddress), port: remotePort }, destination: destinationOf(socket) };
-}
 
 function depsOf(host: Host, settings: IngressSettings, keepAlive: KeepAlive): IngressDeps {
   const { bus } = host;

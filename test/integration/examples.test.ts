@@ -1,12 +1,9 @@
-/** Every file of docs/examples, in force at a gateway, is called as its first line says; those of servers that are not here are read. */
+/** Every file of docs/examples, in force at a gateway, is called as its first line says; those of servers that only their readers have are in connection-examples.test.ts. */
 import { readFile, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { POLICIES, implemented, policySchemas } from '#policies/order.ts';
+import { POLICIES, implemented } from '#policies/order.ts';
 import type { Entry } from '#policies/order.ts';
-import { compileDocument } from '#protocol/config/compile.ts';
-import { readDocument } from '#protocol/config/read.ts';
-import { expressionProblems } from '../../services/policy/runtime/caller-problems.ts';
 import { type HttpAuthorizer, startHttpAuthorizer } from '../world/authorizer.ts';
 import { type ParleyWorld, startParley } from '../world/parley.ts';
 import { freePort } from '../world/port.ts';
@@ -23,23 +20,9 @@ const CLAIM = /(\d{3}) with (?:nothing|`([^`:]+): ([^`]+)`)/g;
 /** ``all say `name: value` ``: in the head of each answer. */
 const SAID = /(?:all|both) say `([^`:]+): ([^`]+)`/;
 
-/** What the examples take from the environment of their readers. */
-const ENV = { FILES_KEY: 'of-the-environment', SESSION_KEY: '5e'.repeat(32), GATEWAY_SECRET: 'of-the-environment' };
-
 test('there is one for each policy that is enforced', () => {
   expect(files.filter((file) => !file.includes('-'))).toEqual([...Object.keys(implemented), ...connectionIds].map((id) => `${id}.yaml`).toSorted());
   expect(files.filter((file) => file.includes('-') && !connections.includes(file))).toEqual([]);
-});
-
-describe.each(connections)('docs/examples/%s', (file) => {
-  test('says how its one server is reached', async () => {
-    const { document } = readDocument(await readFile(join(EXAMPLES, file), 'utf8'), { file });
-    const { generation, expressions = [], problems } = compileDocument(document, { env: ENV, policies: policySchemas });
-    expect([problems, expressionProblems(expressions)]).toEqual([[], []]);
-    const [target, ...others] = [...(generation?.backends.values() ?? [])].flatMap(({ targets }) => targets);
-    expect(others).toEqual([]);
-    expect(target).toHaveProperty(file.startsWith('backendTLS') ? 'tls' : 'auth');
-  });
 });
 
 describe('a gateway with', () => {
@@ -50,7 +33,7 @@ describe('a gateway with', () => {
     // Of extAuthz.yaml.
     authorizer = await startHttpAuthorizer(({ headers }, response) => void response.writeHead(headers['x-user'] === 'ada' ? 200 : 403).end());
     port = await freePort();
-    world = await startParley({ config: { binds: [{ port, listeners: [] }] }, env: ENV });
+    world = await startParley({ config: { binds: [{ port, listeners: [] }] } });
   });
   afterAll(async () => {
     await world?.stop();

@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { startMisbehaving, type MisbehavingHttp } from '../fixtures/misbehaving/http.ts';
 import { startParley, type ParleyWorld } from '../world/parley.ts';
 import { freePort } from '../world/port.ts';
-import { callModern, callOf, initializeOf, openLegacy, openStream, send } from '../world/wire.ts';
+import { callModern, callOf, initializeOf, openLegacy, openSse, openStream, send } from '../world/wire.ts';
 
 let server: MisbehavingHttp;
 let parley: ParleyWorld;
@@ -21,6 +21,10 @@ beforeAll(async () => {
   const routes = [
     route('sent', { requestHeaderModifier: { ...sets('x-route', 'x-gone'), add: { 'x-both': 'route' } } }, { target: { requestHeaderModifier: { ...sets('x-target', 'authorization'), add: { 'x-both': 'target' }, remove: ['x-gone'] } } }),
     route('said', { responseHeaderModifier: says, authorization: { rules: ['request.method != "PUT"'] } }, { backend: { responseHeaderModifier: { set: { 'x-by': 'backend', 'x-backend': '1' } } } }),
+    route('team', { urlRewrite: { path: { prefix: '/' }, authority: { full: 'inner.test' } } }, { backend: { authorization: { rules: ['request.host == "inner.test"'] } } }),
+    route('away', {}, { backend: { requestRedirect: { authority: { host: 'new.test' }, path: { prefix: '/there' }, status: 307 } } }),
+    { name: 'moved', matches: [{ path: { pathPrefix: '/moved' } }], policies: { requestRedirect: { scheme: 'https' }, responseHeaderModifier: { set: { 'x-by': 'route' } } } },
+    { name: 'direct', matches: [{ path: { pathPrefix: '/direct' } }], policies: { directResponse: { status: 418, bodyExpression: '{"you": request.headers["x-who"]}', headers: { 'set-cookie': '"a=1"' } }, responseHeaderModifier: { add: { 'set-cookie': 'b=2' } } } },
   ];
   parley = await startParley({ env: { A_KEY: 'planted-key' }, config: { binds: [{ port: await freePort(), listeners: [{ routes }] }] } });
 });
@@ -67,4 +71,26 @@ describe('a response', () => {
     const { status, headers } = await send(url('/said'), { method: 'PUT' });
     expect([status, headers['x-by'], headers['x-backend']]).toEqual([403, 'route', undefined]);
   });
+});
+
+test('a path that is rewritten may lead to HTTP+SSE, whose client is told the address it knows', async () => {
+  const session = await openSse(url('/team/sse'));
+  expect(session.endpoint).toMatch(/\/team\/sse\?sessionId=/);
+  expect(await session.call('echo', { message: 'sse' })).toBe('sse');
+  await session.stream.cut();
+  expect(await callModern(url('/team/mcp'), 'echo', { message: 'm' })).toBe('m');
+});
+
+test('clients are sent elsewhere by a route without backends, or by the backend they were to go to', async () => {
+  const moved = await send(`${url('/moved/x')}?q=1`, { method: 'GET' });
+  expect([moved.status, moved.headers['location'], moved.headers['x-by']]).toEqual([302, `https://${new URL(parley.url).host}/moved/x?q=1`, 'route']);
+  const away = await send(url('/away/x'), { body: initializeOf() });
+  expect([away.status, away.headers['location']]).toEqual([307, `http://new.test:${new URL(parley.url).port}/there/x`]);
+});
+
+test('a route may answer by itself, and its answer is changed as any other', async () => {
+  const { status, headers, text } = await send(url('/direct'), { method: 'GET', headers: { 'x-who': 'ada' } });
+  expect([status, headers['set-cookie'], headers['content-type'], text]).toEqual([418, ['a=1', 'b=2'], 'application/json', '{"you":"ada"}']);
+  const { status: failed, text: said } = await send(url('/direct'), { method: 'GET' });
+  expect([failed, said]).toEqual([500, 'the answer to this request cannot be made']);
 });

@@ -88,7 +88,7 @@ export async function startParley(options: ParleyOptions): Promise<ParleyWorld> 
     const inherited = { PATH: process.env['PATH'] ?? '', PARLEY_DRAIN: '2s', ...env };
     for (const service of await Promise.all(services.map((one) => load(one, file, inherited)))) await inScope(undo, (scope) => start(service, host, scope));
     const generation = options.config === undefined ? host.generations.current : await generationOfFile(host, file, env);
-    const ports = generation?.binds.map(({ port }) => port) ?? [];
+    const ports = generation?.binds.flatMap(({ port, internal }) => (internal === true ? [] : [port])) ?? [];
     const [address = '127.0.0.1'] = host.bindAddresses;
     if (services.some((one) => nameOf(one) === 'ingress')) await Promise.all(ports.map((port) => untilOpen(port, address)));
     const url = ports[0] === undefined ? '' : `http://${address}:${ports[0]}/mcp`;

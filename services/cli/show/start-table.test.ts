@@ -80,6 +80,17 @@ describe('the table at the start', () => {
     expect(text).not.toContain('http://localhost');
   });
 
+  test('shows where tunnels are opened, and what they alone lead to', () => {
+    const { binds, ...others } = generation([route()]);
+    const listeners = binds[0]?.listeners ?? [];
+    const tunnelling: Generation = { ...others, binds: [{ port: 3128, tunnels: true, listeners: [] }, { port: 443, internal: true, listeners }, { port: 0, internal: true, listeners }] };
+    const text = startTable(report({ generation: tunnelling }), plain);
+    expect(text).toMatch(/^http:\/\/localhost:3128 +- +\* +CONNECT +-$/m);
+    expect(text).toMatch(/^in tunnels to port 443 +mcp /m);
+    expect(text).toMatch(/^in tunnels to any other port +mcp /m);
+    expect(firstMcpUrl(tunnelling, [])).toBeUndefined();
+  });
+
   test('says that there is no configuration yet', () => {
     expect(startTable(report({ generation: undefined }), plain)).toContain('config none yet: waiting for a policy service to publish one');
   });

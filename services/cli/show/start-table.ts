@@ -41,7 +41,8 @@ function routesTable(generation: Generation, { services, bindAddresses }: StartR
   const rows: string[][] = [];
   for (const bind of generation.binds) {
     // Where an ingress of another process listens is not for us to say.
-    const url = services.includes('ingress') ? listenerUrl(bind, bindAddresses) : `port ${bind.port}`;
+    const url = bind.internal === true ? inTunnels(bind) : services.includes('ingress') ? listenerUrl(bind, bindAddresses) : `port ${bind.port}`;
+    if (bind.tunnels === true) rows.push([url, '-', '*', 'CONNECT', '-']);
     for (const listener of bind.listeners) {
       if (listener.routes.length === 0) rows.push([url, '-', listener.hostname ?? '*', '-', '-']);
       for (const route of listener.routes) rows.push(routeRow(url, listener, route));
@@ -49,6 +50,8 @@ function routesTable(generation: Generation, { services, bindAddresses }: StartR
   }
   return plainTable(['LISTENER', 'ROUTE', 'HOST', 'MATCH', 'BACKENDS'], rows);
 }
+
+const inTunnels = ({ port }: Bind): string => `in tunnels to ${port === 0 ? 'any other port' : `port ${port}`}`;
 
 function routeRow(url: string, listener: Listener, route: Route): string[] {
   const hosts = route.hostnames.length > 0 ? route.hostnames : [listener.hostname ?? '*'];
@@ -109,6 +112,7 @@ const LOCAL = new Set(['127.0.0.1', '::1', '0.0.0.0', '::', 'localhost']);
 /** Where `parley call` finds an MCP route: the first path of the first route that has one. */
 export function firstMcpUrl(generation: Generation | undefined, addresses: readonly string[]): string | undefined {
   for (const bind of generation?.binds ?? []) {
+    if (bind.internal === true || bind.tunnels === true) continue;
     for (const route of bind.listeners.flatMap((listener) => listener.routes)) {
       const path = route.matches.find((match) => match.path.kind !== 'regex')?.path.value ?? (route.matches.length === 0 ? '/mcp' : undefined);
       if (path !== undefined) return `${listenerUrl(bind, addresses)}${path === '/' ? '/mcp' : path}`;

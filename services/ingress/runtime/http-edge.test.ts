@@ -6,7 +6,8 @@ import fc from 'fast-check';
 import { afterEach, describe, expect, test } from 'vitest';
 import { Fault } from '#protocol/faults/fault.ts';
 import type { EdgeHandler, EdgeRequest, EdgeStream } from './edge.ts';
-import { type HttpServerOptions, beginLeaving, createHttpServer, stopHttpServer } from './http-edge.ts';
+import { type HttpServerOptions, createHttpServer } from './http-edge.ts';
+import { beginLeaving, stopHttpServer } from './server-life.ts';
 
 const POLL_MS = 8_000;
 /** Much more than the kernel holds of one connection. */

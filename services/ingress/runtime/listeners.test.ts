@@ -22,7 +22,7 @@ afterEach(async () => {
 
 function listenersOn(addresses: readonly string[]): Listeners {
   const log = createLog({ level: 'info', format: 'json', sink: { write: (line: string) => void lines.push(line) } });
-  return new Listeners({ addresses, cutOff: () => false, log, handshakeFailed: () => undefined, unreadable: () => undefined, handler: (door) => (_request, response) => response.send(200, {}, JSON.stringify(door)) });
+  return new Listeners({ addresses, cutOff: () => false, log, handshakeFailed: () => undefined, unreadable: () => undefined, tunnelled: () => undefined, handler: (door) => (_request, response) => response.send(200, {}, JSON.stringify(door)) });
 }
 
 const plain = (...ports: readonly number[]): Bind[] => ports.map((port) => ({ port, listeners: [] }));

@@ -9,7 +9,8 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { createLog } from '#host/telemetry/log.ts';
 import type { Listener, ListenerTls } from '#protocol/config/generation.ts';
 import { makeAuthority } from '../../../test/world/certificates.ts';
-import { createHttpServer, stopHttpServer } from './http-edge.ts';
+import { createHttpServer } from './http-edge.ts';
+import { stopHttpServer } from './server-life.ts';
 import { TlsPort } from './tls-port.ts';
 
 const POLL_MS = 8_000;

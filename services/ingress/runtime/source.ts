@@ -2,21 +2,54 @@
 import type { X509Certificate } from 'node:crypto';
 import type { Socket } from 'node:net';
 import { TLSSocket } from 'node:tls';
+import type { Connection } from '#policies/networkAuthorization/policy.ts';
 import type { Source, SourceTls } from '#policies/policy.ts';
 
 const known = new WeakMap<Socket, Source>();
+
+type Destination = Pick<Source, 'address' | 'port'>;
+
+/** Of connections that came out of a tunnel: who opened it, and where they asked it to lead. */
+export interface Tunnelled {
+  readonly source: Source;
+  readonly destination: Destination;
+}
+
+const tunnelled = new WeakMap<Socket, Tunnelled>();
+
+export function cameByTunnel(socket: Socket, by: Tunnelled): void {
+  known.delete(socket);
+  tunnelled.set(socket, by);
+}
+
+/** An encrypted connection came the way of the one that carries it. */
+export function cameAs(secured: Socket, raw: Socket): void {
+  const by = tunnelled.get(raw);
+  if (by !== undefined) tunnelled.set(secured, by);
+}
 
 export function sourceOf(socket: Socket): Source {
   const before = known.get(socket);
   if (before !== undefined) return before;
   const certificate = socket instanceof TLSSocket ? socket.getPeerX509Certificate() : undefined;
-  const source: Source = { address: plainAddress(socket.remoteAddress ?? ''), port: socket.remotePort ?? 0, tls: certificate === undefined ? undefined : certificateFacts(certificate) };
+  const tls = certificate === undefined ? undefined : certificateFacts(certificate);
+  const by = tunnelled.get(socket)?.source;
+  const source: Source = by === undefined ? { address: plainAddress(socket.remoteAddress ?? ''), port: socket.remotePort ?? 0, tls } : { ...by, tls: tls ?? by.tls };
   known.set(socket, source);
   return source;
 }
 
-/** Where it has reached us. */
-export const destinationOf = ({ localAddress = '', localPort = 0 }: Socket): Pick<Source, 'address' | 'port'> => ({ address: plainAddress(localAddress), port: localPort });
+/** Where it has reached us, or was asked to lead. */
+export function destinationOf(socket: Socket): Destination {
+  const { localAddress = '', localPort = 0 } = socket;
+  return tunnelled.get(socket)?.destination ?? { address: plainAddress(localAddress), port: localPort };
+}
+
+/** What rules for connections know of one. */
+export function connectionOf(socket: Socket): Connection {
+  const { remoteAddress = '', remotePort = 0 } = socket;
+  return { source: { address: plainAddress(remoteAddress), port: remotePort }, destination: destinationOf(socket) };
+}
 
 const MAPPED = /^::ffff:(?=\d+\.\d+\.\d+\.\d+$)/i;
 

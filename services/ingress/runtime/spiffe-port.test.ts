@@ -11,7 +11,8 @@ import { createLog } from '#host/telemetry/log.ts';
 import type { Listener } from '#protocol/config/generation.ts';
 import { makeAuthority } from '../../../test/world/certificates.ts';
 import { type WorkloadApi, startWorkloadApi, svidOf } from '../../../test/world/workload-api.ts';
-import { createHttpServer, stopHttpServer } from './http-edge.ts';
+import { createHttpServer } from './http-edge.ts';
+import { stopHttpServer } from './server-life.ts';
 import { TlsPort } from './tls-port.ts';
 
 const ID = 'spiffe://td.test/gateway';

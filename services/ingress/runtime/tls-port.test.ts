@@ -11,7 +11,8 @@ import { createLog } from '#host/telemetry/log.ts';
 import type { Listener, ListenerTls } from '#protocol/config/generation.ts';
 import { type Authority, type Issued, makeAuthority } from '../../../test/world/certificates.ts';
 import type { EdgeRequest } from './edge.ts';
-import { createHttpServer, stopHttpServer } from './http-edge.ts';
+import { createHttpServer } from './http-edge.ts';
+import { stopHttpServer } from './server-life.ts';
 import { TlsPort, type TlsPortOptions } from './tls-port.ts';
 
 const POLL_MS = 8_000;

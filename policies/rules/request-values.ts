@@ -4,8 +4,8 @@ import type { CapturePath } from '../cel/captures.ts';
 import { RANDOM as deps } from '../cel/evaluation.ts';
 import { type Expression, type Outcome, compileExpression } from '../cel/expression.ts';
 import { PlainDuration } from '../cel/plain.ts';
-import { REQUEST_SCOPE } from '../rules/request-scope.ts';
-import { type RuleScope, expressionProblem } from '../rules/rule-set.ts';
+import { REQUEST_SCOPE } from './request-scope.ts';
+import { type RuleScope, expressionProblem } from './rule-set.ts';
 
 /** The body is read for those that name it, and what a server answers is known to those that read its answer. */
 const REQUEST: RuleScope = { ...REQUEST_SCOPE, refuse: (path) => (isBody(path) ? undefined : REQUEST_SCOPE.refuse(path)) };
