@@ -104,7 +104,7 @@ export function compileConnection(url: string, { tls, auth, headers, routeHeader
   if (headers !== undefined) checkHeaders(headers, compiling);
   return {
     ...(tls === undefined ? {} : { tls: backendTls(tls.document) }),
-    ...(auth === undefined ? {} : { auth: backendAuth(auth.document, (endpoint, key) => reached(endpoint, [...auth.path, ...key], findUrl)) }),
+    ...(auth === undefined ? {} : { auth: backendAuth(auth.document, (endpoint, key) => reached(endpoint, [...auth.path, ...key], { compiling, findUrl })) }),
     ...headersOf([routeHeaders, headers]),
   };
 }
@@ -122,11 +122,14 @@ function checkHeaders({ document, path }: Written<HeaderModifier>, compiling: Co
   }
 }
 
-function reached(endpoint: EndpointDocument, path: Path, findUrl: FindUrl): ReachedEndpoint | undefined {
-  const tls = endpoint.policies?.backendTLS;
-  const url = findUrl(endpoint, { path, secured: tls != null, defaultPath: '/' });
-  return url === undefined ? undefined : { url, tls: tls == null ? undefined : backendTls(tls) };
+function reached(endpoint: EndpointDocument, path: Path, { compiling, findUrl }: Surroundings): ReachedEndpoint | undefined {
+  const found = compiling.callout(endpoint, { path, urlOf: (secured) => findUrl(endpoint, { path, secured, defaultPath: '/' }) });
+  if (found === undefined) return undefined;
+  const { callout, url } = found;
+  return { callout, path: url === undefined ? pathOf(endpoint) : url.pathname + url.search };
 }
+
+const pathOf = ({ path }: EndpointDocument): string => (path == null ? '/' : path.startsWith('/') ? path : `/${path}`);
 
 /** The document is published as it is written: to every process, and to whoever may read the configuration in NATS. */
 function warnOfSecrets(path: Path, compiling: Compiling): void {

@@ -34,6 +34,8 @@ export interface OwnParts {
 interface Connecting extends OwnParts {
   readonly target: string;
   readonly timeoutMs: number;
+  /** What else its connections are. */
+  readonly options?: buildConnector.BuildOptions;
 }
 
 interface Files {
@@ -44,9 +46,8 @@ interface Files {
 
 export function securedConnector(tls: BackendTls, connecting: Connecting): Connector {
   if (tls.spiffe !== undefined) return spiffeConnector(tls, connecting);
-  const { timeoutMs } = connecting;
-  const files = filesOf(tls, connecting);
-  const fixed = optionsOf(tls, timeoutMs);
+    const files = filesOf(tls, connecting);
+  const fixed = optionsOf(tls, connecting);
   let made: { readonly of: string; readonly connect: Connector } | undefined;
   return (options, callback) => {
     try {
@@ -60,14 +61,15 @@ export function securedConnector(tls: BackendTls, connecting: Connecting): Conne
   };
 }
 
-function spiffeConnector(tls: BackendTls, { target, timeoutMs, svids }: Connecting): Connector {
+function spiffeConnector(tls: BackendTls, connecting: Connecting): Connector {
+  const { target, timeoutMs, svids } = connecting;
   svids?.open();
   let made: { readonly of: Svid; readonly connect: Connector } | undefined;
   return (options, callback) => {
     const connect = (svid: Svid): void => {
       if (made?.of !== svid) {
         const { context, verify } = channelBy(svid, tls, target);
-        made = { of: svid, connect: buildConnector({ ...optionsOf(tls, timeoutMs), ...verify, maxCachedSessions: 0, secureContext: context }) };
+        made = { of: svid, connect: buildConnector({ ...optionsOf(tls, connecting), ...verify, maxCachedSessions: 0, secureContext: context }) };
       }
       made.connect(options, callback);
     };
@@ -123,13 +125,14 @@ function verificationOf({ verify, subjectAltNames }: BackendTls): Verification {
   };
 }
 
-function optionsOf(tls: BackendTls, timeout: number): buildConnector.BuildOptions {
+function optionsOf(tls: BackendTls, { timeoutMs: timeout, options }: Connecting): buildConnector.BuildOptions {
   const { hostname, alpn } = tls;
   return {
     timeout,
     ...verificationOf(tls),
     ...(alpn === undefined ? {} : { allowH2: alpn.includes('h2'), preferH2: alpn[0] === 'h2' }),
     ...(hostname === undefined ? {} : { servername: hostname }),
+    ...options,
   };
 }
 

@@ -15,6 +15,7 @@ import { encode } from '#protocol/mcp/message.ts';
 import {
   CONNECTOR_QUEUE,
   type ConnectorStatus,
+  connectorAuthorizer,
   connectorCall,
   connectorClose,
   connectorOnce,
@@ -32,6 +33,7 @@ import type { List } from '../core/news.ts';
 import { type ConnectorEvents, connectorEvents } from '../events.ts';
 import type { HandleKeys } from '../core/handle-seal.ts';
 import type { ConnectorSettings } from '../settings.ts';
+import { ConnectorAuthorizers } from './authorizers.ts';
 import { Backend } from './backend.ts';
 import { CallRules } from './call-rules.ts';
 import { HeldSessions, outletOf } from './held-sessions.ts';
@@ -72,6 +74,7 @@ export class Connector {
   readonly #events: ConnectorEvents;
   readonly #backends = new Map<string, Served>();
   readonly #rules = new CallRules();
+  readonly #authorizers: ConnectorAuthorizers;
   readonly #pins: Pins;
   readonly #requests: ServerRequests;
   readonly #calls: OpenCalls;
@@ -81,6 +84,7 @@ export class Connector {
   /** Reached by others through us alone: served until the end. */
   readonly #own: Serving[];
   readonly #status: Serving;
+  readonly #authorizing: Serving;
   readonly #reaper: NodeJS.Timeout;
   readonly #unwatch: (() => void)[];
   #ttlMs = SESSION_TTL_MS;
@@ -111,6 +115,9 @@ export class Connector {
       bus.serve(connectorRelay.to({ instance: bus.instance }), (asked) => this.#relay.take(asked)),
       bus.listen(connectorClose.to({ instance: bus.instance }), ({ meta }) => this.#letGo(meta)),
     ];
+    const { seal, learn, svids } = host;
+    this.#authorizers = new ConnectorAuthorizers({ seal, learn, svids, env });
+    this.#authorizing = this.#take(connectorAuthorizer.to({}), (asked) => void this.#authorizers.answer(asked));
     this.#status = bus.serve(connectorStatus.to({}), (asked) => asked.answer.end(encode(this.#targets())), { queue: CONNECTOR_QUEUE });
     this.#unwatch = [
       host.generations.onChange((generation) => this.#follow(generation)),
@@ -128,6 +135,7 @@ export class Connector {
     for (const unwatch of this.#unwatch) unwatch();
     this.#pins.close();
     this.#status.stop();
+    this.#authorizing.stop();
     for (const { serving } of this.#backends.values()) for (const one of serving) one.stop();
     this.#sessions.letGoOfAll();
     for (const { backend } of this.#backends.values()) backend.modern.endListens();
@@ -136,6 +144,7 @@ export class Connector {
     for (const serving of this.#own) serving.stop();
     await this.#sessions.leave();
     await Promise.allSettled([...this.#backends.values()].map(({ backend }) => backend.close()));
+    await this.#authorizers.close();
     this.#relay.stop();
     this.#requests.stop();
     this.#calls.stop();
@@ -159,6 +168,7 @@ export class Connector {
     this.#ttlMs = generation.settings.sessionTtlMs;
     const changed = this.#rules.enter(generation);
     const pinned = this.#pins.enter(generation);
+    this.#authorizers.follow(generation);
     for (const [key, served] of this.#backends) {
       const next = generation.backends.get(key);
       if (next !== undefined && same(next, served.backend.config)) continue;
