@@ -48,7 +48,7 @@ describe('on two replicas', () => {
     const target = await freePort();
     const absent = { url: `http://127.0.0.1:${target}/mcp` };
     await two(absent, 'enforce');
-    const behind = await pinning.server(ABC, target);
+    await pinning.server(ABC, target);
     const called = await Promise.all([...urls(), ...urls(), ...urls(), ...urls()].map(async (url) => (await connectTools(url, 'modern')).call('a')));
     expect(called.map(textOf)).toEqual(called.map(() => 'called a'));
     expect(await pinning.untilTold('tools_pinned')).toMatchObject([{ target: 't', reason: '3 tools' }]);
