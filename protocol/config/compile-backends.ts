@@ -53,7 +53,7 @@ export function compileBackends(document: GatewayDocument, compiling: Compiling)
     named(name, path, ofRoute) {
       const key = keyByName.get(name);
       const found = declared.get(name);
-      if (key !== undefined && saysNothing(ofRoute)) return key;
+      if (key !== undefined && saysNothing(ofRoute, found?.document.mcp?.targets ?? [])) return key;
       if (key !== undefined && found?.document.mcp !== undefined) {
         const { policies } = byKey.get(key) as McpBackend;
         return add(keys.make(undefined, name, pathText(path)), found.document.mcp, { path: [...found.path, 'mcp'], policies, variantOf: key, connection: nearest(found.connection, ofRoute) });
