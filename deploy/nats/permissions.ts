@@ -18,6 +18,7 @@ import { QUARANTINE_BUCKET, SESSIONS_BUCKET } from '#protocol/records/session.ts
 import { PINS_BUCKET } from '#protocol/records/tool-pins.ts';
 import { connectorAuthorizer, connectorCall, connectorClose, connectorOnce, connectorOpen, connectorRelay, connectorStatus } from '#protocol/subjects/connector.ts';
 import { alive, callCancelled, callSought, control, inbox } from '#protocol/subjects/frames.ts';
+import { httpBody, httpExchange } from '#protocol/subjects/http.ts';
 import { policyAuthorizationServer, policyKeys, policyLogin } from '#protocol/subjects/policy.ts';
 import { REPLAY_STREAM, replayFrame } from '#protocol/subjects/replay.ts';
 import { sessionActor, sessionClaim, sessionClosed, sessionOpen, sessionStream, sessionStreamTaken, sessionUpstreamsLost, sessionWorker } from '#protocol/subjects/session.ts';
@@ -61,6 +62,8 @@ export const TRAFFIC: readonly Traffic[] = [
   { contract: connectorOpen, from: ['session', 'connector'], to: ['connector'] },
   { contract: connectorRelay, from: ['session', 'connector'], to: ['connector'] },
   { contract: connectorClose, from: ['session'], to: ['connector'] },
+  { contract: httpExchange, from: ['ingress', 'connector'], to: ['connector'] },
+  { contract: httpBody, from: ['connector'], to: ['ingress'] },
   { contract: connectorAuthorizer, from: ['ingress', 'connector'], to: ['connector'] },
   { contract: policyKeys, from: ['ingress'], to: ['policy'] },
   { contract: policyAuthorizationServer, from: ['ingress'], to: ['policy'] },

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { compileDocument } from '#protocol/config/compile.ts';
-import type { McpBackend } from '#protocol/config/generation.ts';
+import { type McpBackend, mcpBackends } from '#protocol/config/generation.ts';
 import { depsWith } from '../../test/world/policy.ts';
 import { compileChain, emptyChain } from '../chain.ts';
 import { policySchemas } from '../order.ts';
@@ -23,7 +23,7 @@ const stdio = (name: string, toolPinning?: string) => ({ name, stdio: { cmd: 'x'
 function backendsOf(document: object): readonly McpBackend[] {
   const { generation, problems } = compileDocument(document, { env: {}, policies: policySchemas });
   expect(problems.filter(({ severity }) => severity === 'error')).toEqual([]);
-  return [...(generation?.backends.values() ?? [])];
+  return generation === undefined ? [] : [...mcpBackends(generation).values()];
 }
 
 describe('the mode of a target', () => {
@@ -54,6 +54,6 @@ describe('the mode of a target', () => {
 
   test('is refused at a plain host, which has no tools', () => {
     const { problems } = compileDocument({ backends: [{ name: 'h', host: 'h.test', policies: { toolPinning: 'enforce' } }] }, { env: {}, policies: policySchemas });
-    expect(problems).toContainEqual(expect.objectContaining({ severity: 'error', path: 'backends[0].policies' }));
+    expect(problems).toContainEqual(expect.objectContaining({ severity: 'error', path: 'backends[0].policies.toolPinning' }));
   });
 });

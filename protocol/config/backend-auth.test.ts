@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest';
 import type { AwsSigning } from './aws-signing.ts';
 import { callerSources } from './backend-auth.ts';
 import { type Compilation, compileDocument } from './compile.ts';
-import type { McpHttpTarget } from './generation.ts';
+import { type McpHttpTarget, mcpBackends } from './generation.ts';
 import { withheldFrom } from './secret-paths.ts';
 import { CLAIMS_CHARS_MAX } from './signed-token.ts';
 import { SECRET_CHARS_MAX } from './secret-source.ts';
@@ -16,7 +16,7 @@ const compile = (backendAuth: unknown, more: object = {}): Compilation =>
 const authOf = (backendAuth: unknown, more: object = {}): McpHttpTarget['auth'] => {
   const { generation, problems } = compile(backendAuth, more);
   expect(problems.filter(({ severity }) => severity === 'error')).toEqual([]);
-  return (generation?.backends.get('mcp')?.targets[0] as McpHttpTarget | undefined)?.auth;
+  return (generation && (mcpBackends(generation).get('mcp')?.targets[0] as McpHttpTarget))?.auth;
 };
 const errors = (backendAuth: unknown): string[] => compile(backendAuth).problems.filter(({ severity }) => severity === 'error').map(({ path, message }) => `${path.replace('mcp.targets[0].policies.', '')}: ${message}`);
 const secretOf = (auth: McpHttpTarget['auth']): string | undefined => {

@@ -1,4 +1,4 @@
-/** Backends as the document writes them: MCP servers, singly or multiplexed. */
+/** Backends as the document writes them: MCP servers, singly or multiplexed, and plain HTTP hosts. */
 import { z } from 'zod';
 import { backendAuthSchema } from './backend-auth.ts';
 import { backendTlsSchema } from './backend-tls.ts';
@@ -38,9 +38,16 @@ export const connectionShape = {
   toolPinning: toolPinningSchema.nullish(),
 };
 
+/** What holds for one server, and for no route. */
+const serverShape = {
+  http: section('backendHttp', { requestTimeout: duration.nullish() }).nullish(),
+  tcp: section('backendTcp', { connectTimeout: duration.nullish() }).nullish(),
+  ...connectionShape,
+};
+
 const targetSchema = section('target', {
   name: targetName,
-  policies: section('targetPolicies', { http: section('targetHttp', { requestTimeout: duration.nullish() }).nullish(), ...connectionShape }).nullish(),
+  policies: section('targetPolicies', serverShape).nullish(),
   mcp: httpTarget.optional(),
   stdio: stdioTarget.optional(),
 }).superRefine(exactlyOne(TARGET_KINDS, ['mcp', 'stdio']));
@@ -56,12 +63,11 @@ export const mcpShape = {
 const mcpBackend = section('mcpBackend', mcpShape);
 /** Which keys a policy may have is the policy's own schema; here they are values to hand on. */
 const policyValue = z.unknown().optional();
-const backendPolicies = section('backendPolicies', { authorization: policyValue, extAuthz: policyValue, responseHeaderModifier: policyValue, requestRedirect: policyValue, mcpAuthorization: policyValue, ...connectionShape });
+const backendPolicies = section('backendPolicies', { authorization: policyValue, extAuthz: policyValue, responseHeaderModifier: policyValue, requestRedirect: policyValue, mcpAuthorization: policyValue, ...serverShape });
 
 export const backendSchema = section('backend', {
   name: nonEmpty,
   policies: backendPolicies.nullish(),
-  /** Reachable only as an MCP target's `backend`; a route to it is refused when the document is compiled. */
   host: nonEmpty.optional(),
   mcp: mcpBackend.optional(),
 }).superRefine(exactlyOne(['host', 'mcp', 'internal', 'ai', 'aws'], ['host', 'mcp']));
@@ -73,7 +79,8 @@ export const routeBackendSchema = section('routeBackend', {
   policies: backendPolicies.nullish(),
   backend: nonEmpty.optional(),
   mcp: mcpBackend.optional(),
-}).superRefine(exactlyOne(ROUTE_BACKEND_KINDS, ['backend', 'mcp']));
+  host: nonEmpty.optional(),
+}).superRefine(exactlyOne(ROUTE_BACKEND_KINDS, ['backend', 'mcp', 'host']));
 
 export type TargetDocument = z.infer<typeof targetSchema>;
 export type McpDocument = z.infer<typeof mcpBackend>;

@@ -1,27 +1,29 @@
-/** MCP backends of a document: the top-level ones first, since routes and targets refer to them by name. */
-import type { BackendDocument, McpDocument, TargetDocument } from './backends.ts';
-import { type Connection, type FindUrl, NO_CONNECTION, type UrlPlace, compileConnection, connectionAt, connectionOfRoute, isConnectionPolicy, nearest, refuseForProcess, saysNothing } from './compile-connection.ts';
+/** Backends of a document: the top-level ones first, since routes and targets refer to them by name. */
+import type { McpDocument, TargetDocument } from './backends.ts';
+import { type Connection, NO_CONNECTION, compileConnection, connectionAt, connectionOfRoute, nearest, ofHttp, refuseForProcess, saysNothing, timeoutOf } from './compile-connection.ts';
+import { type HostPlace, httpBackend, refuseMcpOnly } from './compile-hosts.ts';
 import type { Compiling } from './compiling.ts';
 import type { GatewayDocument } from './document.ts';
-import { parseDuration } from './duration.ts';
-import type { McpBackend, McpTarget, PinnedMode, PolicyDocuments } from './generation.ts';
-import { meant } from './issues.ts';
+import type { Backend, McpBackend, McpTarget, PinnedMode, PolicyDocuments } from './generation.ts';
 import { keyMaker } from './keys.ts';
 import { pathText } from './problem.ts';
 import type { Path } from './problem.ts';
+import { type Context, declare, unknownBackend, urlFinder } from './server-urls.ts';
 
 export const SIMPLE_MCP_KEY = 'mcp';
 const DEFAULT_MCP_PATH = '/mcp';
 
 export interface Backends {
-  readonly byKey: ReadonlyMap<string, McpBackend>;
+  readonly byKey: ReadonlyMap<string, Backend>;
   /**
-   * The key of a top-level MCP backend; complains at `path` and returns undefined when there is none of that name. A route
-   * that says how its targets are reached gets a backend of its own: another's credentials are not for its callers.
+   * The key of a top-level backend; complains at `path` and returns undefined when there is none of that name. A route
+   * that says how its servers are reached gets a backend of its own: another's credentials are not for its callers.
    */
   named(name: string, path: Path, ofRoute: Connection): string | undefined;
   /** Adds the backend written inside a route. */
   inline(document: McpDocument, place: InlinePlace): string;
+  /** Adds the host written inside a route; undefined after a complaint. */
+  inlineHost(host: string, place: InlinePlace): string | undefined;
 }
 
 export interface InlinePlace {
@@ -31,43 +33,54 @@ export interface InlinePlace {
   readonly ofRoute: Connection;
 }
 
-type HostBackends = ReadonlyMap<string, { document: BackendDocument; path: Path; connection: Connection }>;
-
 export function compileBackends(document: GatewayDocument, compiling: Compiling): Backends {
-  const byKey = new Map<string, McpBackend>();
+  const byKey = new Map<string, Backend>();
   const keyByName = new Map<string, string>();
-  const declared = declare(document, compiling);
+  const declared = declare(document.backends ?? [], compiling, ({ policies }, path) => connectionAt(policies, [...path, 'policies']));
+  const context = { declared, compiling };
   const keys = keyMaker(document.mcp == null ? [] : [SIMPLE_MCP_KEY]);
   const add = (key: string, mcp: McpDocument, { path, policies = {}, connection, variantOf }: Adding): string => {
-    byKey.set(key, { ...mcpBackend(key, mcp, path, { declared, compiling, connection }), policies, ...(variantOf === undefined ? {} : { variantOf }) });
+    byKey.set(key, { ...mcpBackend(key, mcp, path, { ...context, connection }), policies, ...(variantOf === undefined ? {} : { variantOf }) });
     return key;
+  };
+  const addHost = (host: string, place: HostPlace): string | undefined => {
+    const backend = httpBackend(host, place, context);
+    if (backend !== undefined) byKey.set(place.key, backend);
+    return backend?.key;
   };
   if (document.mcp != null) add(SIMPLE_MCP_KEY, document.mcp, { path: ['mcp'], connection: connectionOfRoute(document.mcp.policies, ['mcp', 'policies']) });
   for (const [name, { document: backend, path, connection }] of declared) {
-    const policies = compiling.policies(backend.policies, [...path, 'policies']);
-    if (backend.mcp !== undefined) keyByName.set(name, add(keys.make(name, 'backend', pathText(path)), backend.mcp, { path: [...path, 'mcp'], policies, connection }));
-    else if (Object.keys(policies).some((id) => !isConnectionPolicy(id) && id !== 'requestHeaderModifier')) compiling.error([...path, 'policies'], 'these apply to MCP backends only: on the way to a plain host nothing enforces them');
+    const key = keys.make(name, 'backend', pathText(path));
+    keyByName.set(name, key);
+    if (backend.host !== undefined) refuseMcpOnly(backend.policies, [...path, 'policies'], compiling);
+    if (backend.mcp !== undefined) add(key, backend.mcp, { path: [...path, 'mcp'], policies: compiling.policies(backend.policies, [...path, 'policies']), connection });
   }
   return {
     byKey,
     named(name, path, ofRoute) {
-      const key = keyByName.get(name);
       const found = declared.get(name);
-      if (key !== undefined && saysNothing(ofRoute, found?.document.mcp?.targets ?? [])) return key;
-      if (key !== undefined && found?.document.mcp !== undefined) {
-        const { policies } = byKey.get(key) as McpBackend;
-        return add(keys.make(undefined, name, pathText(path)), found.document.mcp, { path: [...found.path, 'mcp'], policies, variantOf: key, connection: nearest(found.connection, ofRoute) });
-      }
-      if (found !== undefined) compiling.error(path, `the backend "${compiling.quote(path)}" is a plain HTTP host; Parley does not route to those yet`);
-      else unknownBackend(path, { declared, compiling });
-      return undefined;
+      const own = keyByName.get(name);
+      if (found === undefined || own === undefined) return void unknownBackend(path, context);
+      const { document: backend, path: its, connection } = found;
+      const way = backend.host === undefined ? ofRoute : ofHttp(ofRoute);
+      const variant = !saysNothing(way, backend.mcp?.targets ?? []);
+      if (!variant && byKey.has(own)) return own;
+      const key = variant ? keys.make(undefined, name, pathText(path)) : own;
+      const policies = compiling.policies(backend.policies, [...its, 'policies']);
+      const adding = { policies, connection: nearest(connection, way), ...(variant ? { variantOf: own } : {}) };
+      if (backend.mcp !== undefined) return add(key, backend.mcp, { path: [...its, 'mcp'], ...adding });
+      return addHost(backend.host ?? '', { key, path: its, name, ...adding });
     },
     inline(mcp, { path, routeName, ofRoute }) {
-      const place = routeName === '' ? pathText(path) : `${routeName} ${pathText(path.slice(-3))}`;
-      return add(keys.make(undefined, routeName || mcp.targets[0]?.name || 'mcp', place), mcp, { path, connection: ofRoute });
+      return add(keys.make(undefined, routeName || mcp.targets[0]?.name || 'mcp', placeOf(path, routeName)), mcp, { path, connection: ofRoute });
+    },
+    inlineHost(host, { path, routeName, ofRoute }) {
+      return addHost(host, { key: keys.make(undefined, routeName || 'host', placeOf([...path, 'host'], routeName)), path, policies: {}, connection: ofRoute });
     },
   };
 }
+
+const placeOf = (path: Path, routeName: string): string => (routeName === '' ? pathText(path) : `${routeName} ${pathText(path.slice(-3))}`);
 
 interface Adding {
   readonly path: Path;
@@ -77,31 +90,8 @@ interface Adding {
   readonly variantOf?: string;
 }
 
-interface Context {
-  readonly declared: HostBackends;
-  readonly compiling: Compiling;
-}
-
 interface TargetContext extends Context {
   readonly connection: Connection;
-}
-
-function declare(document: GatewayDocument, compiling: Compiling): HostBackends {
-  const declared = new Map<string, { document: BackendDocument; path: Path; connection: Connection }>();
-  for (const [index, backend] of (document.backends ?? []).entries()) {
-    const path = ['backends', index];
-    const first = declared.get(backend.name);
-    if (first === undefined) declared.set(backend.name, { document: backend, path, connection: connectionAt(backend.policies, [...path, 'policies']) });
-    else compiling.error([...path, 'name'], `the backend name "${compiling.quote([...path, 'name'])}" is already taken by ${pathText(first.path)}`);
-  }
-  return declared;
-}
-
-function unknownBackend(path: Path, { declared, compiling }: Context): void {
-  const name = compiling.quote(path);
-  const names = [...declared.values()].map((one) => compiling.quote([...one.path, 'name']));
-  const valid = names.length === 0 ? 'there is no top-level backends section' : `known: ${names.slice(0, 10).join(', ')}`;
-  compiling.error(path, `there is no backend "${name}"`, meant(name, names) ?? valid);
 }
 
 function mcpBackend(key: string, mcp: McpDocument, path: Path, context: TargetContext): Omit<McpBackend, 'policies'> {
@@ -121,6 +111,7 @@ function mcpBackend(key: string, mcp: McpDocument, path: Path, context: TargetCo
   const failureMode = mcp.failureMode ?? 'failClosed';
   if (mcp.targets.length === 0 && failureMode === 'failClosed') context.compiling.error([...path, 'targets'], 'at least one target is needed', 'with failureMode: failOpen a backend may have none');
   return {
+    kind: 'mcp',
     key,
     targets,
     statefulMode: mcp.statefulMode ?? 'stateful',
@@ -141,61 +132,18 @@ function pinningOf({ targets }: McpDocument, path: Path, { connection }: TargetC
 
 function mcpTarget(target: TargetDocument, path: Path, context: TargetContext): McpTarget | undefined {
   const { compiling, declared } = context;
-  const timeout = target.policies?.http?.requestTimeout;
-  const timeoutMs = timeout == null ? undefined : parseDuration(timeout);
   const own = connectionAt(target.policies, [...path, 'policies']);
   if (target.stdio !== undefined) {
-    refuseForProcess(nearest(context.connection, own), compiling.quote([...path, 'name']), compiling);
+    const connection = nearest(context.connection, own);
+    refuseForProcess(connection, compiling.quote([...path, 'name']), compiling);
     const { cmd, args = [], env = {}, clear_env: clearEnv = false } = target.stdio;
-    return { kind: 'stdio', name: target.name, cmd, args, env, clearEnv, timeoutMs };
+    return { kind: 'stdio', name: target.name, cmd, args, env, clearEnv, timeoutMs: timeoutOf(connection) };
   }
   if (target.mcp === undefined) return undefined;
   const ofHost = declared.get(target.mcp.backend ?? '')?.connection ?? NO_CONNECTION;
   const connection = nearest(context.connection, ofHost, own);
-  const findUrl: FindUrl = (place, at) => (place.backend === undefined ? hostUrl(place, at, compiling) : backendUrl(place, at, context));
+  const findUrl = urlFinder(context);
   const url = findUrl(target.mcp, { path: [...path, 'mcp'], secured: connection.tls !== undefined, defaultPath: DEFAULT_MCP_PATH });
   const connected = url === undefined ? undefined : compileConnection(url, connection, { compiling, findUrl });
-  return url === undefined || connected === undefined ? undefined : { kind: 'mcp', name: target.name, url, timeoutMs, ...connected };
-}
-
-interface Place {
-  readonly host?: string | undefined;
-  readonly port?: number | null | undefined;
-  readonly path?: string | null | undefined;
-}
-
-const EXPECTED = 'expected "https://host/path", "host", or host with port and path';
-
-/** An absolute URL from `host` alone (a URL or a name), or from `host`, `port` and `path`. */
-function hostUrl(place: Place, { path, secured, defaultPath }: UrlPlace, compiling: Compiling): string | undefined {
-  const host = place.host ?? '';
-  const written = /^[a-z][a-z0-9+.-]*:\/\//i.test(host) ? host : `${secured ? 'https' : 'http'}://${host}`;
-  const url = URL.canParse(written) ? new URL(written) : undefined;
-  const at = [...path, 'host'];
-  if (url === undefined || url.hostname === '') return void compiling.error(at, `not a host: ${EXPECTED}`);
-  if (url.protocol !== 'http:' && url.protocol !== 'https:') return void compiling.error(at, `an MCP server is reached over http or https: ${EXPECTED}`);
-  if (url.username !== '' || url.password !== '') return void compiling.error(at, 'credentials do not belong in a URL: they would be seen in logs and records');
-  if (place.port != null) {
-    if (url.port !== '') return void compiling.error([...path, 'port'], 'the port is written twice: here and in host');
-    url.port = String(place.port);
-  }
-  if (place.path == null) {
-    if (url.pathname === '/' && !/^[a-z][a-z0-9+.-]*:\/\/[^/?#]*\//i.test(written)) url.pathname = defaultPath;
-    return url.href;
-  }
-  if (url.pathname !== '/' || url.search !== '') return void compiling.error([...path, 'path'], 'the path is written twice: here and in host');
-  const [pathname = '', search] = place.path.split('?', 2);
-  url.pathname = pathname.startsWith('/') ? pathname : `/${pathname}`;
-  if (search !== undefined) url.search = search;
-  return url.href;
-}
-
-function backendUrl(place: Place & { readonly backend?: string | undefined }, { path, secured, defaultPath }: UrlPlace, context: Context): string | undefined {
-  const at = [...path, 'backend'];
-  const found = context.declared.get(place.backend ?? '');
-  if (found === undefined) return void unknownBackend(at, context);
-  if (found.document.host === undefined) {
-    return void context.compiling.error(at, `the backend "${context.compiling.quote(at)}" is not a host: a target needs one to connect to`);
-  }
-  return hostUrl({ host: found.document.host, path: place.path }, { path: found.path, secured, defaultPath }, context.compiling);
+  return url === undefined || connected === undefined ? undefined : { kind: 'mcp', name: target.name, url, ...connected };
 }

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { compileDocument } from './compile.ts';
-import type { Generation, McpHttpTarget } from './generation.ts';
+import { type Generation, type McpHttpTarget, mcpBackends } from './generation.ts';
 
 const good = (document: unknown): Generation => {
   const { generation, problems } = compileDocument(document, { env: {} });
@@ -12,7 +12,7 @@ const errors = (document: unknown): string[] =>
 
 const tls = (root: string): object => ({ backendTLS: { root } });
 const http = (host = 'h', policies?: object): object => ({ name: 'a', mcp: { host }, ...(policies === undefined ? {} : { policies }) });
-const targetsOf = (generation: Generation): McpHttpTarget[] => [...generation.backends.values()].flatMap(({ targets }) => targets as McpHttpTarget[]);
+const targetsOf = (generation: Generation): McpHttpTarget[] => [...mcpBackends(generation).values()].flatMap(({ targets }) => targets as McpHttpTarget[]);
 const bind = (route: object): object => ({ binds: [{ port: 1, listeners: [{ routes: [route] }] }] });
 
 describe('how a target is reached', () => {
@@ -41,7 +41,7 @@ describe('how a target is reached', () => {
     for (const depth of [1, 2, 3, 4, 5]) {
       const generation = good(places(depth));
       const [led] = generation.binds[0]?.listeners[0]?.routes[0]?.backends ?? [];
-      const [target] = (generation.backends.get(led?.backend ?? '')?.targets ?? []) as McpHttpTarget[];
+      const [target] = (mcpBackends(generation).get(led?.backend ?? '')?.targets ?? []) as McpHttpTarget[];
       expect(target?.tls?.root).toBe(String(depth));
     }
   });

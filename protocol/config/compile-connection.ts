@@ -1,8 +1,8 @@
 /**
- * How a target is reached, from all the places that may say so. Each key counts where it is written nearest to the target,
+ * How a server is reached, from all the places that may say so. Each key counts where it is written nearest to the server,
  * whole:
  *
- *   the MCP backend  <  the route  <  the backend in the route  <  the host backend a target names  <  the target
+ *   the backend  <  the route  <  the backend in the route  <  the host backend a target names  <  the target
  *
  * So does whether the tools of a target may change (toolPinning), which is no matter of the connection: it holds for processes
  * too, and a host has no tools. Headers that a route gives its requests are given to its targets first: they are told nothing else
@@ -12,14 +12,15 @@ import { type BackendAuthDocument, backendAuth } from './backend-auth.ts';
 import { type BackendTlsDocument, backendTls } from './backend-tls.ts';
 import type { Compiling } from './compiling.ts';
 import { isTaken } from './credential-location.ts';
-import type { McpHttpTarget } from './generation.ts';
+import { parseDuration } from './duration.ts';
+import type { McpHttpTarget, ServerConnection } from './generation.ts';
 import { type HeaderModifier, type HeaderTexts, modified, namesIn } from './header-modifier.ts';
 import type { Path } from './problem.ts';
 import { credentialPaths } from './secret-paths.ts';
 import type { EndpointDocument, ReachedEndpoint } from './token-endpoint.ts';
 import type { ToolPinning } from './tool-pinning.ts';
 
-const CONNECTION_POLICIES = ['backendTLS', 'backendAuth'] as const;
+const CONNECTION_POLICIES = ['backendTLS', 'backendAuth', 'http', 'tcp'] as const;
 
 export const isConnectionPolicy = (id: string): boolean => CONNECTION_POLICIES.some((one) => one === id);
 
@@ -36,6 +37,8 @@ export interface Connection {
   /** Of the requests of the route. */
   readonly routeHeaders?: Written<HeaderModifier>;
   readonly pinning?: ToolPinning;
+  readonly requestTimeout?: string;
+  readonly connectTimeout?: string;
 }
 
 interface ConnectionDocument {
@@ -43,18 +46,23 @@ interface ConnectionDocument {
   readonly backendAuth?: BackendAuthDocument | null | undefined;
   readonly requestHeaderModifier?: HeaderModifier | null | undefined;
   readonly toolPinning?: ToolPinning | null | undefined;
+  readonly http?: { readonly requestTimeout?: string | null | undefined } | null | undefined;
+  readonly tcp?: { readonly connectTimeout?: string | null | undefined } | null | undefined;
 }
 
 export const NO_CONNECTION: Connection = Object.freeze({});
 
 /** @param path of the policies. */
 export function connectionAt(policies: ConnectionDocument | null | undefined, path: Path): Connection {
-  const { backendTLS: tls, backendAuth: auth, requestHeaderModifier: headers, toolPinning: pinning } = policies ?? {};
+  if (policies == null) return NO_CONNECTION;
+  const { backendTLS: tls, backendAuth: auth, requestHeaderModifier: headers, toolPinning: pinning, http, tcp } = policies;
   return {
     ...(tls == null ? {} : { tls: { document: tls, path: [...path, 'backendTLS'] } }),
     ...(auth == null ? {} : { auth: { document: auth, path: [...path, 'backendAuth'] } }),
     ...(headers == null ? {} : { headers: { document: headers, path: [...path, 'requestHeaderModifier'] } }),
     ...(pinning == null ? {} : { pinning }),
+    ...(http?.requestTimeout == null ? {} : { requestTimeout: http.requestTimeout }),
+    ...(tcp?.connectTimeout == null ? {} : { connectTimeout: tcp.connectTimeout }),
   };
 }
 
@@ -65,6 +73,9 @@ export function connectionOfRoute(policies: ConnectionDocument | null | undefine
   return sent ? { ...connection, routeHeaders } : connection;
 }
 
+/** As it is for plain HTTP: headers are written into the requests themselves, by policies. */
+export const ofHttp = ({ headers: _own, routeHeaders: _ofRoute, ...connection }: Connection): Connection => connection;
+
 /** The last word counts. */
 export const nearest = (...places: readonly Connection[]): Connection => places.reduce((all, one) => ({ ...all, ...one }), NO_CONNECTION);
 
@@ -72,7 +83,7 @@ export const nearest = (...places: readonly Connection[]): Connection => places.
 export const saysNothing = ({ routeHeaders, ...connection }: Connection, targets: readonly { readonly mcp?: object | undefined }[]): boolean =>
   Object.keys(connection).length === 0 && (routeHeaders === undefined || targets.every(({ mcp }) => mcp === undefined));
 
-export type CompiledConnection = Pick<McpHttpTarget, 'tls' | 'auth' | 'headers'>;
+export type CompiledConnection = ServerConnection & Pick<McpHttpTarget, 'headers'>;
 
 /** A child process is not connected to: what would not be done is refused. */
 export function refuseForProcess({ tls, auth, headers }: Connection, name: string, compiling: Compiling): void {
@@ -97,8 +108,9 @@ interface Surroundings {
   readonly findUrl: FindUrl;
 }
 
-/** @param url of the target, made for what is said here. Undefined after a complaint. */
-export function compileConnection(url: string, { tls, auth, headers, routeHeaders }: Connection, { compiling, findUrl }: Surroundings): CompiledConnection | undefined {
+/** @param url of the server, made for what is said here. Undefined after a complaint. */
+export function compileConnection(url: string, connection: Connection, { compiling, findUrl }: Surroundings): CompiledConnection | undefined {
+  const { tls, auth, headers, routeHeaders, connectTimeout } = connection;
   if (tls !== undefined && url.startsWith('http:')) return void compiling.error(tls.path, 'the URL of a target says http, which is not secured', 'write https, or a host without a scheme');
   if (auth !== undefined) {
     warnOfSecrets(auth.path, compiling);
@@ -106,11 +118,15 @@ export function compileConnection(url: string, { tls, auth, headers, routeHeader
   }
   if (headers !== undefined) checkHeaders(headers, compiling);
   return {
+    timeoutMs: timeoutOf(connection),
+    ...(connectTimeout === undefined ? {} : { connectMs: parseDuration(connectTimeout) }),
     ...(tls === undefined ? {} : { tls: backendTls(tls.document) }),
     ...(auth === undefined ? {} : { auth: backendAuth(auth.document, (endpoint, key) => reached(endpoint, [...auth.path, ...key], { compiling, findUrl })) }),
     ...headersOf([routeHeaders, headers]),
   };
 }
+
+export const timeoutOf = ({ requestTimeout }: Connection): number | undefined => (requestTimeout === undefined ? undefined : parseDuration(requestTimeout));
 
 function headersOf(places: readonly (Written<HeaderModifier> | undefined)[]): Pick<McpHttpTarget, 'headers'> {
   const all = places.reduce<HeaderTexts>((before, place) => (place === undefined ? before : modified(before, place.document)), {});

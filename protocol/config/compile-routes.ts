@@ -3,6 +3,7 @@ import type { RouteBackendDocument } from './backends.ts';
 import type { Backends, InlinePlace } from './compile-backends.ts';
 import { SIMPLE_MCP_KEY } from './compile-backends.ts';
 import { connectionAt, connectionOfRoute, nearest } from './compile-connection.ts';
+import { refuseMcpOnly } from './compile-hosts.ts';
 import type { Compiling } from './compiling.ts';
 import type { PathMatch, PolicyDocuments, Route, RouteMatch, ValueMatch, WeightedBackend } from './generation.ts';
 import type { KeyMaker } from './keys.ts';
@@ -28,6 +29,7 @@ export function compileRoute(route: Omit<AttachedRouteDocument, 'gateways'>, pat
   const key = building.routeKeys.make(given === '' ? undefined : given, 'route', pathText(path));
   const ofRoute = connectionOfRoute(route.policies, [...path, 'policies']);
   const backends = (route.backends ?? []).flatMap((backend, index) => weighted(backend, { routeName: given, ofRoute, path: [...path, 'backends', index] }, building));
+  refuseMixed(route, { path, backends }, building);
   const policies = building.compiling.policies(route.policies, [...path, 'policies']);
   const matches = route.matches === undefined || route.matches.length === 0 ? [EVERYTHING] : route.matches.map(routeMatch);
   if ((route.backends ?? []).length === 0 && !ANSWERING.some((id) => id in policies)) building.compiling.warn(path, 'has no backends, so every request it matches is answered with an error');
@@ -68,9 +70,23 @@ function weighted(backend: RouteBackendDocument, { routeName, ofRoute, path }: I
   const weight = backend.weight ?? 1;
   const policies = compiling.policies(backend.policies, [...path, 'policies']);
   const connection = nearest(ofRoute, connectionAt(backend.policies, [...path, 'policies']));
-  if (backend.mcp !== undefined) return [{ backend: backends.inline(backend.mcp, { routeName, ofRoute: connection, path: [...path, 'mcp'] }), weight, policies }];
-  const key = backend.backend === undefined ? undefined : backends.named(backend.backend, [...path, 'backend'], connection);
+  const key = keyOf(backend, { routeName, ofRoute: connection, path }, backends);
   return key === undefined ? [] : [{ backend: key, weight, policies }];
+}
+
+function keyOf({ mcp, host, backend }: RouteBackendDocument, place: InlinePlace, backends: Backends): string | undefined {
+  if (mcp !== undefined) return backends.inline(mcp, { ...place, path: [...place.path, 'mcp'] });
+  if (host !== undefined) return backends.inlineHost(host, place);
+  return backend === undefined ? undefined : backends.named(backend, [...place.path, 'backend'], place.ofRoute);
+}
+
+/** A route leads to MCP servers, or to hosts: what it is asked for differs, and so do the policies that can judge it. */
+function refuseMixed(route: AttachedRouteDocument, { path, backends: led }: { readonly path: Path; readonly backends: readonly WeightedBackend[] }, { backends, compiling }: Building): void {
+  const kinds = new Set(led.map(({ backend }) => backends.byKey.get(backend)?.kind));
+  if (kinds.size > 1) compiling.error([...path, 'backends'], 'leads to MCP servers and to plain hosts', 'a route leads to one kind: write a route for each');
+  if (!kinds.has('http')) return;
+  refuseMcpOnly(route.policies, [...path, 'policies'], compiling);
+  for (const [index, { policies }] of (route.backends ?? []).entries()) refuseMcpOnly(policies, [...path, 'backends', index, 'policies'], compiling);
 }
 
 function routeMatch(match: MatchDocument): RouteMatch {

@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { z } from 'zod';
 import { compileDocument } from './compile.ts';
-import type { Generation } from './generation.ts';
+import { type Generation, type McpTarget, mcpBackends } from './generation.ts';
 
 const stdio = { name: 'a', stdio: { cmd: 'x' } };
 const good = (document: unknown, env: Record<string, string> = {}): Generation => {
@@ -15,6 +15,7 @@ const errors = (document: unknown, env: Record<string, string> = {}): string[] =
   expect(generation).toBeUndefined();
   return problems.filter((one) => one.severity === 'error').map((one) => `${one.path}: ${one.message}${one.hint === undefined ? '' : ` (${one.hint})`}`);
 };
+const targetsOf = (generation: Generation): readonly McpTarget[] => mcpBackends(generation).get('mcp')?.targets ?? [];
 const mcpRoute = (more: object = {}): object => ({ backends: [{ mcp: { targets: [stdio] } }], ...more });
 
 describe('the simple form', () => {
@@ -47,6 +48,7 @@ describe('the simple form', () => {
         [
           'mcp',
           {
+            kind: 'mcp',
             key: 'mcp',
             targets: [{ kind: 'stdio', name: 'a', cmd: 'x', args: [], env: {}, clearEnv: false, timeoutMs: undefined }],
             statefulMode: 'stateful',
@@ -100,8 +102,8 @@ describe('targets', () => {
     [{ backend: 'up' }, 'https://up.test:8443/mcp'],
     [{ backend: 'up', path: '/p' }, 'https://up.test:8443/p'],
   ])('%j is %s', (mcp, url) => {
-    const { backends } = good({ backends: [{ name: 'up', host: 'https://up.test:8443' }], mcp: { targets: [{ name: 'a', mcp }] } });
-    expect(backends.get('mcp')?.targets).toEqual([{ kind: 'mcp', name: 'a', url, timeoutMs: undefined }]);
+    const generation = good({ backends: [{ name: 'up', host: 'https://up.test:8443' }], mcp: { targets: [{ name: 'a', mcp }] } });
+    expect(targetsOf(generation)).toEqual([{ kind: 'mcp', name: 'a', url, timeoutMs: undefined }]);
   });
 
   test.each([
@@ -122,8 +124,8 @@ describe('targets', () => {
 
   test('of both kinds honour policies.http.requestTimeout', () => {
     const policies = { http: { requestTimeout: '1m30s' } };
-    const { backends } = good({ mcp: { targets: [{ ...stdio, policies }, { name: 'b', mcp: { host: 'h' }, policies }] } });
-    expect(backends.get('mcp')?.targets.map((target) => target.timeoutMs)).toEqual([90_000, 90_000]);
+    const generation = good({ mcp: { targets: [{ ...stdio, policies }, { name: 'b', mcp: { host: 'h' }, policies }] } });
+    expect(targetsOf(generation).map((target) => target.timeoutMs)).toEqual([90_000, 90_000]);
   });
 
   test('have names of their own within a backend', () => {
@@ -133,7 +135,7 @@ describe('targets', () => {
 
   test('may be none only when failing open', () => {
     expect(errors({ mcp: { targets: [] } })).toHaveLength(1);
-    expect(good({ mcp: { targets: [], failureMode: 'failOpen' } }).backends.get('mcp')?.targets).toEqual([]);
+    expect(targetsOf(good({ mcp: { targets: [], failureMode: 'failOpen' } }))).toEqual([]);
   });
 });
 
@@ -303,7 +305,6 @@ describe('backends and routes', () => {
   test.each<[object, string]>([
     [{ backends: [{ name: 'docs', mcp: { targets: [stdio] } }], routes: [{ backends: [{ backend: 'dcos' }] }] }, 'routes[0].backends[0].backend: there is no backend "dcos" (did you mean "docs"?)'],
     [{ routes: [{ backends: [{ backend: 'x' }] }] }, 'routes[0].backends[0].backend: there is no backend "x" (there is no top-level backends section)'],
-    [{ backends: [{ name: 'h', host: 'x' }], routes: [{ backends: [{ backend: 'h' }] }] }, 'routes[0].backends[0].backend: the backend "h" is a plain HTTP host; Parley does not route to those yet'],
     [{ backends: [{ name: 'a', host: 'x' }, { name: 'a', host: 'y' }] }, 'backends[1].name: the backend name "a" is already taken by backends[0]'],
   ])('%j is refused: %s', (document, expected) => {
     expect(errors({ gateways: { default: { port: 1 } }, ...document })).toEqual([expected]);
@@ -352,13 +353,13 @@ describe('the environment', () => {
     const document = { mcp: { port: '$PORT', targets: [{ name: 'a', stdio: { cmd: '$CMD', clear_env: '${CLEAR}' } }] } };
     const one = good(document, { PORT: '81', CMD: 'x', CLEAR: 'true' });
     const other = good(document, { PORT: '82', CMD: 'y', CLEAR: 'false' });
-    expect([one.binds[0]?.port, one.backends.get('mcp')?.targets[0]]).toMatchObject([81, { cmd: 'x', clearEnv: true }]);
+    expect([one.binds[0]?.port, targetsOf(one)[0]]).toMatchObject([81, { cmd: 'x', clearEnv: true }]);
     expect(other.binds[0]?.port).toBe(82);
     expect(one.id).toBe(other.id);
   });
 
   test('leaves a text a text, also when it looks like a number', () => {
-    expect(good({ mcp: { targets: [{ name: 'a', stdio: { cmd: 'x', env: { PIN: '$PIN' } } }] } }, { PIN: '0123' }).backends.get('mcp')?.targets[0]).toMatchObject({ env: { PIN: '0123' } });
+    expect(targetsOf(good({ mcp: { targets: [{ name: 'a', stdio: { cmd: 'x', env: { PIN: '$PIN' } } }] } }, { PIN: '0123' }))[0]).toMatchObject({ env: { PIN: '0123' } });
   });
 
   test('must have every variable that is named', () => {

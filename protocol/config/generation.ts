@@ -14,8 +14,8 @@ export interface Generation {
   /** First 16 hex digits of the SHA-256 of the document: the same document gives the same generation. */
   readonly id: string;
   readonly binds: readonly Bind[];
-  /** MCP backends by key. A key is a subject token: it names the connector's queue group. */
-  readonly backends: ReadonlyMap<string, McpBackend>;
+  /** By key. A key is a subject token: it names the connector's queue group. */
+  readonly backends: ReadonlyMap<string, Backend>;
   /** Servers that policies ask with credentials, by the key of each: connectors ask them for ingress. Absent when there are none. */
   readonly authorizers?: ReadonlyMap<string, Callout>;
   /** Policies of connections, by config key; absent when there are none. */
@@ -121,7 +121,11 @@ export interface RouteMatch {
   readonly query: readonly ValueMatch[];
 }
 
+/** What a route leads to: MCP servers that are offered as one, or plain HTTP. All backends of a route are of one kind. */
+export type Backend = McpBackend | HttpBackend;
+
 export interface McpBackend {
+  readonly kind: 'mcp';
   readonly key: string;
   /** Key of the backend that this one is, reached in the way of one route; undefined = it is itself. */
   readonly variantOf?: string | undefined;
@@ -140,17 +144,43 @@ export type PinnedMode = Exclude<ToolPinning, 'off'>;
 
 export type McpTarget = McpHttpTarget | McpStdioTarget;
 
-export interface McpHttpTarget {
-  readonly kind: 'mcp';
-  readonly name: string;
-  /** Absolute http(s) URL with its path (default `/mcp`). */
-  readonly url: string;
-  /** From the target's `policies.http.requestTimeout`; undefined = the connector's default. */
+/** How a server is connected to. */
+export interface ServerConnection {
+  /** From `policies.http.requestTimeout`: until it answers; undefined = no limit of its own. */
   readonly timeoutMs: number | undefined;
+  /** From `policies.tcp.connectTimeout`; undefined = the connector's default. */
+  readonly connectMs?: number | undefined;
   /** Undefined = as the URL says, judged by the authorities the system trusts. */
   readonly tls?: BackendTls | undefined;
   /** As whom we speak to it; undefined = as nobody. */
   readonly auth?: BackendAuth | undefined;
+}
+
+/** Servers that serve alike: requests go to them in turn, as they are. */
+export interface HttpBackend extends ServerConnection {
+  readonly kind: 'http';
+  readonly key: string;
+  /** As of an MCP backend. */
+  readonly variantOf?: string | undefined;
+  /** What it is called in messages and metrics. */
+  readonly name: string;
+  readonly endpoints: readonly HostAddress[];
+  readonly policies: PolicyDocuments;
+}
+
+/** Where a server is. */
+export interface HostAddress {
+  /** `http://name:8080`; of a Unix socket, only its scheme counts. */
+  readonly origin: string;
+  /** Of a Unix socket. */
+  readonly socketPath?: string | undefined;
+}
+
+export interface McpHttpTarget extends ServerConnection {
+  readonly kind: 'mcp';
+  readonly name: string;
+  /** Absolute http(s) URL with its path (default `/mcp`). */
+  readonly url: string;
   /** What each request to it has besides; names in lower case. Absent when there are none. */
   readonly headers?: HeaderTexts | undefined;
 }
@@ -164,3 +194,9 @@ export interface McpStdioTarget {
   readonly clearEnv: boolean;
   readonly timeoutMs: number | undefined;
 }
+
+/** The servers behind it that are connected to. */
+export const serversOf = (backend: Backend): readonly (McpHttpTarget | HttpBackend)[] => (backend.kind === 'http' ? [backend] : backend.targets.filter((target) => target.kind === 'mcp'));
+
+export const mcpBackends = ({ backends }: Pick<Generation, 'backends'>): ReadonlyMap<string, McpBackend> =>
+  new Map([...backends].flatMap(([key, backend]) => (backend.kind === 'mcp' ? [[key, backend] as const] : [])));

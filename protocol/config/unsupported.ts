@@ -14,7 +14,7 @@ const ROUTE_POLICIES = [
 ] as const;
 
 const BACKEND_POLICIES = [
-  'transformations', 'http', 'tcp', 'backendTunnel', 'health', 'mcpGuardrails',
+  'transformations', 'backendTunnel', 'health', 'mcpGuardrails',
   'a2a', 'inferenceRouting', 'sessionAffinity', 'ai',
 ] as const;
 
@@ -31,13 +31,14 @@ export const UNSUPPORTED_KEYS = {
   route: [],
   routePolicies: ROUTE_POLICIES,
   match: [],
-  routeBackend: ['service', 'host', 'internal', 'dynamic', 'ai', 'aws', 'routeGroup', 'invalid'],
+  routeBackend: ['service', 'internal', 'dynamic', 'ai', 'aws', 'routeGroup', 'invalid'],
   backend: ['internal', 'ai', 'aws'],
   backendPolicies: BACKEND_POLICIES,
   mcpBackend: [],
   target: ['sse', 'openapi'],
-  targetPolicies: ['transformations', 'tcp', 'backendTunnel'],
-  targetHttp: ['version'],
+  targetPolicies: ['transformations', 'backendTunnel'],
+  backendHttp: ['version'],
+  backendTcp: ['keepalives'],
   backendTLS: [],
   backendAuth: ['copilot'],
   oauthTokenExchange: [],

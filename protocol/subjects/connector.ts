@@ -139,7 +139,7 @@ export const connectorStatusReply = z.object({
     z.object({
       backend: z.string(),
       target: z.string(),
-      kind: z.enum(['mcp', 'stdio']),
+      kind: z.enum(['mcp', 'stdio', 'http']),
       state: z.enum(['starting', 'ready', 'failed']),
       eras: z.array(z.enum(['legacy', 'modern'])),
       tools: z.number().nullable(),

@@ -14,6 +14,7 @@
  * F6 a head carries facts about the stream and no payload: `stream: sse` says the producer's own source is a stream, so
  *    the asker should answer as one; `stream: suspended` says the source paused it on purpose and the client may poll;
  *    `log` names the durable log the data and end frames that follow are written to as well, numbered there from 1.
+ *    `response` is the head of an HTTP answer (http.ts), `trailers` on an end are the fields that follow its body.
  *    An end may carry the same facts, to save the extra message.
  * F7 a producer that has said nothing for HELD_MS says `held`: no number, no payload, only who it is. Asked with
  *    `callSought`, it says so again, and repeats what it sent and the asker lacks. So an asker knows whose death concerns it.
@@ -37,6 +38,10 @@ export type StreamFacts = {
   readonly retry?: string | undefined;
   /** The last token of the subject this answer's frames are kept on (replay.ts). */
   readonly log?: string | undefined;
+  /** JSON of HttpResponseHead. */
+  readonly response?: string | undefined;
+  /** JSON of its fields. */
+  readonly trailers?: string | undefined;
 };
 
 /** Where an asker receives its answers; one wildcard subscription per process covers all its calls. */
@@ -51,6 +56,8 @@ export const inbox = defineSubject({
     stream: z.enum(['sse', 'suspended']).optional().describe('on head and end: facts about the stream (F6)'),
     retry: z.string().optional().describe('on head: decimal ms to wait before polling again'),
     log: z.string().optional().describe('on head: the log the frames are kept in (F6)'),
+    response: z.string().optional().describe('on head, or on end without one: JSON of HttpResponseHead (F6)'),
+    trailers: z.string().optional().describe('on end: JSON of the fields after an HTTP body (F6)'),
     code: z.string().optional().describe('on fault: the fault code'),
     facts: z.string().optional().describe('on fault: the facts, as JSON'),
   }),

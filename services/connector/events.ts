@@ -18,7 +18,7 @@ interface CallerFacts {
   readonly session?: string | undefined;
   readonly target: string;
   readonly method: string | undefined;
-  readonly name: string | undefined;
+  readonly name?: string | undefined;
   readonly traceparent: string | undefined;
   readonly span: SpanHandle | undefined;
 }
@@ -37,6 +37,8 @@ export interface Denied {
 
 export interface ConnectorEvents extends StdioEvents, PinEvents {
   callEnded(facts: CallFacts, outcome: Response | Fault): void;
+  /** An exchange with a plain HTTP backend. @param outcome the status of its answer, when all of that came. */
+  exchangeEnded(facts: CallFacts, outcome: number | Fault): void;
   /** A cursor, or the state of a request, that this caller was not given. */
   readonly handleRefused: HandleRefused;
   /** A second attempt was run. */
@@ -55,8 +57,7 @@ export interface ConnectorEvents extends StdioEvents, PinEvents {
 
 export function connectorEvents(host: Host): ConnectorEvents {
   const { telemetry, audit, log } = host;
-  const calls = telemetry.counter('parley_upstream_calls', 'requests sent to upstreams, by target, method and outcome');
-  const seconds = telemetry.histogram('parley_upstream_call_seconds', 'time an upstream took to answer, in seconds', SECONDS_BUCKETS);
+  const measure = callMeasure(host);
   const garbage = telemetry.counter('parley_upstream_garbage', 'messages of upstreams that were no JSON-RPC');
   const starts = telemetry.counter('parley_upstream_starts', 'child processes started, by target');
   const retries = telemetry.counter('parley_upstream_retries', 'requests that were run again after an earlier attempt was lost, by target');
@@ -66,6 +67,7 @@ export function connectorEvents(host: Host): ConnectorEvents {
   const exits = telemetry.counter('parley_upstream_exits', 'child processes that exited by themselves, by target');
   return {
     handleRefused: handleRefusals(host),
+    ...exchangeEvents(host, measure),
     callEnded(facts, outcome) {
       const { target, method = 'unknown', startedAt } = facts;
       const ms = performance.now() - startedAt;
@@ -73,9 +75,7 @@ export function connectorEvents(host: Host): ConnectorEvents {
       facts.span?.set('mcp.target', target);
       if (reason !== undefined) facts.span?.fail(reason);
       facts.span?.end();
-      const labels = { target, method: KNOWN_METHODS.has(method) ? method : 'other' };
-      calls.add(1, { ...labels, outcome: reason ?? 'ok' });
-      seconds.record(ms / 1000, labels);
+      measure({ target, method: KNOWN_METHODS.has(method) ? method : 'other' }, reason ?? 'ok', ms);
       if (!CALLS.has(method)) return;
       const { route, principal, session, name: tool, traceparent } = facts;
       audit.record({ kind: reason === undefined ? 'call_completed' : 'call_failed', route, principal, session, target, method, tool, traceparent, latencyMs: ms, reason });
@@ -110,6 +110,31 @@ export function connectorEvents(host: Host): ConnectorEvents {
       exits.add(1, { target });
       audit.record({ kind: 'upstream_failed', target, reason: fault.message });
       log.warn({ target }, fault.message);
+    },
+  };
+}
+
+type Measure = (labels: { readonly target: string; readonly method: string }, outcome: string, ms: number) => void;
+
+function callMeasure({ telemetry }: Host): Measure {
+  const calls = telemetry.counter('parley_upstream_calls', 'requests sent to upstreams, by target, method and outcome');
+  const seconds = telemetry.histogram('parley_upstream_call_seconds', 'time an upstream took to answer, in seconds', SECONDS_BUCKETS);
+  return (labels, outcome, ms) => {
+    calls.add(1, { ...labels, outcome });
+    seconds.record(ms / 1000, labels);
+  };
+}
+
+function exchangeEvents({ audit }: Host, measure: Measure): Pick<ConnectorEvents, 'exchangeEnded'> {
+  return {
+    exchangeEnded({ route, principal, target, method = 'unknown', traceparent, span, startedAt }, outcome) {
+      const ms = performance.now() - startedAt;
+      const reason = outcome instanceof Fault ? outcome.code : outcome >= FAILED ? `status ${outcome}` : undefined;
+      if (typeof outcome === 'number') span?.set('http.response.status_code', outcome);
+      if (reason !== undefined) span?.fail(reason);
+      span?.end();
+      measure({ target, method: HTTP_METHODS.has(method) ? method : 'other' }, reason ?? 'ok', ms);
+      audit.record({ kind: reason === undefined ? 'call_completed' : 'call_failed', route, principal, target, method, traceparent, latencyMs: ms, reason });
     },
   };
 }
@@ -196,6 +221,10 @@ const KNOWN_METHODS: ReadonlySet<string> = new Set([
   'subscriptions/listen',
   'logging/setLevel',
 ]);
+
+const HTTP_METHODS: ReadonlySet<string> = new Set(['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS']);
+/** From this status on the backend says that it failed. */
+const FAILED = 500;
 
 function reasonOf(outcome: Response | Fault): string | undefined {
   if (outcome instanceof Fault) return outcome.code;

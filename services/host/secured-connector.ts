@@ -46,7 +46,7 @@ interface Files {
 
 export function securedConnector(tls: BackendTls, connecting: Connecting): Connector {
   if (tls.spiffe !== undefined) return spiffeConnector(tls, connecting);
-    const files = filesOf(tls, connecting);
+  const files = filesOf(tls, connecting);
   const fixed = optionsOf(tls, connecting);
   let made: { readonly of: string; readonly connect: Connector } | undefined;
   return (options, callback) => {

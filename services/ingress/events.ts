@@ -16,6 +16,8 @@ export interface RequestFacts {
   readonly method?: string | undefined;
   readonly name?: string | undefined;
   readonly traceparent?: string | undefined;
+  /** The method is one of HTTP: the request goes on to a plain HTTP backend. */
+  readonly http?: true;
   /** What an external authorizer said of it. */
   readonly extauthz?: Readonly<Record<string, unknown>> | undefined;
 }
@@ -79,7 +81,7 @@ export function ingressEvents({ telemetry, audit, log }: Host): IngressEvents {
   const waits = telemetry.histogram('parley_authorizer_seconds', 'time until an external authorizer answered, in seconds', SECONDS_BUCKETS);
   return {
     allowed(facts) {
-      if (facts.method === undefined || !CALLS.has(facts.method)) return;
+      if (facts.method === undefined || !(CALLS.has(facts.method) || facts.http === true)) return;
       const { route, principal, session, method, name, traceparent, extauthz } = facts;
       audit.record({ kind: 'call_allowed', route, principal, session, method, tool: name, traceparent, extauthz });
     },

@@ -20,6 +20,7 @@ import { KeepAlive } from './runtime/keep-alive.ts';
 import { leave } from './runtime/leave.ts';
 import { Listeners } from './runtime/listeners.ts';
 import { OpenStreams } from './runtime/open-streams.ts';
+import { RequestBodies } from './runtime/request-bodies.ts';
 import { ResponseLogs } from './runtime/response-logs.ts';
 import { SessionCalls } from './runtime/session-calls.ts';
 import { SessionStreams } from './runtime/session-streams.ts';
@@ -93,6 +94,7 @@ async function openIngress(host: Host, settings: IngressSettings): Promise<() =>
     keys.stop();
     await opening;
     await leave({ listeners, endless: deps.endless, answers: deps.answers, ...settings });
+    deps.bodies.close();
     connections.stop();
     await deps.accessLog.stop();
     keepAlive.stop();
@@ -117,6 +119,7 @@ function depsOf(host: Host, settings: IngressSettings, keepAlive: KeepAlive): In
     accessLog: new AccessLog(host),
     startSpan: host.telemetry.startSpan,
     keepAlive,
+    bodies: new RequestBodies(bus),
     sessions: new SessionCalls(bus),
     logs,
     responseLogs: new ResponseLogs(logs, bus, (error) => events.failed('the end of a lost answer could not be kept', error)),

@@ -6,6 +6,9 @@ const SERVER = '[mcp](#mcp)';
 const AUTH = 'as whom we speak to its servers: [backendAuth](#backendauth)';
 const HEADERS = 'headers its servers are sent besides: [policies/requestHeaderModifier](../policies/requestHeaderModifier/README.md)';
 const PINNING = 'whether the tools of its servers may change: [policies/toolPinning](../policies/toolPinning/README.md)';
+const HOST = 'a server of plain HTTP: `name:port`, an http or https URL without a path, or `unix:/path` of a socket';
+const HTTP = 'how long its servers may take: [http](#http)';
+const TCP = 'how its servers are connected to: [tcp](#tcp)';
 const TLS = 'how its connections are secured: [backendTLS](#backendtls)';
 
 const MEANINGS: Readonly<Record<string, string>> = {
@@ -34,7 +37,8 @@ const MEANINGS: Readonly<Record<string, string>> = {
   'mcp.policies.authorization': 'rules for requests: [policies/authorization](../policies/authorization/README.md)',
   'mcp.policies.mcpAuthorization': 'rules for tools, prompts and resources: [policies/mcpAuthorization](../policies/mcpAuthorization/README.md)',
   'targets.name': 'visible ASCII without `_` and `+`; in front of its tools and resources',
-  'targets.policies.http.requestTimeout': 'how long this target may take to answer a list or the first look at it (default 15s, 10s)',
+  'targets.policies.http': HTTP,
+  'targets.policies.tcp': TCP,
   'targets.policies.backendTLS': TLS,
   'targets.policies.backendAuth': AUTH,
   'targets.policies.requestHeaderModifier': HEADERS,
@@ -72,6 +76,8 @@ const MEANINGS: Readonly<Record<string, string>> = {
   'backends of a route.policies.authorization': 'on this route, beside the rules of the backend itself: [policies/authorization](../policies/authorization/README.md)',
   'backends of a route.policies.extAuthz': 'on this route, instead of what the backend itself says: [policies/extAuthz](../policies/extAuthz/README.md)',
   'backends of a route.policies.mcpAuthorization': 'on this route, beside the rules of the backend itself: [policies/mcpAuthorization](../policies/mcpAuthorization/README.md)',
+  'backends of a route.policies.http': HTTP,
+  'backends of a route.policies.tcp': TCP,
   'backends of a route.policies.backendTLS': TLS,
   'backends of a route.policies.backendAuth': AUTH,
   'backends of a route.policies.requestHeaderModifier': HEADERS,
@@ -79,19 +85,24 @@ const MEANINGS: Readonly<Record<string, string>> = {
   'backends of a route.policies.requestRedirect': 'on this route, instead of what the backend itself says: [policies/requestRedirect](../policies/requestRedirect/README.md)',
   'backends of a route.policies.toolPinning': PINNING,
   'backends of a route.backend': 'the name of a [backend](#backends)',
+  'backends of a route.host': HOST,
   'backends of a route.mcp': `written here: ${SERVER}`,
   'backends.name': 'what routes and targets call it',
   'backends.policies.authorization': 'on every route that leads here: [policies/authorization](../policies/authorization/README.md)',
   'backends.policies.extAuthz': 'on every route that leads here, asked about what goes here: [policies/extAuthz](../policies/extAuthz/README.md)',
   'backends.policies.mcpAuthorization': 'on every route that leads here: [policies/mcpAuthorization](../policies/mcpAuthorization/README.md)',
+  'backends.policies.http': HTTP,
+  'backends.policies.tcp': TCP,
   'backends.policies.backendTLS': TLS,
   'backends.policies.backendAuth': AUTH,
   'backends.policies.requestHeaderModifier': HEADERS,
   'backends.policies.responseHeaderModifier': 'on every route that leads here: [policies/responseHeaderModifier](../policies/responseHeaderModifier/README.md)',
   'backends.policies.requestRedirect': 'on every route that leads here: [policies/requestRedirect](../policies/requestRedirect/README.md)',
   'backends.policies.toolPinning': PINNING,
-  'backends.host': 'a host, for the `backend` of a target; no route may lead to it yet',
+  'backends.host': `for routes, and for the \`backend\` of a target: ${HOST}`,
   'backends.mcp': SERVER,
+  'http.requestTimeout': 'MCP: how long a target may take to answer a list or the first look at it (default 15s, 10s); plain HTTP: how long until the head of an answer is here (no limit unless given)',
+  'tcp.connectTimeout': 'how long until a connection is made, its TLS included (default 10s)',
   'backendTLS.root': 'authorities whose certificates are trusted; those of the system unless given',
   'backendTLS.cert': 'our certificate, for servers that ask for one',
   'backendTLS.key': 'its private key',
@@ -196,11 +207,7 @@ const MEANINGS: Readonly<Record<string, string>> = {
   'backendTunnel.proxy.service': 'one of [services](#services)',
   'backendTunnel.policies.backendTLS': 'how connections to the proxy are secured: [backendTLS](#backendtls)',
   'backendTunnel.policies.backendAuth': 'what the proxy is told in `Proxy-Authorization`: a `key`, behind the `prefix` of its `location`',
-  'backendTunnel.policies.tcp.connectTimeout': 'until the proxy has connected us; at most `60s`',
-  'backendTunnel.policies.tcp.keepalives.enabled': 'as of a callout',
-  'backendTunnel.policies.tcp.keepalives.time': 'as of a callout',
-  'backendTunnel.policies.tcp.keepalives.interval': 'as of a callout',
-  'backendTunnel.policies.tcp.keepalives.retries': 'as of a callout',
+  'backendTunnel.policies.tcp': 'as of a callout',
   'services.name': 'for people',
   'services.namespace': 'the first half of what it is asked for as: `namespace/hostname`',
   'services.hostname': 'the second half',

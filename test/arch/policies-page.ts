@@ -35,7 +35,7 @@ const HEAD = `<!-- Written by \`npm run golden\` from policies/. Change it there
 
 What may happen to a call. **gateway**: before a route is chosen, written on a gateway or listener. **route**: after, written on a route or
 under \`mcp.policies\`. **backend**: on the way to a backend. A policy that is not enforced yet is refused by name: a configuration that asks for
-it is not served without it. Traffic is what a policy is for; of that, Parley serves MCP so far.
+it is not served without it. Traffic is what a policy is for; of that, Parley serves MCP and plain HTTP so far.
 `;
 
 function rowOf(id: PolicyId): string {

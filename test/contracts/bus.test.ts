@@ -10,6 +10,7 @@ import { inbox, serviceOf } from '#protocol/subjects/frames.ts';
 import { startNats, type NatsWorld } from '../world/nats.ts';
 import { type Buses, Ear, bytes, eventOf, nextAsked, question, subjectOf, text } from './bus-bench.ts';
 import { busContract } from './bus.ts';
+import { httpExchangeContract } from './http-exchange.ts';
 
 let nats: NatsWorld;
 
@@ -56,11 +57,15 @@ async function natsBuses(count: 1 | 3): Promise<Buses> {
   };
 }
 
-busContract('a LocalBus', async () => {
+async function localBuses(): Promise<Buses> {
   const bugs: unknown[] = [];
   const bus = new LocalBus({ instance: 'local', onBug: (error) => void bugs.push(error) });
   return { asker: bus, server: bus, other: bus, bugs, close: async () => undefined };
-});
+}
+
+busContract('a LocalBus', localBuses);
+httpExchangeContract('a LocalBus', localBuses);
+httpExchangeContract('NatsBuses in several processes', () => natsBuses(3));
 busContract('a NatsBus alone in its process', () => natsBuses(1));
 busContract('NatsBuses in three processes', () => natsBuses(3));
 

@@ -1,6 +1,7 @@
 /** Logs of slow and streaming answers, as a connector keeps them in JetStream beside the direct way (protocol/subjects/replay.ts). */
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { type StreamConfig, jetstreamManager } from '@nats-io/jetstream';
+import { mcpBackends } from '#protocol/config/generation.ts';
 import { Fault } from '#protocol/faults/fault.ts';
 import type { Response } from '#protocol/mcp/message.ts';
 import { ANONYMOUS } from '#protocol/records/principal.ts';
@@ -33,7 +34,7 @@ beforeAll(async () => {
     config: { binds: [{ port: await freePort(), listeners: [{ routes: [route('one', target('one')), route('two', target('a'), target('b'))] }] }] },
     env: { PARLEY_DURABLE_AFTER: `${DURABLE_AFTER_MS}ms`, PARLEY_DRAIN: '1s' },
   });
-  for (const { key, targets } of parley.host.generations.current?.backends.values() ?? []) backends.set(targets.length === 1 ? 'one' : 'two', key);
+  for (const { key, targets } of mcpBackends(await parley.generation(() => true)).values()) backends.set(targets.length === 1 ? 'one' : 'two', key);
 });
 afterAll(async () => {
   server.release();

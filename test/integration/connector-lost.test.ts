@@ -1,6 +1,7 @@
 /** Connectors that die, or stop and go on, with sessions in their hands: another goes on with them, and nothing that was left behind does harm later. */
 import { setTimeout as wait } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { mcpBackends } from '#protocol/config/generation.ts';
 import { Secret } from '#protocol/config/secret.ts';
 import type { Response } from '#protocol/mcp/message.ts';
 import { type OpenedUpstreams, connectorOpen, connectorRelay, openedUpstreams } from '#protocol/subjects/connector.ts';
@@ -165,7 +166,7 @@ describe('what nobody used for long', () => {
     world = await startParley({ nats, services: [] });
     const { host } = world;
     const events = connectorEvents(host);
-    const config = host.generations.current?.backends.get(backend);
+    const config = mcpBackends(await world.generation(() => true)).get(backend);
     if (config === undefined) throw new Error('no configuration');
     const own = new Backend({ config, surroundings: { env: {}, ownEnv: {}, events, seal: host.seal, learn: () => undefined }, events, rules: new CallRules(), pins: NOT_PINNED, handleKeys: [new Secret('0f'.repeat(32))] });
     const requests = new ServerRequests(host.bus.instance, 1_000);

@@ -2,6 +2,7 @@
 import { connect, type NatsConnection } from '@nats-io/transport-node';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { auditEvent, type AuditData } from '#protocol/audit/event.ts';
+import { mcpBackends } from '#protocol/config/generation.ts';
 import type { Response } from '#protocol/mcp/message.ts';
 import { startMisbehaving, type MisbehavingHttp } from '../fixtures/misbehaving/http.ts';
 import type { Mood } from '../fixtures/misbehaving/moods.ts';
@@ -35,7 +36,7 @@ beforeAll(async () => {
     config: { binds: [{ port: await freePort(), listeners: [{ routes: [route('one', target('one', server)), route('two', target('a', server), target('b', paged))] }] }] },
     env: { PARLEY_DRAIN: '1s' },
   });
-  for (const { key, targets } of parley.host.generations.current?.backends.values() ?? []) backends.set(targets.length === 1 ? 'one' : 'two', key);
+  for (const { key, targets } of mcpBackends(await parley.generation(() => true)).values()) backends.set(targets.length === 1 ? 'one' : 'two', key);
 });
 afterAll(async () => {
   for (const one of [server, paged]) one.release();

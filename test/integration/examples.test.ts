@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { POLICIES, implemented } from '#policies/order.ts';
 import type { Entry } from '#policies/order.ts';
+import { type HttpBackendFixture, startHttpBackend } from '../fixtures/http-backend.ts';
 import { type HttpAuthorizer, startHttpAuthorizer } from '../world/authorizer.ts';
 import { type ParleyWorld, startParley } from '../world/parley.ts';
 import { freePort } from '../world/port.ts';
@@ -21,7 +22,7 @@ const CLAIM = /(\d{3}) with (?:nothing|`([^`:]+): ([^`]+)`)/g;
 const SAID = /(?:all|both) say `([^`:]+): ([^`]+)`/;
 
 test('there is one for each policy that is enforced', () => {
-  expect(files.filter((file) => !file.includes('-'))).toEqual([...Object.keys(implemented), ...connectionIds].map((id) => `${id}.yaml`).toSorted());
+  expect(files.filter((file) => !file.includes('-'))).toEqual([...Object.keys(implemented), ...connectionIds, 'host'].map((id) => `${id}.yaml`).toSorted());
   expect(files.filter((file) => file.includes('-') && !connections.includes(file))).toEqual([]);
 });
 
@@ -29,15 +30,19 @@ describe('a gateway with', () => {
   let world: ParleyWorld;
   let port: number;
   let authorizer: HttpAuthorizer;
+  let backend: HttpBackendFixture;
   beforeAll(async () => {
     // Of extAuthz.yaml.
     authorizer = await startHttpAuthorizer(({ headers }, response) => void response.writeHead(headers['x-user'] === 'ada' ? 200 : 403).end());
+    // Of host.yaml.
+    backend = await startHttpBackend({ '/mcp': (_request, response) => void response.end('here') });
     port = await freePort();
     world = await startParley({ config: { binds: [{ port, listeners: [] }] } });
   });
   afterAll(async () => {
     await world?.stop();
     await authorizer?.close();
+    await backend?.close();
   });
 
   test.each(files.filter((file) => !connections.includes(file)))('docs/examples/%s answers as its first line says', async (file) => {
@@ -46,7 +51,7 @@ describe('a gateway with', () => {
     const claims = [...first.matchAll(CLAIM)];
     const [, header, said] = SAID.exec(first) ?? [];
     expect(claims.length).toBeGreaterThanOrEqual(2);
-    await world.replace(text.replace('port: 3000', `port: ${port}`).replace('127.0.0.1:9000', authorizer.host));
+    await world.replace(text.replace('port: 3000', `port: ${port}`).replace('127.0.0.1:9000', authorizer.host).replace('127.0.0.1:8080', backend.host));
     for (const [claim, status, name, value] of claims) {
       const { status: told, headers } = await send(world.url, { headers: name === undefined ? {} : { [name]: value }, body: initializeOf() });
       expect(`${claim}: ${told}`).toBe(`${claim}: ${status}`);

@@ -98,7 +98,7 @@ interface Announced extends Started {
 
 async function announce({ serving, host, nats, wanted }: Announced, signal: AbortSignal): Promise<void> {
   const generation = await settledGeneration(host, wanted, signal);
-  const targets = [...(generation?.backends.values() ?? [])].flatMap((backend) => backend.targets);
+  const targets = [...(generation?.backends.values() ?? [])].flatMap((backend): readonly object[] => (backend.kind === 'mcp' ? backend.targets : [backend]));
   // Another process's targets are shown as they are; only our own are worth waiting for.
   const settleMs = serving.services.includes('connector') ? SETTLE_MS : 0;
   if (targets.length > 0 && settleMs > 0) say(`waiting for ${targets.length} ${targets.length === 1 ? 'target' : 'targets'}`);

@@ -22,7 +22,7 @@ const generation = (routes: readonly Route[], targets: readonly McpTarget[] = [s
   id: '0123456789abcdef',
   binds: [{ port: 3000, listeners: [{ name: 'default', hostname: undefined, tls: undefined, policies: {}, routes }] }],
   backends: new Map([
-    ['mcp', { key: 'mcp', targets, statefulMode: 'stateful', prefixMode: 'conditional', failureMode: 'failClosed', dnsRebindingProtection: false, policies: {} }],
+    ['mcp', { kind: 'mcp', key: 'mcp', targets, statefulMode: 'stateful', prefixMode: 'conditional', failureMode: 'failClosed', dnsRebindingProtection: false, policies: {} }],
   ]),
   settings: { sessionTtlMs: 1, statsAddr: undefined, readinessAddr: undefined, logLevel: undefined, logFormat: undefined },
   warnings: [],

@@ -1,5 +1,5 @@
 /** The table `parley up` and `parley run` print when they are ready: where to connect, what answers there, and where NATS is. */
-import type { Bind, Generation, Listener, McpTarget, Route, RouteMatch } from '#protocol/config/generation.ts';
+import type { Bind, Generation, HttpBackend, Listener, McpTarget, Route, RouteMatch } from '#protocol/config/generation.ts';
 import type { ConnectorStatus } from '#protocol/subjects/connector.ts';
 import type { Colors } from '../runtime/terminal.ts';
 import { plainTable } from './plain-table.ts';
@@ -82,7 +82,7 @@ function describePath(path: RouteMatch['path']): string {
 function targetsTable(generation: Generation, states: readonly TargetState[] | undefined, colors: Colors): string {
   const rows: string[][] = [];
   for (const backend of generation.backends.values()) {
-    for (const target of backend.targets) {
+    for (const target of backend.kind === 'mcp' ? backend.targets : [backend]) {
       const state = states?.find((each) => each.backend === backend.key && each.target === target.name);
       rows.push(targetRow(backend.key, target, state, colors));
     }
@@ -90,7 +90,7 @@ function targetsTable(generation: Generation, states: readonly TargetState[] | u
   return plainTable(['BACKEND', 'TARGET', 'KIND', 'STATE', 'TOOLS', 'ERAS'], rows);
 }
 
-function targetRow(backend: string, target: McpTarget, state: TargetState | undefined, colors: Colors): string[] {
+function targetRow(backend: string, target: McpTarget | HttpBackend, state: TargetState | undefined, colors: Colors): string[] {
   const paint = { ready: colors.green, starting: colors.yellow, failed: colors.red };
   // A connector may run elsewhere, or not yet: that is worth a word of its own, since calls would fail at once.
   const shown = state === undefined ? colors.yellow('no connector') : paint[state.state](state.state);
@@ -114,6 +114,7 @@ export function firstMcpUrl(generation: Generation | undefined, addresses: reado
   for (const bind of generation?.binds ?? []) {
     if (bind.internal === true || bind.tunnels === true) continue;
     for (const route of bind.listeners.flatMap((listener) => listener.routes)) {
+      if (route.backends.some(({ backend }) => generation?.backends.get(backend)?.kind === 'http')) continue;
       const path = route.matches.find((match) => match.path.kind !== 'regex')?.path.value ?? (route.matches.length === 0 ? '/mcp' : undefined);
       if (path !== undefined) return `${listenerUrl(bind, addresses)}${path === '/' ? '/mcp' : path}`;
     }

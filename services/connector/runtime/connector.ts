@@ -8,7 +8,7 @@
  * C3 A connector that drains takes nothing new and lets go of its sessions, so that others go on with them; their upstream
  *    sessions live on. Calls that are open here are finished here, answers of clients for them included.
  */
-import type { Generation, McpBackend } from '#protocol/config/generation.ts';
+import { type Generation, type McpBackend, mcpBackends } from '#protocol/config/generation.ts';
 import { marked } from '#protocol/config/secret.ts';
 import { Fault } from '#protocol/faults/fault.ts';
 import { encode } from '#protocol/mcp/message.ts';
@@ -37,6 +37,7 @@ import { ConnectorAuthorizers } from './authorizers.ts';
 import { Backend } from './backend.ts';
 import { CallRules } from './call-rules.ts';
 import { HeldSessions, outletOf } from './held-sessions.ts';
+import { HttpBackends } from './http-backends.ts';
 import { type OnceOptions, serveOnce } from './once.ts';
 import { OpenCalls } from './open-calls.ts';
 import { Pins } from './pins.ts';
@@ -73,6 +74,7 @@ export class Connector {
   readonly #handleKeys: HandleKeys;
   readonly #events: ConnectorEvents;
   readonly #backends = new Map<string, Served>();
+  readonly #hosts: HttpBackends;
   readonly #rules = new CallRules();
   readonly #authorizers: ConnectorAuthorizers;
   readonly #pins: Pins;
@@ -100,6 +102,7 @@ export class Connector {
     this.#pins = new Pins({ host, events: this.#events, changed: (backends) => this.#seeOthers(backends, 'tools') });
     this.#requests = new ServerRequests(bus.instance, settings.answerWaitMs);
     this.#calls = new OpenCalls(settings.durableAfterMs);
+    this.#hosts = new HttpBackends({ host, env, events: this.#events, count: (answer) => this.#calls.count(answer) });
     this.#logs = new StreamLogs({ nats, bus, gaveUp: this.#events.logGivenUp, notBegun: this.#events.logNotBegun });
     this.#sessions = new HeldSessions({ host, events: this.#events, requests: this.#requests });
     this.#relay = new SessionRelay({
@@ -137,14 +140,14 @@ export class Connector {
     this.#status.stop();
     this.#authorizing.stop();
     for (const { serving } of this.#backends.values()) for (const one of serving) one.stop();
+    this.#hosts.drain();
     this.#sessions.letGoOfAll();
     for (const { backend } of this.#backends.values()) backend.modern.endListens();
     await this.#finishCalls();
     await this.#logs.settle(clock() + SETTLE_MS);
     for (const serving of this.#own) serving.stop();
     await this.#sessions.leave();
-    await Promise.allSettled([...this.#backends.values()].map(({ backend }) => backend.close()));
-    await this.#authorizers.close();
+    await Promise.allSettled([this.#hosts, this.#authorizers, ...[...this.#backends.values()].map(({ backend }) => backend)].map((one) => one.close()));
     this.#relay.stop();
     this.#requests.stop();
     this.#calls.stop();
@@ -169,14 +172,16 @@ export class Connector {
     const changed = this.#rules.enter(generation);
     const pinned = this.#pins.enter(generation);
     this.#authorizers.follow(generation);
+    this.#hosts.follow(generation);
+    const backends = mcpBackends(generation);
     for (const [key, served] of this.#backends) {
-      const next = generation.backends.get(key);
+      const next = backends.get(key);
       if (next !== undefined && same(next, served.backend.config)) continue;
       for (const one of served.serving) one.stop();
       this.#backends.delete(key);
       served.backend.retire();
     }
-    for (const [key, config] of generation.backends) if (!this.#backends.has(key)) this.#serve(key, config);
+    for (const [key, config] of backends) if (!this.#backends.has(key)) this.#serve(key, config);
     this.#seeOthers(changed);
     this.#seeOthers(pinned.filter((key) => !changed.includes(key)), 'tools');
   }
@@ -248,9 +253,9 @@ export class Connector {
         served.inspectedAt = clock();
         for (const target of all) if (target.status.state === 'failed') void target.inspect();
       }
-      return all.map(({ status }) => (status.error === undefined ? status : { ...status, error: this.#host.mask(status.error) }));
+      return all.map(({ status }) => status);
     });
-    return { targets };
+    return { targets: [...targets, ...this.#hosts.status].map((status) => (status.error === undefined ? status : { ...status, error: this.#host.mask(status.error) })) };
   }
 }
 

@@ -15,8 +15,8 @@ import { securedConnector } from '#host/secured-connector.ts';
 import { MESSAGE_BYTES_MAX } from './upstream.ts';
 
 const CONNECTIONS_MAX = 256;
-const CONNECT_MS = 10_000;
-const KEEP_ALIVE_MS = 30_000;
+export const CONNECT_MS = 10_000;
+export const KEEP_ALIVE_MS = 30_000;
 const REFUSAL_BYTES_MAX = 64 * 1024;
 /** undici's timers are coarse; the precise deadline is the bus's, this one only frees the socket. */
 const TIMEOUT_SLACK_MS = 1_000;
@@ -83,7 +83,7 @@ export class HttpEndpoint {
   readonly #open: OpenCaller | undefined;
   readonly #headers: McpHttpTarget['headers'];
 
-  constructor({ name, url, tls, auth, headers }: Pick<McpHttpTarget, 'name' | 'url' | 'tls' | 'auth' | 'headers'>, { open, env = {}, learn = () => undefined, svids }: EndpointSurroundings = {}) {
+  constructor({ name, url, tls, auth, headers, connectMs = CONNECT_MS }: Pick<McpHttpTarget, 'name' | 'url' | 'tls' | 'auth' | 'headers' | 'connectMs'>, { open, env = {}, learn = () => undefined, svids }: EndpointSurroundings = {}) {
     this.#target = name;
     this.url = new URL(url);
     this.#open = open;
@@ -93,7 +93,7 @@ export class HttpEndpoint {
     this.#path = this.url.pathname + this.url.search;
     this.#pool = new Pool(this.url.origin, {
       connections: CONNECTIONS_MAX,
-      connect: tls === undefined ? { timeout: CONNECT_MS } : securedConnector(tls, { target: name, timeoutMs: CONNECT_MS, svids, learn }),
+      connect: tls === undefined ? { timeout: connectMs } : securedConnector(tls, { target: name, timeoutMs: connectMs, svids, learn }),
       keepAliveTimeout: KEEP_ALIVE_MS,
     });
   }

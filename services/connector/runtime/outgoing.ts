@@ -23,11 +23,21 @@ export function place(value: string, location: CredentialLocation, outgoing: Out
       headers[location.name] = location.prefix + value;
       return;
     case 'query':
-      outgoing.path += `${outgoing.path.includes('?') ? '&' : '?'}${encodeURIComponent(location.name)}=${encodeURIComponent(value)}`;
+      outgoing.path = withParameter(outgoing.path, location.name, value);
       return;
-    case 'cookie': {
-      const cookie = `${location.name}=${encodeURIComponent(value)}`;
-      headers['cookie'] = headers['cookie'] === undefined ? cookie : `${headers['cookie']}; ${cookie}`;
-    }
+    case 'cookie':
+      headers['cookie'] = withCookie(headers['cookie'] ?? '', location.name, value);
   }
+}
+
+/** Of two with one name the server may take the other, which is not ours. */
+function withParameter(path: string, name: string, value: string): string {
+  const at = path.indexOf('?');
+  const others = at < 0 ? [] : path.slice(at + 1).split('&').filter((pair) => pair !== '' && new URLSearchParams(pair).keys().next().value !== name);
+  return `${at < 0 ? path : path.slice(0, at)}?${[...others, `${encodeURIComponent(name)}=${encodeURIComponent(value)}`].join('&')}`;
+}
+
+function withCookie(before: string, name: string, value: string): string {
+  const others = before.split(';').map((pair) => pair.trim()).filter((pair) => pair !== '' && pair.split('=', 1)[0]?.trim() !== name);
+  return [...others, `${name}=${encodeURIComponent(value)}`].join('; ');
 }

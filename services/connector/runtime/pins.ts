@@ -6,7 +6,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { KvWatchEntry } from '@nats-io/kv';
 import type { QueuedIterator } from '@nats-io/nats-core';
-import type { Generation, McpBackend } from '#protocol/config/generation.ts';
+import { type Generation, type McpBackend, mcpBackends } from '#protocol/config/generation.ts';
 import { PINS_BUCKET, PINS_KEYS, pinsKey } from '#protocol/records/tool-pins.ts';
 import type { Host } from '#host/host.ts';
 import { PinGuard, type PinSlot } from './pin-guard.ts';
@@ -45,9 +45,9 @@ export class Pins {
   }
 
   /** Backends whose targets are pinned otherwise from now on. */
-  enter({ backends }: Pick<Generation, 'backends'>): readonly string[] {
+  enter(generation: Pick<Generation, 'backends'>): readonly string[] {
     const changed: string[] = [];
-    for (const backend of backends.values()) {
+    for (const backend of mcpBackends(generation).values()) {
       const slot = this.#slotOf(backend.key);
       const written = backend.pinning === undefined ? '' : JSON.stringify([backend.variantOf, Object.entries(backend.pinning)]);
       if (slot.written === written) continue;

@@ -78,10 +78,10 @@ export interface Frame {
 }
 
 export function readFrame(message: Msg): Frame {
-  const { frame, seq, control, stream, retry, log, code, facts } = readMeta(message);
+  const { frame, seq, control, stream, retry, log, response, trailers, code, facts } = readMeta(message);
   const kind = FRAME_KINDS.find((one) => one === frame) ?? 'fault';
   const fault = kind === 'fault' ? readFault(message.string(), code, facts) : undefined;
-  const about = stream === 'sse' || stream === 'suspended' ? ({ stream, retry, log } as const) : undefined;
+  const about = stream === 'sse' || stream === 'suspended' ? ({ stream, retry, log } as const) : response === undefined && trailers === undefined ? undefined : { response, trailers };
   return { kind, seq: Number(seq), control, facts: about, payload: message.data, fault };
 }
 

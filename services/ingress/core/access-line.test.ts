@@ -6,7 +6,7 @@ import { callWith } from '../../../test/world/policy.ts';
 import { type Finished, askedOf, knownOf, lineOf } from './access-line.ts';
 
 const backend = (...names: string[]): McpBackend => ({
-  key: 'b', targets: names.map((name) => ({ kind: 'mcp', name, url: 'http://x/mcp', timeoutMs: undefined })), statefulMode: 'stateful', prefixMode: 'conditional', failureMode: 'failClosed', dnsRebindingProtection: false, policies: {},
+  kind: 'mcp', key: 'b', targets: names.map((name) => ({ kind: 'mcp', name, url: 'http://x/mcp', timeoutMs: undefined })), statefulMode: 'stateful', prefixMode: 'conditional', failureMode: 'failClosed', dnsRebindingProtection: false, policies: {},
 });
 
 const message = (method: string, params: Record<string, unknown> = {}): Message => ({ jsonrpc: '2.0', id: 1, method, params });

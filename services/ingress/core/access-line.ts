@@ -5,7 +5,7 @@ import type { Facts, PolicyCall, Surroundings } from '#policies/policy.ts';
 import type { ResponseHeaders } from '#policies/response-edits.ts';
 import { type Named, subjectOf } from '#policies/rules/named.ts';
 import { requestVariables } from '#policies/rules/request-variables.ts';
-import type { Listener, McpBackend } from '#protocol/config/generation.ts';
+import type { Listener, Backend } from '#protocol/config/generation.ts';
 import type { Fault } from '#protocol/faults/fault.ts';
 import { type Message, type Request, type Response, type RpcError, parseJson } from '#protocol/mcp/message.ts';
 import { Naming } from '#protocol/mcp/naming.ts';
@@ -19,7 +19,7 @@ export interface Finished {
   readonly listener: Listener | undefined;
   /** Its key; undefined where none was found. */
   readonly route: string | undefined;
-  readonly backend: McpBackend | undefined;
+  readonly backend: Backend | undefined;
   /** What was asked in MCP; undefined where nothing was, or it was not read. */
   readonly message: Message | undefined;
   readonly answer: Answered;
@@ -58,7 +58,7 @@ export function lineOf(finished: Finished, mcp: AskedMcp | undefined): Fields {
     'trace.id': traceId,
     'span.id': spanId,
     'jwt.sub': facts.jwt?.['sub'],
-    protocol: backend === undefined ? undefined : 'mcp',
+    protocol: backend?.kind,
     'mcp.method.name': mcp?.method,
     'mcp.target': mcp?.target,
     'mcp.resource.type': mcp?.kind,
@@ -79,7 +79,7 @@ export function knownOf({ call, facts, surroundings, backend, answer: { status, 
     ...requestVariables(call, facts, { surroundings }),
     response: { ...(status === undefined ? {} : { code: status }), headers },
     mcp: mcp === undefined ? undefined : variableOf(mcp),
-    backend: backend === undefined ? undefined : { name: backend.variantOf ?? backend.key, type: 'mcp', protocol: 'mcp' },
+    backend: backend === undefined ? undefined : { name: backend.variantOf ?? backend.key, type: backend.kind === 'mcp' ? 'mcp' : 'static', protocol: backend.kind },
   };
 }
 
@@ -100,8 +100,8 @@ export function askedOf({ message, backend }: Pick<Finished, 'message' | 'backen
   return { method, ...named, ...targetOf(named, backend) };
 }
 
-function targetOf({ kind, name }: Named, backend: McpBackend | undefined): { readonly target?: string; readonly name?: string } {
-  if (backend === undefined || name === undefined) return {};
+function targetOf({ kind, name }: Named, backend: Backend | undefined): { readonly target?: string; readonly name?: string } {
+  if (backend?.kind !== 'mcp' || name === undefined) return {};
   const naming = new Naming(backend);
   const [only] = backend.targets;
   if (!naming.shared) return only === undefined ? {} : { target: only.name };

@@ -114,7 +114,7 @@ export class LoggedCall {
       surroundings: this.#place === undefined ? {} : this.#place.bind.surroundings(this.#place.listener, this.#route),
       listener: this.#place?.listener,
       route: this.#route?.key,
-      backend: exchange?.backend ?? (others.length === 0 ? only : undefined),
+      backend: exchange?.backend ?? exchange?.http ?? (others.length === 0 ? only : undefined),
       message: exchange?.message,
       answer,
       reason: ended?.reason ?? reason ?? (answer.status === undefined ? GONE : undefined),

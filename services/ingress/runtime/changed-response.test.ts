@@ -6,7 +6,7 @@ import { changedBy, learn, speakMcp } from './changed-response.ts';
 import type { EdgeRequest, EdgeResponse, EdgeStream } from './edge.ts';
 
 const REQUEST = { path: '/a' } as EdgeRequest;
-const STREAM: EdgeStream = { open: true, pendingBytes: 0, write: () => true, drained: async () => undefined, end: () => undefined };
+const STREAM: EdgeStream = { open: true, pendingBytes: 0, write: () => true, drained: async () => undefined, end: () => undefined, cut: () => undefined };
 
 /** A response that tells what it was sent as. */
 function edge(): EdgeResponse & { readonly sent: ResponseHead[] } {

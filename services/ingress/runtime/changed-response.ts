@@ -90,7 +90,7 @@ class ChangedResponse implements EdgeResponse {
 /** H2 */
 const isFree = (edit: ResponseEdit, { headers }: ResponseHead): boolean => edit.kind !== 'setStatus' && edit.header !== SESSION_HEADER && headers[edit.header] === undefined;
 
-const NO_STREAM: EdgeStream = { open: false, pendingBytes: 0, write: () => true, drained: () => Promise.resolve(), end: () => undefined };
+const NO_STREAM: EdgeStream = { open: false, pendingBytes: 0, write: () => true, drained: () => Promise.resolve(), end: () => undefined, cut: () => undefined };
 
 /** The response to a request that comes to these policies now. */
 export function changedBy({ responding }: Chain, response: EdgeResponse, known: Known, failed: Failed): EdgeResponse {

@@ -35,6 +35,10 @@ export interface EdgeRequest {
   takeLogins(): void;
   /** The Cookie header as it came, once they were taken out of it. */
   readonly loginCookies: string | undefined;
+  /** Of the body, as the head says it; 0 = there is none, undefined = it does not say. */
+  readonly bodyBytes: number | undefined;
+  /** The body as it comes, once, at the pace of whoever reads it. @throws Fault `invalid` when the client breaks off. */
+  chunks(): AsyncIterable<Uint8Array>;
   /** @throws Fault `invalid` with fact `status: 413` when the body is larger than `max` bytes. */
   body(max: number): Promise<Uint8Array>;
   /** Its first bytes; all of it can be read after that. @throws Fault `invalid` when the client breaks off. */
@@ -66,7 +70,10 @@ export interface EdgeStream {
   /** False = the client reads slower than we write: await `drained()`. */
   write(chunk: string | Uint8Array): boolean;
   drained(): Promise<void>;
-  end(): void;
+  /** @param trailers fields after the body, for a client that can be told. */
+  end(trailers?: ResponseHeaders): void;
+  /** Breaks it off, so that its client cannot take it for whole. */
+  cut(): void;
   readonly open: boolean;
   /** Bytes written and not yet taken by the client's side. */
   readonly pendingBytes: number;

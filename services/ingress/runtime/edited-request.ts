@@ -96,6 +96,14 @@ export class EditedRequest implements EdgeRequest {
     return this.#came.lookedInto;
   }
 
+  get bodyBytes(): number | undefined {
+    return this.#came.bodyBytes;
+  }
+
+  chunks(): AsyncIterable<Uint8Array> {
+    return this.#came.chunks();
+  }
+
   body(max: number): Promise<Uint8Array> {
     return this.#came.body(max);
   }

@@ -1,8 +1,8 @@
-/** What the faces of MCP share about one request: where it came in, what it may reach, and what it may use to answer. */
+/** What the faces share about one request: where it came in, what it may reach, and what it may use to answer. */
 import type { Chain } from '#policies/chain.ts';
 import type { Answer, Deny, Facts, Verdict } from '#policies/policy.ts';
 import { headersOf } from '#policies/response-edits.ts';
-import type { McpBackend } from '#protocol/config/generation.ts';
+import type { HttpBackend, McpBackend } from '#protocol/config/generation.ts';
 import type { Bus } from '#host/bus/bus.ts';
 import type { CallerSeal } from '#host/caller-seal.ts';
 import { clock } from '#host/clock.ts';
@@ -18,6 +18,7 @@ import { changedBy, learn, speakMcp } from './changed-response.ts';
 import type { EdgeRequest, EdgeResponse } from './edge.ts';
 import type { KeepAlive } from './keep-alive.ts';
 import type { OpenStreams } from './open-streams.ts';
+import type { RequestBodies } from './request-bodies.ts';
 import type { ResponseLogs } from './response-logs.ts';
 import type { SessionCalls } from './session-calls.ts';
 import type { SessionStreams } from './session-streams.ts';
@@ -35,6 +36,8 @@ export interface IngressDeps {
   readonly events: IngressEvents;
   readonly accessLog: AccessLog;
   readonly keepAlive: KeepAlive;
+  /** Bodies of plain HTTP, until connectors have pulled them. */
+  readonly bodies: RequestBodies;
   readonly sessions: SessionCalls;
   readonly logs: StreamLogs;
   readonly responseLogs: ResponseLogs;
@@ -63,6 +66,8 @@ export class Exchange {
   session: string | undefined;
   /** The one backend it may go to, whose policies agreed; undefined where none of its route has policies. */
   backend: McpBackend | undefined;
+  /** The plain HTTP backend it goes to. */
+  http: HttpBackend | undefined;
   /** Sealed: who calls, for backends that are asked as their caller. */
   caller: string | undefined;
   /** What its client asks in MCP, once it was read. */
@@ -80,7 +85,7 @@ export class Exchange {
     this.facts = facts;
     this.principal = facts.principal ?? ANONYMOUS;
     this.deps = deps;
-    speakMcp(this.response);
+    if (this.world.http === undefined) speakMcp(this.response);
   }
 
   /** What the next hop is told: our span, or with traces off whatever the client sent. */
@@ -130,7 +135,7 @@ export class Exchange {
   meet(chain: Chain): void {
     const { request, facts, deps } = this;
     this.response = changedBy(chain, this.response, { request, facts }, (error) => deps.events.failed('a response could not be changed', error));
-    speakMcp(this.response);
+    if (this.world.http === undefined) speakMcp(this.response);
   }
 
   /** Goes on as policies said, or ends. @returns whether it goes on. */

@@ -3,6 +3,8 @@
  *
  *   the right listener for this connection → gateway policies → route → route policies → Host and Origin → backend policies →
  *   the face of MCP
+ *
+ * On a route to plain HTTP backends the policies of the backend follow those of the route, and then the request goes on as it is.
  */
 import { type Chain, emptyChain } from '#policies/chain.ts';
 import { type Answer, type Content, type Facts, NO_FACTS, type Verdict } from '#policies/policy.ts';
@@ -17,6 +19,7 @@ import { backendAgrees } from './backend-policies.ts';
 import { changedBy, learn } from './changed-response.ts';
 import type { EdgeRequest, EdgeResponse } from './edge.ts';
 import { Exchange, type IngressDeps } from './exchange.ts';
+import { refuseHttpError, serveHttp } from './http-face.ts';
 import { SSE_PATH, serveSse } from './sse-face.ts';
 import { serveStreamable } from './streamable.ts';
 import type { BindWorld, World } from './world.ts';
@@ -111,6 +114,7 @@ export class Gateway {
   #serve({ door, request, logged }: Arrival, exchange: Exchange): void {
     const { world } = exchange;
     logged?.served(exchange);
+    if (world.http !== undefined) return void serveHttp(exchange, world.http).catch((error: unknown) => refuseHttpError(exchange, error));
     // A page is judged by what its browser sent, whatever policies made of that for others.
     const { came } = request;
     const why = refuseOrigin(came.host, came.header('origin'), {

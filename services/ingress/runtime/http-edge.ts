@@ -9,7 +9,7 @@ import type { Unreadable } from '../events.ts';
 import type { EdgeHandler, EdgeRequest } from './edge.ts';
 import { EditedRequest } from './edited-request.ts';
 import { NodeResponse } from './http-response.ts';
-import { HeldBody, readBody } from './request-body.ts';
+import { HeldBody, bodyBytes, readBody } from './request-body.ts';
 import { type Connect, refuseConnect } from './refused-connect.ts';
 import { takeLogins, withEveryCredential } from './request-headers.ts';
 import { type ServerState, beginLife } from './server-life.ts';
@@ -135,6 +135,14 @@ class NodeRequest implements EdgeRequest {
 
   takeLogins(): void {
     this.loginCookies = takeLogins(this.#request);
+  }
+
+  get bodyBytes(): number | undefined {
+    return bodyBytes(this.#request);
+  }
+
+  chunks(): AsyncIterable<Uint8Array> {
+    return (this.#held ??= new HeldBody(this.#request)).chunks();
   }
 
   body(max: number): Promise<Uint8Array> {

@@ -117,9 +117,14 @@ class NodeStream implements EdgeStream {
     return this.#draining;
   }
 
-  end(): void {
+  end(trailers?: ResponseHeaders): void {
     if (!this.open) return;
+    if (trailers !== undefined) this.#response.addTrailers(trailers as OutgoingHttpHeaders);
     this.#response.end();
     cutWhenStalled(this.#response, this.#server);
+  }
+
+  cut(): void {
+    this.#response.destroy();
   }
 }

@@ -63,6 +63,16 @@ export class HeldBody {
     return this.#all();
   }
 
+  /** All of it, and nothing is kept. */
+  async *chunks(): AsyncGenerator<Uint8Array> {
+    while (this.#chunks.length > 0 || !this.#ended) {
+      const chunks = this.#chunks.splice(0);
+      this.#size = 0;
+      yield* chunks;
+      await this.#until(0);
+    }
+  }
+
   /** Until there are more bytes than `max`, or no more are to come. */
   async #until(max: number): Promise<void> {
     if (this.#size <= max && !this.#ended && this.#broken === undefined) {
@@ -85,6 +95,12 @@ export class HeldBody {
     if (this.#chunks.length !== 1) this.#chunks.splice(0, this.#chunks.length, Buffer.concat(this.#chunks));
     return this.#chunks[0] as Buffer;
   }
+}
+
+/** Undefined = it does not say, and there is one. */
+export function bodyBytes({ headers }: IncomingMessage): number | undefined {
+  if (headers['transfer-encoding'] !== undefined) return undefined;
+  return Number(headers['content-length'] ?? 0);
 }
 
 const saidLength = ({ headers }: IncomingMessage): number => Number(headers['content-length'] ?? 0);

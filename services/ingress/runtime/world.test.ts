@@ -5,6 +5,7 @@ import { depsWith } from '../../../test/world/policy.ts';
 import { type RouteWorld, buildWorld } from './world.ts';
 
 const backend = (key: string, more: Partial<McpBackend> = {}): McpBackend => ({
+  kind: 'mcp',
   key, targets: [], statefulMode: 'stateful', prefixMode: 'conditional', failureMode: 'failClosed', dnsRebindingProtection: false, policies: {}, ...more,
 });
 

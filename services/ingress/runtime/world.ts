@@ -7,8 +7,9 @@ import type { Facts, PolicyCall, PolicyDeps, Surroundings } from '#policies/poli
 import { mergeBackendPolicies } from '#policies/rules/backend-policies.ts';
 import { McpRules } from '#policies/rules/mcp-rules.ts';
 import { requestVariables } from '#policies/rules/request-variables.ts';
+import { type Spent, spentCredentials } from '#policies/tokens/spent.ts';
 import { samePlace, verifiedPlaces } from '#policies/tokens/places.ts';
-import type { Bind, Generation, Listener, McpBackend, Route } from '#protocol/config/generation.ts';
+import { type Backend, type Bind, type Generation, type HttpBackend, type Listener, type McpBackend, type Route, serversOf } from '#protocol/config/generation.ts';
 import { type BackendAuth, callerSources } from '#protocol/config/backend-auth.ts';
 import { speaking } from '#protocol/config/language.ts';
 import { type Admission, admissionOf } from '../core/admission.ts';
@@ -42,7 +43,10 @@ export interface BindWorld {
 export interface RouteWorld {
   readonly route: Route;
   readonly chain: Chain;
+  /** Of MCP. */
   readonly backends: readonly McpBackend[];
+  /** It leads to plain HTTP; undefined = to MCP. */
+  readonly http: HttpReach | undefined;
   /** The keys of all its backends, comma-separated: a session of another backend is not served on this route. */
   readonly backendKeys: string;
   readonly dnsRebindingProtection: boolean;
@@ -62,6 +66,13 @@ export interface RouteWorld {
   readonly speaksFor: { readonly backends: readonly string[]; readonly read: CallerReader } | undefined;
   /** A backend by weight. Undefined when none may be chosen. */
   pick(random: number): McpBackend | undefined;
+}
+
+export interface HttpReach {
+  /** A backend by weight. Undefined when none may be chosen. */
+  pick(random: number): HttpBackend | undefined;
+  /** Takes the credentials out of a request that were for us. */
+  readonly spent: Spent;
 }
 
 export const buildWorld = (generation: Generation, deps: PolicyDeps): World =>
@@ -91,6 +102,7 @@ function buildBind(bind: Bind, { generation, deps, rules }: Building): BindWorld
     return {
       ...reach(route, generation, { deps: here, verified: verifiedPlaces(listener.policies, route.policies).at(-1)?.location }),
       ...guards(route, generation, here),
+      http: httpReach(route, generation, () => spentCredentials([listener.policies, route.policies], here)),
       route,
       chain,
       hostNamed: listener.hostname !== undefined || route.hostnames.length > 0,
@@ -145,28 +157,46 @@ interface Speaking {
 }
 
 function reach(route: Route, generation: Generation, speaking: Speaking): Pick<RouteWorld, 'backends' | 'backendKeys' | 'dnsRebindingProtection' | 'stateless' | 'speaksFor' | 'pick'> {
-  const weighted = route.backends.flatMap(({ backend, weight }) => {
-    const found = generation.backends.get(backend);
-    return found === undefined ? [] : [{ backend: found, weight }];
-  });
-  const total = weighted.reduce((sum, { weight }) => sum + weight, 0);
-  const backends = weighted.map(({ backend }) => backend);
+  const all = weightedBackends(route, generation);
+  const mcp = all.flatMap(({ backend, weight }) => (backend.kind === 'mcp' ? [{ backend, weight }] : []));
+  const backends = mcp.map(({ backend }) => backend);
   return {
     backends,
     backendKeys: backends.map(({ key }) => key).join(','),
     dnsRebindingProtection: backends.some((backend) => backend.dnsRebindingProtection),
     stateless: backends.some((backend) => backend.statefulMode === 'stateless'),
-    speaksFor: speaksFor(backends, speaking),
-    pick(random) {
-      let left = random * total;
-      for (const { backend, weight } of weighted) if ((left -= weight) < 0) return backend;
-      return undefined;
-    },
+    speaksFor: speaksFor(all.map(({ backend }) => backend), speaking),
+    pick: pickFrom(mcp),
   };
 }
 
-function speaksFor(backends: readonly McpBackend[], { deps, verified = BEARER }: Speaking): RouteWorld['speaksFor'] {
-  const auths = (backend: McpBackend): BackendAuth[] => backend.targets.flatMap((target) => (target.kind === 'mcp' && target.auth !== undefined ? [target.auth] : []));
+function httpReach(route: Route, generation: Generation, spent: () => Spent): HttpReach | undefined {
+  const http = weightedBackends(route, generation).flatMap(({ backend, weight }) => (backend.kind === 'http' ? [{ backend, weight }] : []));
+  return http.length === 0 ? undefined : { pick: pickFrom(http), spent: spent() };
+}
+
+const weightedBackends = ({ backends }: Route, generation: Generation): Weighted<Backend>[] =>
+  backends.flatMap(({ backend, weight }) => {
+    const found = generation.backends.get(backend);
+    return found === undefined ? [] : [{ backend: found, weight }];
+  });
+
+interface Weighted<B> {
+  readonly backend: B;
+  readonly weight: number;
+}
+
+function pickFrom<B>(weighted: readonly Weighted<B>[]): (random: number) => B | undefined {
+  const total = weighted.reduce((sum, { weight }) => sum + weight, 0);
+  return (random) => {
+    let left = random * total;
+    for (const { backend, weight } of weighted) if ((left -= weight) < 0) return backend;
+    return undefined;
+  };
+}
+
+function speaksFor(backends: readonly Backend[], { deps, verified = BEARER }: Speaking): RouteWorld['speaksFor'] {
+  const auths = (backend: Backend): BackendAuth[] => serversOf(backend).flatMap(({ auth }) => auth ?? []);
   const asked = backends.filter((backend) => auths(backend).some((auth) => callerSources(auth).length > 0));
   if (asked.length === 0) return undefined;
   const elsewhere = !samePlace(verified, BEARER);

@@ -4,7 +4,7 @@ import { REQUEST_SCOPE } from '#policies/rules/request-scope.ts';
 import { expressionProblem } from '#policies/rules/rule-set.ts';
 import { samePlace, verifiedPlaces } from '#policies/tokens/places.ts';
 import { callerSources } from '#protocol/config/backend-auth.ts';
-import type { Generation, McpHttpTarget } from '#protocol/config/generation.ts';
+import { type Generation, serversOf } from '#protocol/config/generation.ts';
 import { type Language, speaking } from '#protocol/config/language.ts';
 import { type ProblemWithoutPosition, problem } from '#protocol/config/problem.ts';
 import type { RequestExpression } from '#protocol/config/request-expressions.ts';
@@ -28,7 +28,7 @@ function sealProblems(generation: Generation, running: Running | undefined): Pro
 
 function sealed({ binds, backends, authorizers }: Generation): string | undefined {
   for (const { name } of authorizers?.values() ?? []) return `the authorizer ${name} is asked with credentials, by a connector`;
-  const speaking = [...backends.keys()].flatMap((key) => targetsOf({ backends }, key)).find(({ auth }) => auth !== undefined && callerSources(auth).length > 0);
+  const speaking = [...backends.values()].flatMap(serversOf).find(({ auth }) => auth !== undefined && callerSources(auth).length > 0);
   if (speaking !== undefined) return `the target "${speaking.name}" is asked with a token of the caller`;
   const relaying = binds.flatMap(({ listeners }) => listeners.flatMap(({ routes }) => routes)).find(({ policies }) => relaysTokens(policies['mcpAuthentication']));
   return relaying && `each client of route ${relaying.name} gets its token by way of the gateway (provider entra)`;
@@ -43,7 +43,8 @@ function relaysTokens(mcpAuthentication: unknown): boolean {
 const placeProblems = ({ binds, backends, language }: Generation): ProblemWithoutPosition[] =>
   speaking(language, () =>
     binds.flatMap(({ listeners }) => listeners).flatMap((listener) => listener.routes.flatMap((route) => {
-      const passing = route.backends.flatMap(({ backend }) => targetsOf({ backends }, backend)).find(({ auth }) => auth?.token?.kind === 'passthrough');
+      const led = route.backends.flatMap(({ backend }) => backends.get(backend) ?? []);
+      const passing = led.flatMap(serversOf).find(({ auth }) => auth?.token?.kind === 'passthrough');
       if (passing !== undefined && [listener, route].some(({ policies }) => policies['oidc'] != null)) return [nothingKept(route.name, passing.name)];
       const [first, ...others] = verifiedPlaces(listener.policies, route.policies);
       const other = others.find(({ location }) => first !== undefined && !samePlace(location, first.location));
@@ -55,9 +56,6 @@ const placeProblems = ({ binds, backends, language }: Generation): ProblemWithou
 
 const nothingKept = (route: string, target: string): ProblemWithoutPosition =>
   problem('error', [], `route ${route}: oidc keeps no token that could be passed on, and the target "${target}" has backendAuth.passthrough`, 'use another kind of backendAuth, or another policy to say who calls');
-
-const targetsOf = ({ backends }: Pick<Generation, 'backends'>, key: string): McpHttpTarget[] =>
-  (backends.get(key)?.targets ?? []).flatMap((target) => (target.kind === 'mcp' ? [target] : []));
 
 /** What servers are told of a request is read by expressions, whose language the document's own schema does not know. */
 export const expressionProblems = (expressions: readonly RequestExpression[] = [], language?: Language): ProblemWithoutPosition[] =>

@@ -1,0 +1,89 @@
+import { describe, expect, test } from 'vitest';
+import { compileDocument } from './compile.ts';
+import type { Generation, HttpBackend } from './generation.ts';
+
+const documentOf = (routes: readonly object[], more: object = {}): object => ({ gateways: { default: { port: 1 } }, routes, ...more });
+const good = (document: unknown): Generation => {
+  const { generation, problems } = compileDocument(document, { env: {} });
+  expect(problems.filter((one) => one.severity === 'error')).toEqual([]);
+  return generation as Generation;
+};
+const errors = (document: unknown): string[] =>
+  compileDocument(document, { env: {} }).problems.filter((one) => one.severity === 'error').map((one) => `${one.path}: ${one.message}`);
+const hosts = (generation: Generation): HttpBackend[] => [...generation.backends.values()].flatMap((backend) => (backend.kind === 'http' ? [backend] : []));
+const stdio = { name: 'a', stdio: { cmd: 'x' } };
+
+describe('a host of a route', () => {
+  test.each([
+    ['h.test:8080', {}, { origin: 'http://h.test:8080' }],
+    ['h.test', {}, { origin: 'http://h.test' }],
+    ['10.0.0.1:81', {}, { origin: 'http://10.0.0.1:81' }],
+    ['[::1]:81', {}, { origin: 'http://[::1]:81' }],
+    ['https://h.test', {}, { origin: 'https://h.test' }],
+    ['h.test:443', { backendTLS: {} }, { origin: 'https://h.test' }],
+    ['unix:/run/a.sock', {}, { origin: 'http://localhost', socketPath: '/run/a.sock' }],
+    ['unix:///run/a.sock', { backendTLS: {} }, { origin: 'https://localhost', socketPath: '/run/a.sock' }],
+  ])('%s with %j is there', (host, policies, address) => {
+    expect(hosts(good(documentOf([{ backends: [{ host, policies }] }])))).toMatchObject([{ kind: 'http', name: host, endpoints: [address] }]);
+  });
+
+  test.each([
+    ['h.test/path', 'expected a host without a path: what is asked for there is said elsewhere'],
+    ['ftp://h.test', 'not a host: expected "host", "host:port", or an http or https URL'],
+    ['https://user:hunter2@h.test', 'credentials do not belong in a URL: they would be seen in logs and records'],
+    ['unix:run/a.sock', 'not a socket: expected "unix:/path"'],
+    [`unix:/${'x'.repeat(107)}`, 'the path of a socket has at most 107 bytes'],
+  ])('%s is none: %s', (host, message) => {
+    expect(errors(documentOf([{ backends: [{ host }] }]))).toEqual([`routes[0].backends[0].host: ${message}`]);
+  });
+
+  test('at the limit of a socket is taken', () => {
+    expect(hosts(good(documentOf([{ backends: [{ host: `unix:/${'x'.repeat(106)}` }] }])))).toHaveLength(1);
+  });
+
+  test('is reached as the route and the backend in it say, the backend before the route', () => {
+    const policies = { backendTLS: { root: 'of-the-route' }, backendAuth: { key: 'k' } };
+    const [backend] = hosts(good(documentOf([{ policies, backends: [{ host: 'h.test', policies: { backendTLS: { root: 'nearest' }, http: { requestTimeout: '2s' }, tcp: { connectTimeout: '1s' } } }] }])));
+    expect([backend?.tls?.root, backend?.auth?.keys.length, backend?.timeoutMs, backend?.connectMs]).toEqual(['nearest', 1, 2_000, 1_000]);
+  });
+});
+
+describe('a host by name', () => {
+  const backends = [{ name: 'files', host: 'h.test:8080', policies: { authorization: { rules: ['true'] } } }];
+
+  test('is one backend for all routes, with its own policies, and another for one that reaches it in its own way', () => {
+    const route = (path: string, more: object = {}): object => ({ matches: [{ path: { exact: path } }], backends: [{ backend: 'files' }], ...more });
+    const found = hosts(good(documentOf([route('/a'), route('/b'), route('/c', { policies: { backendAuth: { key: 'k' } } })], { backends })));
+    expect(found.map(({ key, name, variantOf, policies }) => [key === 'files', name, variantOf, Object.keys(policies)])).toEqual([
+      [true, 'files', undefined, ['authorization']],
+      [false, 'files', 'files', ['authorization']],
+    ]);
+  });
+
+  test('that no route leads to is no backend', () => {
+    expect(hosts(good(documentOf([{ backends: [{ mcp: { targets: [stdio] } }] }], { backends })))).toEqual([]);
+  });
+
+  test('cannot stand behind a target when it has policies that hold for routes', () => {
+    expect(errors({ backends, mcp: { targets: [{ name: 'a', mcp: { backend: 'files' } }] } })).toEqual([
+      'mcp.targets[0].mcp.backend: the backend "files" has authorization, which holds for routes that lead there: on the way of a target nothing enforces it',
+    ]);
+  });
+});
+
+describe('what would judge nothing on the way to a host is refused', () => {
+  const MCP_ONLY = 'it judges MCP, and this leads to a host, by plain HTTP: nothing would enforce it';
+  const rules = { rules: ['true'] };
+  test.each([
+    ['on its route', documentOf([{ policies: { mcpAuthorization: rules }, backends: [{ host: 'h' }] }]), 'routes[0].policies.mcpAuthorization'],
+    ['beside it', documentOf([{ backends: [{ host: 'h', policies: { mcpAuthorization: rules } }] }]), 'routes[0].backends[0].policies.mcpAuthorization'],
+    ['pinning', documentOf([{ policies: { toolPinning: 'warn' }, backends: [{ host: 'h' }] }]), 'routes[0].policies.toolPinning'],
+    ['at a host by name', documentOf([], { backends: [{ name: 'h', host: 'h', policies: { mcpAuthorization: rules } }] }), 'backends[0].policies.mcpAuthorization'],
+  ])('%s', (_, document, path) => {
+    expect(errors(document)).toEqual([`${path}: ${MCP_ONLY}`]);
+  });
+
+  test('a route that leads to both kinds is none', () => {
+    expect(errors(documentOf([{ backends: [{ host: 'h' }, { mcp: { targets: [stdio] } }] }]))).toEqual(['routes[0].backends: leads to MCP servers and to plain hosts']);
+  });
+});

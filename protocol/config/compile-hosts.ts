@@ -1,0 +1,48 @@
+/** Plain HTTP backends: `host` of a route's backend, or of a top-level one that a route names. */
+import { type Connection, compileConnection, ofHttp } from './compile-connection.ts';
+import type { Compiling } from './compiling.ts';
+import type { HostAddress, HttpBackend, PolicyDocuments } from './generation.ts';
+import { originOf } from './host-url.ts';
+import type { Path } from './problem.ts';
+import { type Context, urlFinder } from './server-urls.ts';
+
+const UNIX = 'unix:';
+/** As Linux has it, with its last zero. */
+const SOCKET_PATH_BYTES_MAX = 107;
+
+export interface HostPlace {
+  readonly key: string;
+  /** Of the backend that has the host. */
+  readonly path: Path;
+  readonly name?: string | undefined;
+  readonly policies: PolicyDocuments;
+  readonly connection: Connection;
+  readonly variantOf?: string | undefined;
+}
+
+/** Undefined after a complaint. */
+export function httpBackend(host: string, { key, path, name, policies, connection, variantOf }: HostPlace, context: Context): HttpBackend | undefined {
+  const { compiling } = context;
+  const at = [...path, 'host'];
+  const address = addressOf(host, connection.tls !== undefined);
+  if ('problem' in address) return void compiling.error(at, address.problem);
+  const connected = compileConnection(address.origin, ofHttp(connection), { compiling, findUrl: urlFinder(context) });
+  if (connected === undefined) return undefined;
+  return { kind: 'http', key, name: name ?? compiling.quote(at), endpoints: [address], policies, ...connected, ...(variantOf === undefined ? {} : { variantOf }) };
+}
+
+/** Policies that judge MCP, and would judge nothing of plain HTTP. */
+const MCP_ONLY = ['mcpAuthentication', 'mcpAuthorization', 'toolPinning'] as const;
+
+/** @param path of the policies, on a way that leads to hosts. */
+export function refuseMcpOnly(policies: Readonly<Partial<Record<string, unknown>>> | null | undefined, path: Path, compiling: Compiling): void {
+  for (const id of MCP_ONLY) if (policies?.[id] != null) compiling.error([...path, id], 'it judges MCP, and this leads to a host, by plain HTTP: nothing would enforce it');
+}
+
+function addressOf(host: string, secured: boolean): HostAddress | { readonly problem: string } {
+  if (!host.startsWith(UNIX)) return originOf(host, secured);
+  const socketPath = host.slice(UNIX.length).replace(/^\/\/(?=\/)/, '');
+  if (!socketPath.startsWith('/')) return { problem: 'not a socket: expected "unix:/path"' };
+  if (Buffer.byteLength(socketPath) > SOCKET_PATH_BYTES_MAX) return { problem: `the path of a socket has at most ${SOCKET_PATH_BYTES_MAX} bytes` };
+  return { origin: secured ? 'https://localhost' : 'http://localhost', socketPath };
+}

@@ -1,0 +1,127 @@
+/**
+ * One exchange with a server, from its connection to the last byte of its answer.
+ *
+ * E1 The head goes to the asker at once, unless the rest came with it: then one frame has it all.
+ * E2 An asker without credit pauses the connection, and so the server.
+ * E3 An asker that is gone has the connection closed: what is not wanted is not read.
+ */
+import type { Dispatcher } from 'undici';
+import { endToEnd } from '#protocol/http/fields.ts';
+import { Fault } from '#protocol/faults/fault.ts';
+import type { StreamFacts } from '#protocol/subjects/frames.ts';
+import { CHUNK_BYTES_MAX, type HttpResponseHead } from '#protocol/subjects/http.ts';
+import { type Answer, NOTHING } from '#host/bus/bus.ts';
+
+export interface ExchangeOptions {
+  readonly answer: Answer;
+  readonly backend: string;
+  /** Until the head is here; undefined = no limit of its own. */
+  readonly timeoutMs: number | undefined;
+  /** Told once: the status, or why there is none, or not all of the answer. */
+  readonly ended: (outcome: number | Fault) => void;
+}
+
+type Controller = Dispatcher.DispatchController;
+
+export class HttpExchange implements Dispatcher.DispatchHandler {
+  readonly #options: ExchangeOptions;
+  #controller: Controller | undefined;
+  /** Of the answer, before it was told. */
+  #head: StreamFacts | undefined;
+  /** What came with it. */
+  #first: Buffer[] = [];
+  #telling: NodeJS.Immediate | undefined;
+  #status = 0;
+  #limit: NodeJS.Timeout | undefined;
+  #stopped: Fault | undefined;
+
+  constructor(options: ExchangeOptions) {
+    const { answer, backend, timeoutMs } = options;
+    this.#options = options;
+    answer.onCancel(() => this.#stop(new Fault('gone', 'nobody waits for the answer any more', { reason: 'cancelled' })));
+    if (timeoutMs !== undefined) this.#limit = setTimeout(() => this.#stop(new Fault('timeout', `${backend} did not answer within ${timeoutMs} ms`)), timeoutMs);
+  }
+
+  onRequestStart(controller: Controller): void {
+    this.#controller = controller;
+    if (this.#stopped !== undefined) controller.abort(this.#stopped);
+  }
+
+  onResponseStart(_controller: Controller, status: number, fields: Record<string, string | string[] | undefined>): void {
+    // Interim ones are for the connection they came by.
+    if (status < 200) return;
+    clearTimeout(this.#limit);
+    this.#status = status;
+    this.#head = { response: JSON.stringify({ status, fields: endToEnd(fields) } satisfies HttpResponseHead) };
+    this.#telling = setImmediate(() => this.#tell());
+  }
+
+  onResponseData(controller: Controller, chunk: Buffer): void {
+    if (this.#head !== undefined) this.#first.push(chunk);
+    else this.#send(controller, chunk);
+  }
+
+  onResponseEnd(_controller: Controller, trailers: Record<string, string | string[] | undefined>): void {
+    const { answer, ended } = this.#options;
+    const last = Object.keys(trailers).length === 0 ? undefined : { trailers: JSON.stringify(trailers) };
+    const body = this.#first.length === 1 ? (this.#first[0] as Buffer) : Buffer.concat(this.#first);
+    if (this.#head === undefined || body.length > CHUNK_BYTES_MAX) {
+      this.#tell();
+      answer.end(NOTHING, last);
+    } else {
+      clearImmediate(this.#telling);
+      answer.end(body, { ...this.#head, ...last });
+    }
+    ended(this.#status);
+  }
+
+  onResponseError(_controller: Controller | undefined, error: Error): void {
+    clearTimeout(this.#limit);
+    clearImmediate(this.#telling);
+    const fault = this.#stopped ?? faultOf(this.#options.backend, error);
+    // The rest may be missing, but what came is the client's (H3).
+    if (this.#head !== undefined) this.#tell();
+    this.#options.answer.fail(fault);
+    this.#options.ended(fault);
+  }
+
+  #stop(why: Fault): void {
+    if (this.#stopped !== undefined) return;
+    this.#stopped = why;
+    clearTimeout(this.#limit);
+    this.#controller?.abort(why);
+  }
+
+  /** The head, and what came with it. */
+  #tell(): void {
+    const [head, first, controller] = [this.#head, this.#first, this.#controller];
+    if (head === undefined || controller === undefined) return;
+    this.#head = undefined;
+    this.#first = [];
+    this.#options.answer.head(head);
+    for (const chunk of first) this.#send(controller, chunk);
+  }
+
+  #send(controller: Controller, chunk: Buffer): void {
+    const { answer } = this.#options;
+    let free = true;
+    for (let at = 0; at < chunk.length; at += CHUNK_BYTES_MAX) free = answer.data(chunk.subarray(at, at + CHUNK_BYTES_MAX)) && free;
+    if (free || controller.paused) return;
+    controller.pause();
+    void answer.drained().then(() => controller.resume());
+  }
+}
+
+const TIMEOUTS: ReadonlySet<string | undefined> = new Set(['UND_ERR_CONNECT_TIMEOUT', 'UND_ERR_HEADERS_TIMEOUT', 'UND_ERR_BODY_TIMEOUT', 'ETIMEDOUT']);
+/** What cannot be said in HTTP, and no other server will take either. */
+const UNSAYABLE: ReadonlySet<string | undefined> = new Set(['UND_ERR_INVALID_ARG', 'UND_ERR_NOT_SUPPORTED', 'UND_ERR_REQ_CONTENT_LENGTH_MISMATCH']);
+
+export function faultOf(backend: string, error: unknown): Fault {
+  if (error instanceof Fault) return error;
+  const { code, message = 'unknown error' } = error as { code?: string; message?: string };
+  const facts = { target: backend, reason: code ?? 'unknown' };
+  if (TIMEOUTS.has(code)) return new Fault('timeout', `${backend} did not answer in time`, facts, { cause: error });
+  if (UNSAYABLE.has(code)) return new Fault('invalid', `the request cannot be passed on: ${message}`, { ...facts, status: '400' }, { cause: error });
+  if (message === 'bad upgrade') return new Fault('upstream', `${backend} changed to another protocol, which nobody asked it to`, { ...facts, reason: 'upgrade' }, { cause: error });
+  return new Fault('upstream', `${backend} cannot be used: ${code ?? message}`, facts, { cause: error });
+}

@@ -1,0 +1,254 @@
+/** Plain HTTP through the gateway to real servers: in one process, and in four on a nats-server. */
+import { once } from 'node:events';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { type IncomingMessage, request as ask } from 'node:http';
+import { type AddressInfo, type Server, createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as wait } from 'node:timers/promises';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { type HttpBackendFixture, startHttpBackend } from '../fixtures/http-backend.ts';
+import { type Certificates, makeCertificates } from '../world/certificates.ts';
+import { type Command, startCommand } from '../world/command.ts';
+import { type NatsWorld, startNats } from '../world/nats.ts';
+import { eventually, startParley } from '../world/parley.ts';
+import { freePort } from '../world/port.ts';
+import { dial } from '../world/wire.ts';
+
+const FRAME = 128 * 1024;
+const LARGE = 50 * 1024 * 1024;
+/** What may lie between a sender and a reader that takes nothing: frames in both directions, and the buffers of sockets. */
+const AHEAD_BYTES_MAX = 24 * 1024 * 1024;
+
+let nats: NatsWorld;
+let folder: string;
+let tls: Certificates;
+let backend: HttpBackendFixture;
+let secured: HttpBackendFixture;
+let local: HttpBackendFixture;
+/** What it says is no HTTP. */
+let garbage: Server;
+beforeAll(async () => {
+  [nats, folder] = await Promise.all([startNats(), mkdtemp(join(tmpdir(), 'parley-http-'))]);
+  tls = await makeCertificates(folder);
+  const [cert, key, ca] = await Promise.all([tls.serverCert, tls.serverKey, tls.ca].map((path) => readFile(path)));
+  garbage = createServer((socket) => void socket.on('error', () => undefined).once('data', () => socket.end('SSH-2.0-x\r\n'))).listen(0, '127.0.0.1');
+  [backend, secured, local] = await Promise.all([
+    startHttpBackend(),
+    startHttpBackend({}, { tls: { cert, key, ca, requestCert: true, rejectUnauthorized: true } as object }),
+    startHttpBackend({}, { socket: join(folder, 'a.sock') }),
+  ]);
+});
+afterAll(async () => {
+  garbage?.close();
+  await Promise.all([backend?.close(), secured?.close(), local?.close()]);
+  await nats?.stop();
+  await rm(folder, { recursive: true, force: true });
+});
+
+interface Seen {
+  readonly method: string;
+  readonly url: string;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly bytes: number;
+}
+
+describe.each(['one process', 'four processes'])('in %s', (processes) => {
+  const worlds: { stop(): Promise<unknown> }[] = [];
+  let connector: Command | undefined;
+  let url: string;
+  let closed: string;
+  beforeAll(async () => {
+    const port = await freePort();
+    closed = `127.0.0.1:${await freePort()}`;
+    /** A match of its own for requests that say so. */
+    const asked = (way: string): object => ({ matches: [{ path: { pathPrefix: '/seen' }, headers: [{ name: 'x-way', value: { exact: way } }] }] });
+    const route = (prefix: string, backends: readonly object[], more: object = {}): object => ({ matches: [{ path: { pathPrefix: prefix } }], backends, ...more });
+    const config = {
+      binds: [
+        {
+          port,
+          listeners: [
+            {
+              routes: [
+                route('/', [{ host: backend.host }]),
+                route('/seen/closed', [{ host: closed }]),
+                route('/silent', [{ host: backend.host, policies: { http: { requestTimeout: '200ms' } } }]),
+                route('/none', [{ host: backend.host, weight: 0 }]),
+                route('/seen/garbage', [{ host: `127.0.0.1:${(garbage.address() as AddressInfo).port}` }]),
+                route('/seen', [{ host: secured.host, policies: { backendTLS: { root: tls.ca, cert: tls.clientCert, key: tls.clientKey }, backendAuth: { key: 'to-the-server' } } }], asked('secured')),
+                route('/seen', [{ host: local.host }], asked('local')),
+                route('/seen', [{ host: backend.host }], { ...asked('ours'), policies: { apiKey: { mode: 'strict', keys: [{ key: 'for-us' }] } } }),
+                route('/seen', [{ host: `localhost:${backend.host.split(':')[1]}` }], asked('named')),
+              ],
+            },
+          ],
+        },
+      ],
+    };
+    const services = processes === 'one process' ? [['policy', 'session', 'connector', 'ingress'] as const] : ([['policy'], ['session'], ['ingress']] as const);
+    if (processes !== 'one process') connector = startCommand(['run', 'connector'], { NATS_URL: nats.url });
+    if (connector !== undefined) worlds.push(connector);
+    for (const some of services) worlds.push(await startParley({ nats, services: some, ...(some.some((one) => one === 'policy') ? { config } : {}) }));
+    url = `http://127.0.0.1:${port}`;
+    await connector?.line(/^ready after/);
+  });
+  afterAll(async () => {
+    for (const world of worlds.toReversed()) await world.stop();
+  });
+
+  const seen = async (path: string, init: RequestInit = {}): Promise<Seen> => (await (await fetch(`${url}${path}`, init)).json()) as Seen;
+
+  test('a request reaches the server as it was, without what is for one connection', async () => {
+    const { method, url: path, headers } = await seen('/seen?a=1&a=%202', { method: 'PUT', headers: { 'x-own': 'kept', 'proxy-authorization': 'Basic eDp5' }, body: 'four' });
+    expect({ method, path, own: headers['x-own'], length: headers['content-length'], proxy: headers['proxy-authorization'] }).toEqual({ method: 'PUT', path: '/seen?a=1&a=%202', own: 'kept', length: '4', proxy: undefined });
+  });
+
+  test.each([0, 1, FRAME - 1, FRAME, FRAME + 1])('a body of %i bytes goes both ways', async (size) => {
+    const body = Buffer.alloc(size, 'y');
+    expect((await seen('/seen', { method: 'POST', body })).bytes).toBe(size);
+    expect(Buffer.from(await (await fetch(`${url}/echo`, { method: 'POST', body })).arrayBuffer()).equals(body)).toBe(true);
+  });
+
+  test('50 MB go both ways at once, in chunks of no known length', async () => {
+    let left = LARGE;
+    const body = new ReadableStream<Uint8Array>({
+      pull(controller) {
+        if (left === 0) return controller.close();
+        const size = Math.min(left, 100_000);
+        left -= size;
+        controller.enqueue(new Uint8Array(size).fill(7));
+      },
+    });
+    const response = await fetch(`${url}/echo`, { method: 'POST', body, duplex: 'half' } as RequestInit);
+    let bytes = 0;
+    for await (const chunk of response.body as ReadableStream<Uint8Array>) bytes += chunk.length;
+    expect(bytes).toBe(LARGE);
+  });
+
+  test('a reader that takes nothing stops the server, and leaving closes its connection', async () => {
+    const [before, cut] = [backend.written(), backend.cutOff()];
+    const { promise, resolve } = Promise.withResolvers<IncomingMessage>();
+    const request = ask(`${url}/endless`, resolve).end();
+    const response = await promise;
+    response.once('data', () => response.pause());
+    let last = -1;
+    await eventually('the server to stop', async () => {
+      const now = backend.written();
+      await wait(100);
+      if (now === backend.written() && now === last) return true;
+      last = now;
+      return undefined;
+    });
+    expect(backend.written() - before).toBeLessThan(AHEAD_BYTES_MAX);
+    request.destroy();
+    await eventually('the connection to be closed', () => (backend.cutOff() > cut ? true : undefined));
+  });
+
+  test('a server that dies in its answer cuts the answer of the client', async () => {
+    const response = await fetch(`${url}/cut`);
+    expect(response.headers.get('content-length')).toBe('1000');
+    await expect(response.text()).rejects.toThrow();
+  });
+
+  test('events come one by one', async () => {
+    const abort = new AbortController();
+    const response = await fetch(`${url}/events`, { signal: abort.signal });
+    const { value } = await (response.body as ReadableStream<Uint8Array>).getReader().read();
+    expect([response.headers.get('content-type'), Buffer.from(value ?? []).toString()]).toEqual(['text/event-stream', 'data: one\n\n']);
+    abort.abort();
+  });
+
+  test('an answer keeps each of its cookies, and loses what was for one connection', async () => {
+    const response = await fetch(`${url}/fields`);
+    expect([response.status, response.headers.getSetCookie(), response.headers.get('x-latin'), await response.text()]).toEqual([201, ['a=1', 'b=2'], 'gr\u00fc\u00dfe', 'made']);
+    expect([response.headers.get('x-hop'), response.headers.get('keep-alive')]).toEqual([null, expect.not.stringContaining('9')]);
+  });
+
+  test.each([
+    ['/nothing', 'GET', 204, ''],
+    ['/unchanged', 'GET', 304, ''],
+    ['/failed', 'GET', 503, 'not today'],
+    ['/failed', 'HEAD', 503, ''],
+    ['/none/', 'GET', 500, 'no backend of this route may be used'],
+    ['/seen/closed', 'GET', 503, /^127\.0\.0\.1:\d+ cannot be used: ECONNREFUSED$/],
+    ['/seen/garbage', 'GET', 503, /^127\.0\.0\.1:\d+ cannot be used: Response does not match the HTTP/],
+    ['/silent', 'GET', 504, /did not answer within 200 ms$/],
+  ] as const)('%s by %s is answered with %i', async (path, method, status, text) => {
+    const response = await fetch(`${url}${path}`, { method });
+    expect([response.status, await response.text()]).toEqual([status, typeof text === 'string' ? text : expect.stringMatching(text)]);
+  });
+
+  test('a server is shown our certificate and our key, and not what a client shows us', async () => {
+    const { headers } = await seen('/seen', { headers: { 'x-way': 'secured', authorization: 'Bearer mine', host: 'other.test' } });
+    expect(headers['authorization']).toBe('Bearer to-the-server');
+    expect((await seen('/seen', { headers: { 'x-way': 'ours', authorization: 'Bearer for-us' } })).headers['authorization']).toBeUndefined();
+    expect((await fetch(`${url}/seen`, { headers: { 'x-way': 'ours' } })).status).toBe(401);
+  });
+
+  test('a server by name is asked for by its name, one by address or socket for what the client asked for', async () => {
+    const hosts = ['named', 'local', ''].map(async (way) => (await seen('/seen', { headers: { 'x-way': way } })).headers['host']);
+    expect(await Promise.all(hosts)).toEqual([`localhost:${backend.host.split(':')[1]}`, new URL(url).host, new URL(url).host]);
+  });
+
+  test('a server that takes nothing stops its client', async () => {
+    const request = ask(`${url}/unread`, { method: 'POST' }).on('error', () => undefined);
+    let sent = 0;
+    const chunk = Buffer.alloc(FRAME);
+    let full = 0;
+    while (full < 3 && sent < LARGE) {
+      sent += chunk.length;
+      if (request.write(chunk)) continue;
+      const drained = await Promise.race([once(request, 'drain'), wait(500)]);
+      full = drained === undefined ? full + 1 : 0;
+    }
+    expect(sent).toBeLessThan(AHEAD_BYTES_MAX);
+    request.destroy();
+  });
+
+  test('a client that leaves in its request takes the connection to the server with it', async () => {
+    const cut = backend.cutOff();
+    const request = ask(`${url}/seen`, { method: 'POST', headers: { 'content-length': String(LARGE) } }).on('error', () => undefined);
+    await new Promise((sent) => request.write(Buffer.alloc(FRAME), sent));
+    request.destroy();
+    await eventually('the connection to be closed', () => (backend.cutOff() > cut ? true : undefined));
+  });
+
+  test.each([
+    ['two lengths', 'POST /echo HTTP/1.1\r\nhost: a\r\ncontent-length: 4\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n'],
+    ['a length twice', 'POST /echo HTTP/1.1\r\nhost: a\r\ncontent-length: 4\r\ncontent-length: 5\r\n\r\nbody!'],
+    ['an encoding that is none', 'POST /echo HTTP/1.1\r\nhost: a\r\ntransfer-encoding: xchunked\r\n\r\n'],
+    ['a broken field', 'GET /seen HTTP/1.1\r\nhost: a\r\nx : y\r\n\r\n'],
+    ['a path to somewhere else', 'GET /echo/../seen HTTP/1.1\r\nhost: a\r\n\r\n'],
+    ['a server of somebody else', 'GET http://other.test/seen HTTP/1.1\r\nhost: a\r\n\r\n'],
+  ])('a request with %s is refused', async (_, text) => {
+    const connection = await dial(url);
+    connection.socket.write(text);
+    expect(await connection.read('\r\n\r\n')).toMatch(/^HTTP\/1\.1 400 /);
+    connection.socket.destroy();
+  });
+
+  test('a chunk that is none ends a body that is on its way, and the request with it', async () => {
+    const cut = backend.cutOff();
+    const connection = await dial(url);
+    connection.socket.write('POST /echo HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n4\r\nbody\r\n');
+    await connection.read('body');
+    connection.socket.write('zz\r\nGET /seen HTTP/1.1\r\nhost: a\r\n\r\n');
+    await connection.closed;
+    await eventually('the connection to be closed', () => (backend.cutOff() > cut ? true : undefined));
+  });
+
+  test('a connector that is killed in an answer cuts it, and another serves the next', async () => {
+    if (connector === undefined) return;
+    const response = await fetch(`${url}/endless`);
+    const reading = (async () => {
+      for await (const _chunk of response.body as ReadableStream<Uint8Array>);
+    })();
+    connector.signal('SIGKILL');
+    await expect(reading).rejects.toThrow();
+    const next = startCommand(['run', 'connector'], { NATS_URL: nats.url });
+    worlds.push(next);
+    await next.line(/^ready after/);
+    expect((await seen('/seen')).method).toBe('GET');
+  });
+});
