@@ -69,7 +69,8 @@ export function connectionAt(policies: ConnectionDocument | null | undefined, pa
 /** @param path of the policies of a route. */
 export function connectionOfRoute(policies: ConnectionDocument | null | undefined, path: Path): Connection {
   const { headers: routeHeaders, ...connection } = connectionAt(policies, path);
-  return routeHeaders === undefined ? connection : { ...connection, routeHeaders };
+  const sent = routeHeaders !== undefined && namesIn(routeHeaders.document).some(([, name]) => !isTaken(name));
+  return sent ? { ...connection, routeHeaders } : connection;
 }
 
 /** As it is for plain HTTP: headers are written into the requests themselves, by policies. */
@@ -78,7 +79,9 @@ export const ofHttp = ({ headers: _own, routeHeaders: _ofRoute, ...connection }:
 /** The last word counts. */
 export const nearest = (...places: readonly Connection[]): Connection => places.reduce((all, one) => ({ ...all, ...one }), NO_CONNECTION);
 
-export const saysNothing = (connection: Connection): boolean => Object.keys(connection).length === 0;
+/** Whether it changes nothing for targets of these kinds: a process is sent no headers. */
+export const saysNothing = ({ routeHeaders, ...connection }: Connection, targets: readonly { readonly mcp?: object | undefined }[]): boolean =>
+  Object.keys(connection).length === 0 && (routeHeaders === undefined || targets.every(({ mcp }) => mcp === undefined));
 
 export type CompiledConnection = ServerConnection & Pick<McpHttpTarget, 'headers'>;
 
