@@ -131,7 +131,7 @@ export function bodyBytes({ headers }: IncomingMessage): number | undefined {
 
 const saidLength = ({ headers }: IncomingMessage): number => Number(headers['content-length'] ?? 0);
 
-const tooLarge = (max: number): Fault => new Fault('invalid', `the body is larger than ${max} bytes`, { status: '413' });
+export const tooLarge = (max: number): Fault => new Fault('invalid', `the body is larger than ${max} bytes`, { status: '413' });
 
 const tooSlow = (): Fault => new Fault('invalid', 'the body did not come in time', { status: '408' });
 
