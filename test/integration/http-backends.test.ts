@@ -167,6 +167,13 @@ describe.each(['one process', 'four processes'])('in %s', (processes) => {
     expect([response.headers.get('x-hop'), response.headers.get('keep-alive')]).toEqual([null, expect.not.stringContaining('9')]);
   });
 
+  test('what follows a body is passed on after it', async () => {
+    const connection = await dial(url);
+    connection.socket.write('GET /trailers HTTP/1.1\r\nhost: a\r\nte: trailers\r\n\r\n');
+    expect(await connection.read('\r\n0\r\n')).toMatch(/\r\ntrailer: x-sum\r\n[^]*\r\n4\r\nbody\r\n0\r\nx-sum: 4\r\n\r\n$/i);
+    connection.socket.destroy();
+  });
+
   test.each([
     ['/nothing', 'GET', 204, ''],
     ['/unchanged', 'GET', 304, ''],

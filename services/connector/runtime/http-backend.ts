@@ -58,9 +58,10 @@ export class HttpBackend {
       const outgoing: Outgoing = { method: head.method, path: head.path, headers: { ...head.fields }, body: await this.#bodyOf(payload, pulled) };
       outgoing.headers['host'] = head.hostWritten === true ? head.host : (server.host ?? head.host);
       await server.credentials?.add(outgoing, await this.#callerOf(asked, server));
-      if (!answer.open) return;
+      if (!answer.open) return ended(new Fault('gone', 'nobody waits for the answer any more', { reason: 'cancelled' }));
+      const { credentials } = server;
       const upgrade = head.upgrade === undefined || pulled === undefined ? undefined : { protocol: head.upgrade, said: pulled };
-      const exchange = new HttpExchange({ answer, backend: this.config.name, timeoutMs: this.config.timeoutMs, upgrade, ended });
+      const exchange = new HttpExchange({ answer, backend: this.config.name, timeoutMs: this.config.timeoutMs, upgrade, ended, answered: credentials?.correctable === true ? (status, date) => credentials.corrected(status, date) : undefined });
       dispatch(server, { ...outgoing, body: outgoing.body ?? (upgrade === undefined ? pulled : undefined), upgrade: head.upgrade }, exchange);
     } catch (error) {
       const fault = error instanceof Fault ? error : asFault(error);

@@ -26,6 +26,8 @@ export interface ExchangeOptions {
   readonly timeoutMs: number | undefined;
   /** What the client asked to change to, and what it says then. */
   readonly upgrade?: { readonly protocol: string; readonly said: Readable } | undefined;
+  /** Told of an answer's status and date, for credentials that may be wrong by the server's clock. */
+  readonly answered?: ((status: number, date: string | undefined) => void) | undefined;
   /** Told once: the status, or why there is none, or not all of the answer. */
   readonly ended: (outcome: number | Fault) => void;
 }
@@ -89,6 +91,7 @@ export class HttpExchange implements Dispatcher.DispatchHandler {
     if (status < 200) return;
     clearTimeout(this.#limit);
     this.#status = status;
+    this.#options.answered?.(status, fields['date'] as string | undefined);
     this.#head = { response: JSON.stringify({ status, fields: endToEnd(fields) } satisfies HttpResponseHead) };
     this.#telling = setImmediate(() => this.#tell());
   }

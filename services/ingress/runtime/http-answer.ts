@@ -6,6 +6,7 @@ import type { Receiver } from '#host/bus/bus.ts';
 import { plainRefusalOf } from '../core/plain-refusal.ts';
 import type { EdgeResponse, EdgeStream } from './edge.ts';
 
+const BAD_GATEWAY = 502;
 /** Until a client takes more of an answer. */
 const STALLED_MS = 15 * 60_000;
 
@@ -32,7 +33,17 @@ export class HttpAnswer implements Receiver {
     if (response === undefined || this.#stream !== undefined) return;
     const { status, fields } = JSON.parse(response) as HttpResponseHead;
     this.#status = status;
-    this.#stream = this.#options.response.open(status, fields);
+    try {
+      this.#stream = this.#options.response.open(status, fields);
+    } catch (error) {
+      this.#unsayable(error);
+    }
+  }
+
+  /** A head of the backend's that cannot be said again: what follows it goes nowhere. */
+  #unsayable(error: unknown): void {
+    this.#status = BAD_GATEWAY;
+    this.#options.response.send(BAD_GATEWAY, { 'content-type': 'text/plain' }, `the answer of the backend cannot be passed on: ${(error as { code?: string }).code ?? 'its head is none'}`);
   }
 
   data(chunk: Uint8Array): void | Promise<void> {
@@ -69,7 +80,12 @@ export class HttpAnswer implements Receiver {
   #whole(head: string, body: Uint8Array): void {
     const { response, done } = this.#options;
     const { status, fields } = JSON.parse(head) as HttpResponseHead;
-    response.send(status, fields, body);
-    done(status);
+    this.#status = status;
+    try {
+      response.send(status, fields, body);
+    } catch (error) {
+      this.#unsayable(error);
+    }
+    done(this.#status);
   }
 }
