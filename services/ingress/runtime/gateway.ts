@@ -160,7 +160,7 @@ export class Gateway {
         const all = { ...known, ...verdict.facts };
         response.carry(verdict.headers);
         learn(response, request, all);
-        arrival.logged?.ended(undefined, all);
+        arrival.logged?.ended(undefined, all, response);
         if (verdict.login !== undefined) this.#deps.events.login(route, verdict.login);
         return this.#answer(arrival, route, verdict);
       }
@@ -168,7 +168,7 @@ export class Gateway {
         const all = { ...known, ...verdict.facts };
         response.carry(verdict.responseHeaders);
         learn(response, request, all);
-        arrival.logged?.ended(verdict.reason, all);
+        arrival.logged?.ended(verdict.reason, all, response);
         if (verdict.login !== undefined) this.#deps.events.login(route, verdict.login, verdict.reason);
         else this.#deps.events.denied({ route, principal: all.principal ?? ANONYMOUS, extauthz: all.extauthz }, verdict);
         return this.#answer(arrival, route, { status: verdict.status, content: verdict.content ?? plain(verdict.message) });
