@@ -2,7 +2,7 @@
 import type { CapturePath } from '../cel/captures.ts';
 import type { RuleScope } from './rule-set.ts';
 
-export const REQUEST_SCOPE: RuleScope = { variables: ['request', 'source', 'destination', 'jwt', 'apiKey', 'basicAuth', 'extauthz', 'env', 'proxy'], refuse };
+export const REQUEST_SCOPE: RuleScope = { variables: ['request', 'source', 'destination', 'jwt', 'apiKey', 'basicAuth', 'extauthz', 'metadata', 'env', 'proxy'], refuse };
 
 /** Of expressions that find a credential for a server: the token that was verified is one. */
 export const CREDENTIAL_SCOPE: RuleScope = { variables: REQUEST_SCOPE.variables, refuse: (path) => (isRawToken(path) ? undefined : refuse(path)) };
