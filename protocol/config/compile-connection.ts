@@ -18,7 +18,7 @@ import { parseDuration } from './duration.ts';
 import type { McpHttpTarget, ServerConnection } from './generation.ts';
 import { type HeaderModifier, type HeaderTexts, modified, namesIn } from './header-modifier.ts';
 import type { Path } from './problem.ts';
-import { credentialPaths } from './secret-paths.ts';
+import { openPaths } from './secret-paths.ts';
 import type { EndpointDocument, ReachedEndpoint } from './token-endpoint.ts';
 import type { ToolPinning } from './tool-pinning.ts';
 
@@ -78,7 +78,8 @@ export function connectionAt(policies: ConnectionDocument | null | undefined, pa
 /** @param path of the policies of a route. */
 export function connectionOfRoute(policies: ConnectionDocument | null | undefined, path: Path): Connection {
   const { headers: routeHeaders, ...connection } = connectionAt(policies, path);
-  return routeHeaders === undefined ? connection : { ...connection, routeHeaders };
+  const sent = routeHeaders !== undefined && namesIn(routeHeaders.document).some(([, name]) => !isTaken(name));
+  return sent ? { ...connection, routeHeaders } : connection;
 }
 
 /** As it is for plain HTTP: headers are written into the requests themselves, by policies. */
@@ -87,7 +88,9 @@ export const ofHttp = ({ headers: _own, routeHeaders: _ofRoute, ...connection }:
 /** The last word counts. */
 export const nearest = (...places: readonly Connection[]): Connection => places.reduce((all, one) => ({ ...all, ...one }), NO_CONNECTION);
 
-export const saysNothing = (connection: Connection): boolean => Object.keys(connection).length === 0;
+/** Whether it changes nothing for targets of these kinds: a process is sent no headers. */
+export const saysNothing = ({ routeHeaders, ...connection }: Connection, targets: readonly { readonly mcp?: object | undefined }[]): boolean =>
+  Object.keys(connection).length === 0 && (routeHeaders === undefined || targets.every(({ mcp }) => mcp === undefined));
 
 export type CompiledConnection = ServerConnection & Pick<McpHttpTarget, 'headers'>;
 
@@ -119,7 +122,6 @@ export function compileConnection(url: string, connection: Connection, { compili
   const { tls, auth, tunnel, headers, routeHeaders, connectTimeout, version, keepalives } = connection;
   if (tls !== undefined && url.startsWith('http:')) return void compiling.error(tls.path, 'the URL of a target says http, which is not secured', 'write https, or a host without a scheme');
   if (auth !== undefined) {
-    warnOfSecrets(auth.path, compiling);
     compiling.expressions(auth.path);
   }
   if (headers !== undefined) checkHeaders(headers, compiling);
@@ -147,7 +149,7 @@ function headersOf(places: readonly (Written<HeaderModifier> | undefined)[]): Pi
 }
 
 function checkHeaders({ document, path }: Written<HeaderModifier>, compiling: Compiling): void {
-  warnOfSecrets(path, compiling);
+  for (const place of openPaths(compiling.written(path), path)) compiling.secret(place);
   for (const [kind, name] of namesIn(document)) {
     if (isTaken(name)) compiling.error([...path, kind, name], 'this header is written by whoever speaks HTTP and MCP to the server');
   }
@@ -161,8 +163,3 @@ function reached(endpoint: EndpointDocument, path: Path, { compiling, findUrl }:
 }
 
 const pathOf = ({ path }: EndpointDocument): string => (path == null ? '/' : path.startsWith('/') ? path : `/${path}`);
-
-/** The document is published as it is written: to every process, and to whoever may read the configuration in NATS. */
-function warnOfSecrets(path: Path, compiling: Compiling): void {
-  for (const place of credentialPaths(compiling.written(path), path)) compiling.secret(place);
-}

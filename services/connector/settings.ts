@@ -1,8 +1,6 @@
 /** Environment → typed settings of the connector service. */
 import { z } from 'zod';
-import { Secret } from '#protocol/config/secret.ts';
-import { HANDLE_KEYS_MAX } from '#protocol/records/keys.ts';
-import { type Environment, duration, readEnvironment } from '#host/environment.ts';
+import { type Environment, duration, keys, readEnvironment } from '#host/environment.ts';
 import { DRAIN_MS_DEFAULT } from '#host/settings.ts';
 import type { HandleKeys } from './core/handle-seal.ts';
 
@@ -22,17 +20,11 @@ export interface ConnectorSettings {
   readonly handleKeys: HandleKeys | undefined;
 }
 
-const HANDLE_KEYS = new RegExp(`^[0-9a-f]{64}(?:,[0-9a-f]{64}){0,${HANDLE_KEYS_MAX - 1}}$`, 'i');
-
 const environment = z.object({
   PARLEY_DURABLE_AFTER: duration(60_000),
   PARLEY_ANSWER_WAIT: duration(DAY_MS),
   PARLEY_DRAIN: duration(DAY_MS),
-  PARLEY_HANDLE_KEY: z
-    .string()
-    .regex(HANDLE_KEYS, `must be 64 hex digits, as \`openssl rand -hex 32\` makes them, or up to ${HANDLE_KEYS_MAX} of those with commas between them`)
-    .transform((keys) => keys.toLowerCase().split(',').map((key) => new Secret(key)))
-    .optional(),
+  PARLEY_HANDLE_KEY: keys,
 });
 
 /** @throws Fault invalid, one line for each variable that is wrong. */
@@ -42,6 +34,6 @@ export function readConnectorSettings(env: Environment): ConnectorSettings {
     durableAfterMs: set.PARLEY_DURABLE_AFTER ?? DURABLE_AFTER_MS,
     answerWaitMs: set.PARLEY_ANSWER_WAIT ?? ANSWER_WAIT_MS,
     drainMs: set.PARLEY_DRAIN ?? DRAIN_MS_DEFAULT,
-    handleKeys: set.PARLEY_HANDLE_KEY as HandleKeys | undefined,
+    handleKeys: set.PARLEY_HANDLE_KEY,
   };
 }
