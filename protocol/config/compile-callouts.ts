@@ -11,7 +11,8 @@ import type { Compiling } from './compiling.ts';
 import { originOf } from './host-url.ts';
 import { meant } from './issues.ts';
 import { digestOf } from './keys.ts';
-import type { Path } from './problem.ts';
+import { type Path, pathText } from './problem.ts';
+import { withoutSecrets } from './secret-paths.ts';
 import type { ServiceRef } from './services.ts';
 
 const calloutSchema = z.strictObject(calloutShape);
@@ -58,7 +59,7 @@ export function compileCallout(document: CalloutDocument, { path, urlOf }: Callo
   if (found === undefined) return undefined;
   warnOfKeepalives(document.policies?.tcp?.keepalives ?? {}, [...path, 'policies', 'tcp', 'keepalives'], known.compiling);
   const reaching = reachingOf(policies, tunnel);
-  const key = hasCredentials(reaching) ? digestOf([known.compiling.written(path), writtenBackend(document, known)]) : undefined;
+  const key = hasCredentials(reaching) ? keyOf(document, path, known) : undefined;
   return { callout: new Callout({ ...found, reaching, key }), url: found.url };
 }
 
@@ -124,7 +125,11 @@ function hostBackend(name: string, path: Path, { backends, compiling }: Known): 
   return index;
 }
 
-const writtenBackend = ({ backend: name }: CalloutPlace, { backends, compiling }: Known): unknown => (name === undefined ? null : compiling.written(['backends', backends.findIndex((backend) => backend.name === name)]));
+/** The same for all processes, and, while nothing of it changes, for all generations. Two places have two: their secrets may differ, which nobody sees here. */
+function keyOf({ backend }: CalloutPlace, path: Path, { backends, compiling }: Known): string {
+  const places = [path, ...(backend === undefined ? [] : [['backends', backends.findIndex(({ name }) => name === backend)]])];
+  return digestOf(places.map((place) => [pathText(place), withoutSecrets(compiling.written(place), place)]));
+}
 
 /** The origin of a `host` without a path, or of a `backend`'s. */
 function originAt({ host, backend }: CalloutPlace, path: Path, { backends, compiling }: Known) {

@@ -125,7 +125,6 @@ export function compileConnection(url: string, connection: Connection, { compili
     compiling.expressions(auth.path);
   }
   if (headers !== undefined) checkHeaders(headers, compiling);
-  if (tunnel !== undefined) warnOfSecrets(tunnel.path, compiling);
   if (keepalives !== undefined) warnOfKeepalives(keepalives.document, keepalives.path, compiling);
   const proxy = tunnel === undefined ? undefined : compiling.tunnel(tunnel.document, tunnel.path);
   return {
