@@ -8,13 +8,13 @@ const GATEWAY_POLICIES = ['extProc'] as const;
 
 const ROUTE_POLICIES = [
   'requestMirror',
-  'mcpGuardrails', 'a2a', 'ai', 'backendTunnel',
+  'mcpGuardrails', 'a2a', 'ai',
   'localRateLimit', 'remoteRateLimit', 'extProc',
   'buffer', 'timeout', 'retry', 'delay',
 ] as const;
 
 const BACKEND_POLICIES = [
-  'backendTunnel', 'health', 'mcpGuardrails',
+  'health', 'mcpGuardrails',
   'a2a', 'inferenceRouting', 'sessionAffinity', 'ai',
 ] as const;
 
@@ -32,14 +32,12 @@ export const UNSUPPORTED_KEYS = {
   route: [],
   routePolicies: ROUTE_POLICIES,
   match: [],
-  routeBackend: ['service', 'internal', 'dynamic', 'ai', 'aws', 'routeGroup', 'invalid'],
+  routeBackend: ['internal', 'dynamic', 'ai', 'aws', 'routeGroup', 'invalid'],
   backend: ['internal', 'ai', 'aws'],
   backendPolicies: BACKEND_POLICIES,
   mcpBackend: [],
   target: ['sse', 'openapi'],
-  targetPolicies: ['transformations', 'backendTunnel'],
-  backendHttp: ['version'],
-  backendTcp: ['keepalives'],
+  targetPolicies: ['transformations'],
   backendTLS: [],
   backendAuth: ['copilot'],
   oauthTokenExchange: [],
