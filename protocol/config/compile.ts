@@ -13,7 +13,7 @@ import { withAccessLog } from './access-log.ts';
 import type { Callout } from './callout.ts';
 import { compileBackends } from './compile-backends.ts';
 import { compileBinds } from './compile-binds.ts';
-import { callsOut, compileCallout, withCallouts, type Known as KnownServers } from './compile-callouts.ts';
+import { callsOut, compileCallout, compileTunnel, withCallouts, type Known as KnownServers } from './compile-callouts.ts';
 import { isConnectionPolicy } from './compile-connection.ts';
 import { compileServices } from './compile-services.ts';
 import type { Compiling } from './compiling.ts';
@@ -148,6 +148,8 @@ function newCompiling({ written, expanded }: Written, { schemas, valid }: Known,
       return Object.fromEntries(given.map(([id, config]) => [id, callsOut(id) ? withCallouts(config, [...path, id], servers) : config]));
     },
     callout: (one, at) => compileCallout(one, at, servers),
+    tunnel: (one, path) => compileTunnel(one, path, servers),
+    service: (ref, path) => servers.services(ref, path),
   };
   const servers: KnownServers = { backends: valid.backends ?? [], services: compileServices(valid, compiling), compiling, authorizers };
   return compiling;

@@ -4,17 +4,17 @@
  * the section's schema (or, for a policy, to policies/order.ts).
  */
 
-const GATEWAY_POLICIES = ['extProc', 'transformations'] as const;
+const GATEWAY_POLICIES = ['extProc'] as const;
 
 const ROUTE_POLICIES = [
   'requestMirror',
-  'mcpGuardrails', 'a2a', 'ai', 'backendTunnel',
+  'mcpGuardrails', 'a2a', 'ai',
   'localRateLimit', 'remoteRateLimit', 'extProc',
-  'transformations', 'buffer', 'timeout', 'retry', 'delay',
+  'buffer', 'timeout', 'retry', 'delay',
 ] as const;
 
 const BACKEND_POLICIES = [
-  'transformations', 'backendTunnel', 'health', 'mcpGuardrails',
+  'health', 'mcpGuardrails',
   'a2a', 'inferenceRouting', 'sessionAffinity', 'ai',
 ] as const;
 
@@ -31,14 +31,12 @@ export const UNSUPPORTED_KEYS = {
   route: [],
   routePolicies: ROUTE_POLICIES,
   match: [],
-  routeBackend: ['service', 'internal', 'dynamic', 'ai', 'aws', 'routeGroup', 'invalid'],
+  routeBackend: ['internal', 'dynamic', 'ai', 'aws', 'routeGroup', 'invalid'],
   backend: ['internal', 'ai', 'aws'],
   backendPolicies: BACKEND_POLICIES,
   mcpBackend: [],
   target: ['sse', 'openapi'],
-  targetPolicies: ['transformations', 'backendTunnel'],
-  backendHttp: ['version'],
-  backendTcp: ['keepalives'],
+  targetPolicies: ['transformations'],
   backendTLS: [],
   backendAuth: ['copilot'],
   oauthTokenExchange: [],
