@@ -9,10 +9,17 @@ import { constants } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
-const NODE_MAJOR_MIN = 24;
+/** The first whose server says which requests change the protocol (`shouldUpgradeCallback`). */
+const NODE_MIN = '24.9';
 const MAIN = new URL('./main.ts', import.meta.url);
 
-const major = (version) => Number.parseInt(version.replace(/^v/, ''), 10);
+const NODE_MAJOR_MIN = NODE_MIN.split('.')[0];
+
+function isNewEnough(version) {
+  const [major, minor] = version.replace(/^v/, '').split('.').map(Number);
+  const [least, minorLeast] = NODE_MIN.split('.').map(Number);
+  return major > least || (major === least && minor >= minorLeast);
+}
 
 /** The Node that came with `npm ci`: in our own node_modules, or hoisted into one of a parent folder. */
 function installedNode() {
@@ -22,7 +29,7 @@ function installedNode() {
   for (let folder = dirname(fileURLToPath(MAIN)); ; folder = dirname(folder)) {
     const home = join(folder, 'node_modules', name);
     const file = join(home, 'bin', binary);
-    if (existsSync(file) && major(JSON.parse(readFileSync(join(home, 'package.json'), 'utf8')).version) >= NODE_MAJOR_MIN) return file;
+    if (existsSync(file) && isNewEnough(JSON.parse(readFileSync(join(home, 'package.json'), 'utf8')).version)) return file;
     if (folder === dirname(folder)) return undefined;
   }
 }
@@ -50,7 +57,7 @@ function fail(message) {
   process.exit(1);
 }
 
-if (major(process.version) >= NODE_MAJOR_MIN) {
+if (isNewEnough(process.version)) {
   import(MAIN.href)
     .then((program) => program.main(process.argv))
     .catch((error) => fail(`parley: ${(error && error.stack) || error}`));
@@ -59,7 +66,7 @@ if (major(process.version) >= NODE_MAJOR_MIN) {
   if (node !== undefined) runWith(node);
   else {
     fail(
-      `parley needs Node ${NODE_MAJOR_MIN} or newer; this is Node ${process.version} (${process.execPath}).\n` +
+      `parley needs Node ${NODE_MIN} or newer; this is Node ${process.version} (${process.execPath}).\n` +
         `Get one in any of these ways:\n` +
         `  npm ci                     in the checkout, without --omit=optional: it brings a Node ${NODE_MAJOR_MIN} along for linux and windows\n` +
         `  nvm install ${NODE_MAJOR_MIN}             or another version manager (fnm, volta, mise)\n` +
