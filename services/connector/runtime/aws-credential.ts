@@ -93,7 +93,7 @@ export class AwsCredential implements Credential {
 function requestOf({ method, path, headers, body }: Outgoing, { protocol, hostname, port, host }: URL): AwsRequest {
   const [pathname, search] = cut(path);
   const signed = Object.entries(headers).filter(([name]) => SIGNED_HEADER.test(name));
-  return { method, protocol, hostname, ...(port === '' ? {} : { port: Number(port) }), path: pathname, query: queryOf(search), headers: { ...Object.fromEntries(signed), host }, body };
+  return { method, protocol, hostname, ...(port === '' ? {} : { port: Number(port) }), path: pathname, query: queryOf(search), headers: { ...Object.fromEntries(signed), host: headers['host'] ?? host }, body };
 }
 
 function cut(path: string): [string, string] {

@@ -25,7 +25,7 @@ export class HttpServer {
     const named = socketPath === undefined && isIP(bare(url.hostname)) === 0;
     this.#url = url;
     this.host = named ? url.host : undefined;
-    this.credentials = auth === undefined ? undefined : new Credentials(auth, { target: name, url, env, learn });
+    this.credentials = auth === undefined ? undefined : new Credentials(auth, { target: name, url, env, learn, svids });
     const connect: Connector =
       tls === undefined
         ? buildConnector({ timeout: connectMs, allowH2: false, ...(socketPath === undefined ? {} : { socketPath }) })
