@@ -47,6 +47,17 @@ test.each<[string, () => object]>([
   expect(server.seen.every((seen) => seen.headers.authorization === headers.authorization)).toBe(true);
 });
 
+test('what several servers show of themselves to one caller is shown to no other', async () => {
+  const server = await startMisbehaving({ era: 'modern' });
+  opened.push(() => server.close());
+  const targets = ['a', 'b'].map((name) => ({ name, mcp: { host: server.url }, policies: { backendAuth: { passthrough: {} } } }));
+  const parley = await startParley({ nats, config: { mcp: { targets } } });
+  opened.push(() => parley.stop());
+  const tokens = ['Bearer one', 'Bearer two'];
+  for (const authorization of tokens) expect((await sendModern(parley.url, 'server/discover', { headers: { authorization } })).json?.result).toBeDefined();
+  expect(server.seen.map(({ rpc, headers }) => [rpc?.method, headers.authorization])).toEqual(tokens.flatMap((token) => [['server/discover', token], ['server/discover', token]]));
+});
+
 test.each<[string, object, (token: string) => Record<string, string>]>([
   ['a header of its own', { header: { name: 'x-token', prefix: '' } }, (token) => ({ 'x-token': token })],
   ['an expression', { expression: 'json(request.headers["x-login"]).token' }, (token) => ({ 'x-login': JSON.stringify({ token }) })],
