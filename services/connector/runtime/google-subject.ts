@@ -86,7 +86,7 @@ function certified({ certificate_config_location: named, trust_chain_path: chain
   const { env } = surroundings;
   const found = named ?? env['GOOGLE_API_CERTIFICATE_CONFIG'] ?? join(env['CLOUDSDK_CONFIG'] ?? join(env['HOME'] ?? '', '.config', 'gcloud'), 'certificate_config.json');
   const config = certificateConfig.safeParse(jsonOf(fileAt(found, surroundings).text()));
-  if (!config.success) throw fault(surroundings, `the file ${found} names no certificate and key of a workload`);
+  if (!config.success) throw fault(surroundings, `leads to the file ${found}, which names no certificate and key of a workload`);
   const { cert_path: cert, key_path: key } = config.data.cert_configs.workload;
   const shownIn = (path: string): string[] => certificatesIn(fileAt(path, surroundings).text(), { ...surroundings, key: AT }).map(({ raw }) => raw.toString('base64'));
   const shown = [...new Set([...shownIn(cert).slice(0, 1), ...(chain === undefined ? [] : shownIn(chain))])];
