@@ -47,7 +47,7 @@ describe('a request', () => {
   });
 
   test.each(['strict', 'optional', 'permissive'])('with a good token goes on, and who calls is known, in mode %s', async (mode) => {
-    const facts = { principal: `jwt:${ISSUER}#ada`, jwt: CLAIMS };
+    const facts = { principal: `jwt:${ISSUER}#ada`, jwt: CLAIMS, verifiedToken: expect.any(Secret) as Secret };
     expect(await judge({ ...provider(), mode }, await key.sign(CLAIMS))).toEqual({ kind: 'rewrite', responseHeaders: [], facts });
   });
 
@@ -72,7 +72,7 @@ describe('a request', () => {
 
   test('whose token names no subject goes on in mode permissive: its claims are known, and nobody calls', async () => {
     const { sub: _, ...claims } = CLAIMS;
-    expect(await judge({ ...provider(), mode: 'permissive' }, await key.sign(claims))).toEqual({ kind: 'rewrite', responseHeaders: [], facts: { jwt: claims } });
+    expect(await judge({ ...provider(), mode: 'permissive' }, await key.sign(claims))).toEqual({ kind: 'rewrite', responseHeaders: [], facts: { jwt: claims, verifiedToken: expect.any(Secret) as Secret } });
   });
 
   test.each([
