@@ -165,7 +165,7 @@ const MEANINGS: Readonly<Record<string, string>> = {
   'backendAuth.crossAppAccess.cache.defaultTtl': 'as of `oauthTokenExchange`',
   'backendAuth.gcp.type': '`accessToken` unless given; an `idToken` is for one audience',
   'backendAuth.gcp.audience': 'of an ID token; `https://` and the host of the server unless given',
-  'backendAuth.gcp.credential': 'a secret: JSON of a `service_account`, an `authorized_user`, an `external_account` with a file or a URL, or an `impersonated_service_account`; else what `GOOGLE_APPLICATION_CREDENTIALS`, gcloud or the metadata server have where connectors run',
+  'backendAuth.gcp.credential': 'a secret: JSON of a `service_account`, an `authorized_user`, an `external_account` (a program only where `GOOGLE_EXTERNAL_ACCOUNT_ALLOW_EXECUTABLES=1`), an `impersonated_service_account` or, for an `idToken`, a `gdch_service_account`; else what `GOOGLE_APPLICATION_CREDENTIALS`, gcloud or the metadata server have where connectors run',
   'backendAuth.aws.accessKeyId': 'requests are signed (AWS Signature Version 4): the id of the key. Without one, what Amazon’s own chain finds where connectors run: environment, shared files, web identity, container, instance',
   'backendAuth.aws.secretAccessKey': 'the key, a secret',
   'backendAuth.aws.sessionToken': 'of a key that ends, a secret',
