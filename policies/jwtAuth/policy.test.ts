@@ -152,7 +152,7 @@ describe('its configuration', () => {
     ['an issuer twice', { providers: [{ issuer: ISSUER, jwks: { file: 'a' } }, { issuer: ISSUER, jwks: { file: 'b' } }] }],
     ['no provider in the list', { providers: [] }],
     ['one provider past the limit', { providers: Array.from({ length: 65 }, (_, index) => ({ issuer: `${ISSUER}/${index}`, jwks: { file: 'a' } })) }],
-    ['a claim that cannot be required', { issuer: ISSUER, jwks: { file: 'a' }, jwtValidationOptions: { requiredClaims: ['jti'] } }],
+    ['more claims than can be required', { issuer: ISSUER, jwks: { file: 'a' }, jwtValidationOptions: { requiredClaims: Array.from({ length: 33 }, (_, at) => `c${at}`) } }],
     ['what is no expression', { issuer: ISSUER, jwks: { file: 'a' }, location: { expression: 'x' } }],
     ['an unknown mode', { issuer: ISSUER, jwks: { file: 'a' }, mode: 'strikt' }],
     ['an unknown key', { issuer: ISSUER, jwks: { file: 'a' }, audience: 'gw' }],

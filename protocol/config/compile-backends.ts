@@ -9,6 +9,7 @@ import { keyMaker } from './keys.ts';
 import { pathText } from './problem.ts';
 import type { Path } from './problem.ts';
 import { type Context, declare, unknownBackend, urlFinder } from './server-urls.ts';
+import type { ServiceRef } from './services.ts';
 
 export const SIMPLE_MCP_KEY = 'mcp';
 const DEFAULT_MCP_PATH = '/mcp';
@@ -22,8 +23,8 @@ export interface Backends {
   named(name: string, path: Path, ofRoute: Connection): string | undefined;
   /** Adds the backend written inside a route. */
   inline(document: McpDocument, place: InlinePlace): string;
-  /** Adds the host written inside a route; undefined after a complaint. */
-  inlineHost(host: string, place: InlinePlace): string | undefined;
+  /** Adds the host, or the service, written inside a route; undefined after a complaint. */
+  inlineHost(where: string | ServiceRef, place: InlinePlace): string | undefined;
 }
 
 export interface InlinePlace {
@@ -43,8 +44,8 @@ export function compileBackends(document: GatewayDocument, compiling: Compiling)
     byKey.set(key, { ...mcpBackend(key, mcp, path, { ...context, connection }), policies, ...(variantOf === undefined ? {} : { variantOf }) });
     return key;
   };
-  const addHost = (host: string, place: HostPlace): string | undefined => {
-    const backend = httpBackend(host, place, context);
+  const addHost = (where: string | ServiceRef, place: HostPlace): string | undefined => {
+    const backend = httpBackend(where, place, context);
     if (backend !== undefined) byKey.set(place.key, backend);
     return backend?.key;
   };
@@ -74,8 +75,9 @@ export function compileBackends(document: GatewayDocument, compiling: Compiling)
     inline(mcp, { path, routeName, ofRoute }) {
       return add(keys.make(undefined, routeName || mcp.targets[0]?.name || 'mcp', placeOf(path, routeName)), mcp, { path, connection: ofRoute });
     },
-    inlineHost(host, { path, routeName, ofRoute }) {
-      return addHost(host, { key: keys.make(undefined, routeName || 'host', placeOf([...path, 'host'], routeName)), path, policies: {}, connection: ofRoute });
+    inlineHost(where, { path, routeName, ofRoute }) {
+      const kind = typeof where === 'string' ? 'host' : 'service';
+      return addHost(where, { key: keys.make(undefined, routeName || kind, placeOf([...path, kind], routeName)), path, policies: {}, connection: ofRoute });
     },
   };
 }

@@ -21,7 +21,7 @@ const isHeader = (path: Path): boolean => path.at(-3) === 'requestHeaderModifier
 const isProcessVariable = (path: Path): boolean => path.includes('targets') && path.at(-3) === 'stdio' && path.at(-2) === 'env';
 
 /** For a target alone: nobody else sends it. */
-const isTargetHeader = (path: Path): boolean => path.at(-3) === 'requestHeaderModifier' && path.at(-6) === 'targets';
+const isTargetHeader = (path: Path): boolean => path.at(-3) === 'requestHeaderModifier' && path.at(-2) !== 'remove' && path.at(-6) === 'targets';
 
 const isCredential = (path: Path): boolean =>
   (path.includes(POLICY) && KEYS.has(path.at(-1)) && !path.some((step) => PLAIN.has(step))) || isProcessVariable(path) || isTargetHeader(path);
@@ -56,6 +56,14 @@ function textPaths(value: unknown, path: Path, wanted: (path: Path, text: string
 export const WITHHELD = 'withheld';
 /** Of the same shape as one, and nobody's. */
 const NO_SESSION_KEY = '0'.repeat(64);
+
+/** The same in every process, whichever secrets of it that knows. @param path where in the document it stands. */
+export function withoutSecrets(value: unknown, path: Path): unknown {
+  if (typeof value === 'string') return isCredential(path) || isClientSecret(path) ? WITHHELD : value;
+  if (typeof value !== 'object' || value === null) return value;
+  if (Array.isArray(value)) return value.map((inner: unknown, index) => withoutSecrets(inner, [...path, index]));
+  return Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, withoutSecrets(inner, [...path, key])]));
+}
 
 /**
  * What processes of these services do not get to know of a document: what stands at a path for them, or undefined for what it

@@ -4,16 +4,15 @@ import { Fault, asFault } from '#protocol/faults/fault.ts';
 import type { ConnectorStatus } from '#protocol/subjects/connector.ts';
 import type { HttpRequestHead } from '#protocol/subjects/http.ts';
 import type { Asked, Bus } from '#host/bus/bus.ts';
+import { type Endpoint, Endpoints } from '#host/callouts/endpoints.ts';
 import type { Caller } from '#host/caller-seal.ts';
-import { HttpExchange, faultOf } from './http-exchange.ts';
+import { HttpExchange, IDLE_MS, faultOf } from './http-exchange.ts';
 import type { EndpointSurroundings } from './http-endpoint.ts';
 import { HttpServer } from './http-server.ts';
 import type { Outgoing } from './outgoing.ts';
 import { PulledBody } from './pulled-body.ts';
 import { sealedCaller } from './upstream.ts';
 
-/** Neither side has said a byte for as long: nobody is there any more. */
-const IDLE_MS = 15 * 60_000;
 /** A signature covers the body, which is held for it. */
 const SIGNED_BODY_BYTES_MAX = 4 * 1024 * 1024;
 
@@ -21,6 +20,25 @@ export type ExchangeMeta = { readonly principal: string; readonly route: string;
 
 /** What became of an exchange. */
 type Ended = (outcome: number | Fault) => void;
+
+interface Weighing {
+  readonly server: HttpServer;
+  readonly weight: number;
+}
+
+/** One request, whichever servers are asked. */
+interface Request {
+  readonly asked: Asked<ExchangeMeta>;
+  readonly head: HttpRequestHead;
+  readonly ended: Ended;
+  readonly tried: Set<Endpoint<Weighing>>;
+  exchange: HttpExchange | undefined;
+  /** The body, where it is all here. */
+  whole?: Uint8Array | undefined;
+  /** Of the one that is asked now. */
+  credentials?: HttpServer['credentials'];
+  over?: ((outcome: 'answered' | 'unreached') => void) | undefined;
+}
 
 export interface HttpBackendOptions {
   readonly config: Config;
@@ -33,8 +51,9 @@ export class HttpBackend {
   status: ConnectorStatus['targets'][number];
   readonly #bus: Bus;
   readonly #servers: readonly HttpServer[];
+  /** Where there are several. */
+  readonly #endpoints: Endpoints<Weighing> | undefined;
   readonly #open: EndpointSurroundings['open'];
-  #turn = 0;
   #exchanges = 0;
   #retired = false;
 
@@ -42,30 +61,78 @@ export class HttpBackend {
     this.config = config;
     this.#bus = bus;
     this.#open = surroundings.open;
-    this.#servers = config.endpoints.map((address) => new HttpServer(config, address, surroundings));
+    const all = config.endpoints.map((address) => ({ server: new HttpServer(config, address, surroundings), weight: address.weight ?? 1 }));
+    this.#servers = all.map(({ server }) => server);
+    this.#endpoints = all.length === 1 ? undefined : new Endpoints(all);
     this.status = { backend: config.key, target: config.name, kind: 'http', state: 'starting', eras: [], tools: null };
   }
 
   /** Passes a request on and its answer back. Never throws. */
   async serve(asked: Asked<ExchangeMeta>, head: HttpRequestHead, ended: Ended): Promise<void> {
-    const { answer, meta, payload } = asked;
     this.#exchanges += 1;
-    answer.whenClosed(() => this.#left());
+    asked.answer.whenClosed(() => this.#left());
+    const request: Request = { asked, head, ended, tried: new Set(), exchange: undefined };
+    try {
+      await this.#ask(request);
+    } catch (error) {
+      this.#fail(request, error);
+    }
+  }
+
+  #fail({ asked, ended }: Request, error: unknown): void {
+    const fault = error instanceof Fault ? error : asFault(error);
+    asked.answer.fail(fault);
+    ended(fault);
+  }
+
+  /** Of one server; of another, where it could not be reached. */
+  async #ask(request: Request): Promise<void> {
+    const { asked, head, tried } = request;
+    const { answer, payload } = asked;
+    const endpoint = this.#endpoints?.pick(tried);
+    if (endpoint !== undefined) tried.add(endpoint);
+    const server = endpoint?.value.server ?? (this.#servers[0] as HttpServer);
+    const pulled = this.#pulled(asked);
+    request.whole ??= await this.#bodyOf(payload, pulled);
+    const outgoing: Outgoing = { method: head.method, path: head.path, headers: { ...head.fields }, body: request.whole };
+    outgoing.headers['host'] = head.hostWritten === true ? head.host : (server.host ?? head.host);
+    await server.credentials?.add(outgoing, await this.#callerOf(asked, server));
+    if (!answer.open) return request.ended(new Fault('gone', 'nobody waits for the answer any more', { reason: 'cancelled' }));
+    request.over = endpoint?.begin();
+    request.credentials = server.credentials;
+    request.exchange ??= this.#exchange(request, pulled);
+    dispatch(server, { ...outgoing, body: outgoing.body ?? (head.upgrade === undefined ? pulled : undefined), upgrade: head.upgrade }, request.exchange);
+  }
+
+  #exchange(request: Request, pulled: PulledBody | undefined): HttpExchange {
+    const { asked: { answer }, head, ended } = request;
+    const { name, timeoutMs } = this.config;
+    return new HttpExchange({
+      answer,
+      backend: name,
+      timeoutMs,
+      upgrade: head.upgrade === undefined || pulled === undefined ? undefined : { protocol: head.upgrade, said: pulled },
+      ended,
+      asked: (outcome) => this.#over(request, outcome),
+      answered: (status, date) => void (request.credentials?.correctable && request.credentials.corrected(status, date)),
+    });
+  }
+
+  /** A body that stayed at ingress is begun anew for each server: of one that was not reached, nothing was pulled. */
+  #pulled({ meta, answer }: Asked<ExchangeMeta>): PulledBody | undefined {
     const pulled = meta.from === undefined || meta.body === undefined ? undefined : new PulledBody(this.#bus, meta.from, meta.body);
     // Its fault comes by the exchange, where there is one.
     pulled?.on('error', () => undefined);
     answer.whenClosed(() => pulled?.destroy());
-    try {
-      const server = this.#serverFor();
-      const outgoing: Outgoing = { method: head.method, path: head.path, headers: { ...head.fields }, body: await this.#bodyOf(payload, pulled) };
-      outgoing.headers['host'] = head.hostWritten === true ? head.host : (server.host ?? head.host);
-      await server.credentials?.add(outgoing, await this.#callerOf(asked, server));
-      if (answer.open) this.#dispatch(server, { outgoing, body: outgoing.body ?? pulled ?? null, exchange: new HttpExchange({ answer, backend: this.config.name, timeoutMs: this.config.timeoutMs, ended }) });
-    } catch (error) {
-      const fault = error instanceof Fault ? error : asFault(error);
-      answer.fail(fault);
-      ended(fault);
-    }
+    return pulled;
+  }
+
+  #over(request: Request, outcome: 'answered' | 'unreached'): boolean {
+    request.over?.(outcome);
+    request.over = undefined;
+    if (outcome === 'answered' || this.#endpoints?.hasMore(request.tried) !== true || !request.asked.answer.open) return false;
+    this.#ask(request).catch((error: unknown) => this.#fail(request, error));
+    return true;
   }
 
   /** Looks whether its servers can be connected to, for the status table. */
@@ -88,11 +155,6 @@ export class HttpBackend {
     await Promise.allSettled(this.#servers.map((server) => server.close()));
   }
 
-  /** Where a request goes: the one place that knows. */
-  #serverFor(): HttpServer {
-    return this.#servers[this.#turn++ % this.#servers.length] as HttpServer;
-  }
-
   async #bodyOf(payload: Uint8Array, pulled: PulledBody | undefined): Promise<Uint8Array | undefined> {
     if (pulled === undefined) return payload.length === 0 ? undefined : payload;
     return this.config.auth?.token?.kind === 'aws' ? pulled.whole(SIGNED_BODY_BYTES_MAX, `requests to ${this.config.name} are signed with theirs`) : undefined;
@@ -103,10 +165,6 @@ export class HttpBackend {
     return caller === undefined || credentials?.ofCaller !== true ? undefined : this.#open?.(caller);
   }
 
-  #dispatch(server: HttpServer, { outgoing: { method, path, headers }, body, exchange }: { readonly outgoing: Outgoing; readonly body: Uint8Array | PulledBody | null; readonly exchange: HttpExchange }): void {
-    server.pool.dispatch({ method, path, headers, body, servername: server.servername, headersTimeout: IDLE_MS, bodyTimeout: IDLE_MS } as Parameters<HttpServer['pool']['dispatch']>[0], exchange);
-  }
-
   #left(): void {
     this.#exchanges -= 1;
     this.#closeIfDone();
@@ -115,4 +173,17 @@ export class HttpBackend {
   #closeIfDone(): void {
     if (this.#retired && this.#exchanges === 0) void this.close();
   }
+}
+
+type Dispatched = Parameters<HttpServer['pool']['dispatch']>[0];
+
+interface Sent extends Omit<Outgoing, 'body'> {
+  readonly body: Uint8Array | PulledBody | undefined;
+  readonly upgrade: string | undefined;
+}
+
+function dispatch({ pool, servername }: HttpServer, { method, path, headers, body, upgrade }: Sent, exchange: HttpExchange): void {
+  const request = { method, path, headers, body: body ?? null, upgrade: upgrade ?? null, servername, headersTimeout: IDLE_MS, bodyTimeout: IDLE_MS };
+  // Any method is one, and undici takes a server name that its types do not know.
+  pool.dispatch(request as Dispatched, exchange);
 }
