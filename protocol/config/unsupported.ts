@@ -31,7 +31,7 @@ export const UNSUPPORTED_KEYS = {
   route: [],
   routePolicies: ROUTE_POLICIES,
   match: [],
-  routeBackend: ['service', 'internal', 'dynamic', 'ai', 'aws', 'routeGroup', 'invalid'],
+  routeBackend: ['service', 'internal', 'ai', 'aws', 'routeGroup', 'invalid'],
   backend: ['internal', 'ai', 'aws'],
   backendPolicies: BACKEND_POLICIES,
   mcpBackend: [],

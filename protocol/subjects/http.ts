@@ -46,6 +46,8 @@ export interface HttpRequestHead {
   readonly path: string;
   /** Whom the client asked for. */
   readonly host: string;
+  /** Of a dynamic backend: the server to connect to, as `host:port`. */
+  readonly server?: string | undefined;
   /** It is what the backend is to be asked for, whatever its own name is. */
   readonly hostWritten?: true | undefined;
   /** End to end, without `host`. */

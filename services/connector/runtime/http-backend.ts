@@ -1,10 +1,12 @@
 /** One plain HTTP backend of the generation in force. One that left the configuration lives on until its last exchange is over. */
+import type { Dispatcher } from 'undici';
 import type { HttpBackend as Config } from '#protocol/config/generation.ts';
 import { Fault, asFault } from '#protocol/faults/fault.ts';
 import type { ConnectorStatus } from '#protocol/subjects/connector.ts';
 import type { HttpRequestHead } from '#protocol/subjects/http.ts';
 import type { Asked, Bus } from '#host/bus/bus.ts';
 import type { Caller } from '#host/caller-seal.ts';
+import { DynamicServers } from './dynamic-servers.ts';
 import { HttpExchange, faultOf } from './http-exchange.ts';
 import type { EndpointSurroundings } from './http-endpoint.ts';
 import { HttpServer } from './http-server.ts';
@@ -18,6 +20,9 @@ const IDLE_MS = 15 * 60_000;
 const SIGNED_BODY_BYTES_MAX = 4 * 1024 * 1024;
 
 export type ExchangeMeta = { readonly principal: string; readonly route: string; readonly caller?: string | undefined; readonly request: string; readonly from?: string | undefined; readonly body?: string | undefined };
+
+/** One that a request can go to. */
+type Server = Pick<HttpServer, 'origin' | 'host' | 'servername' | 'credentials'> & { readonly pool: Dispatcher };
 
 /** What became of an exchange. */
 type Ended = (outcome: number | Fault) => void;
@@ -33,6 +38,7 @@ export class HttpBackend {
   status: ConnectorStatus['targets'][number];
   readonly #bus: Bus;
   readonly #servers: readonly HttpServer[];
+  readonly #dynamic: DynamicServers | undefined;
   readonly #open: EndpointSurroundings['open'];
   #turn = 0;
   #exchanges = 0;
@@ -43,6 +49,7 @@ export class HttpBackend {
     this.#bus = bus;
     this.#open = surroundings.open;
     this.#servers = config.endpoints.map((address) => new HttpServer(config, address, surroundings));
+    this.#dynamic = config.dynamic === undefined ? undefined : new DynamicServers(config, surroundings);
     this.status = { backend: config.key, target: config.name, kind: 'http', state: 'starting', eras: [], tools: null };
   }
 
@@ -56,11 +63,11 @@ export class HttpBackend {
     pulled?.on('error', () => undefined);
     answer.whenClosed(() => pulled?.destroy());
     try {
-      const server = this.#serverFor();
+      const server = this.#serverFor(head);
       const outgoing: Outgoing = { method: head.method, path: head.path, headers: { ...head.fields }, body: await this.#bodyOf(payload, pulled) };
       outgoing.headers['host'] = head.hostWritten === true ? head.host : (server.host ?? head.host);
       await server.credentials?.add(outgoing, await this.#callerOf(asked, server));
-      if (answer.open) this.#dispatch(server, { outgoing, body: outgoing.body ?? pulled ?? null, exchange: new HttpExchange({ answer, backend: this.config.name, timeoutMs: this.config.timeoutMs, ended }) });
+      if (answer.open) this.#dispatch(server, { outgoing, body: outgoing.body ?? pulled ?? null, exchange: new HttpExchange({ answer, backend: head.server ?? this.config.name, timeoutMs: this.config.timeoutMs, ended }) });
     } catch (error) {
       const fault = error instanceof Fault ? error : asFault(error);
       answer.fail(fault);
@@ -85,11 +92,12 @@ export class HttpBackend {
   }
 
   async close(): Promise<void> {
-    await Promise.allSettled(this.#servers.map((server) => server.close()));
+    await Promise.allSettled([...this.#servers, ...(this.#dynamic === undefined ? [] : [this.#dynamic])].map((servers) => servers.close()));
   }
 
   /** Where a request goes: the one place that knows. */
-  #serverFor(): HttpServer {
+  #serverFor({ server }: HttpRequestHead): Server {
+    if (this.#dynamic !== undefined) return this.#dynamic.serverFor(server ?? '');
     return this.#servers[this.#turn++ % this.#servers.length] as HttpServer;
   }
 
@@ -98,13 +106,13 @@ export class HttpBackend {
     return this.config.auth?.token?.kind === 'aws' ? pulled.whole(SIGNED_BODY_BYTES_MAX, `requests to ${this.config.name} are signed with theirs`) : undefined;
   }
 
-  async #callerOf({ meta }: Asked<ExchangeMeta>, { credentials }: HttpServer): Promise<Caller | undefined> {
+  async #callerOf({ meta }: Asked<ExchangeMeta>, { credentials }: Server): Promise<Caller | undefined> {
     const caller = sealedCaller(meta);
     return caller === undefined || credentials?.ofCaller !== true ? undefined : this.#open?.(caller);
   }
 
-  #dispatch(server: HttpServer, { outgoing: { method, path, headers }, body, exchange }: { readonly outgoing: Outgoing; readonly body: Uint8Array | PulledBody | null; readonly exchange: HttpExchange }): void {
-    server.pool.dispatch({ method, path, headers, body, servername: server.servername, headersTimeout: IDLE_MS, bodyTimeout: IDLE_MS } as Parameters<HttpServer['pool']['dispatch']>[0], exchange);
+  #dispatch({ pool, origin, servername }: Server, { outgoing: { method, path, headers }, body, exchange }: { readonly outgoing: Outgoing; readonly body: Uint8Array | PulledBody | null; readonly exchange: HttpExchange }): void {
+    pool.dispatch({ origin, method, path, headers, body, servername, headersTimeout: IDLE_MS, bodyTimeout: IDLE_MS } as Parameters<Server['pool']['dispatch']>[0], exchange);
   }
 
   #left(): void {

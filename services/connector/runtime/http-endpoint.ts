@@ -11,6 +11,7 @@ import type { Environment } from '#host/environment.ts';
 import type { Svids } from '#host/spiffe/svids.ts';
 import type { Learn } from '#host/telemetry/secrets.ts';
 import { Credentials } from './credentials.ts';
+import type { Dialing } from './dialing.ts';
 import { securedConnector } from '#host/secured-connector.ts';
 import { MESSAGE_BYTES_MAX } from './upstream.ts';
 
@@ -70,6 +71,8 @@ export interface EndpointSurroundings {
   readonly env?: Environment;
   readonly learn?: Learn;
   readonly svids?: Svids | undefined;
+  /** What may be connected to where a caller chooses the server. */
+  readonly dialing?: Dialing | undefined;
 }
 
 export type OpenCaller = (caller: SealedCaller) => Promise<Caller>;
