@@ -125,5 +125,6 @@ function after(known: Facts, so: Pass | Rewrite, verdict: Pass | Rewrite): Pick<
 function carrying(so: Pass | Rewrite, verdict: Deny | Answer): Deny | Answer {
   if (so.kind === 'pass') return verdict;
   const facts = so.facts === undefined ? {} : { facts: { ...so.facts, ...verdict.facts } };
-  return { ...verdict, responseHeaders: [...so.responseHeaders, ...(verdict.responseHeaders ?? [])], ...facts };
+  if (verdict.kind === 'deny') return { ...verdict, responseHeaders: [...so.responseHeaders, ...verdict.responseHeaders], ...facts };
+  return { ...verdict, headers: [...so.responseHeaders, ...verdict.headers], ...facts };
 }

@@ -145,9 +145,10 @@ export interface Deny {
 export interface Answer {
   readonly kind: 'answer';
   readonly status: number;
+  /** Sent whatever other policies make of the answer, and those that earlier ones asked for, too. */
   readonly headers: HeaderList;
-  /** What earlier policies asked for, whatever response is sent. */
-  readonly responseHeaders?: HeaderList;
+  /** Of the answer itself: policies that change responses see them. */
+  readonly head?: HeaderList;
   readonly content?: Content;
   readonly login?: LoginStep;
   /** What was found out on the way here. */

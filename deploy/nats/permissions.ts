@@ -16,7 +16,7 @@ import { CONFIG_BUCKET } from '#protocol/records/config.ts';
 import { KEYS_BUCKET } from '#protocol/records/keys.ts';
 import { QUARANTINE_BUCKET, SESSIONS_BUCKET } from '#protocol/records/session.ts';
 import { PINS_BUCKET } from '#protocol/records/tool-pins.ts';
-import { connectorCall, connectorClose, connectorOnce, connectorOpen, connectorRelay, connectorStatus } from '#protocol/subjects/connector.ts';
+import { connectorAuthorizer, connectorCall, connectorClose, connectorOnce, connectorOpen, connectorRelay, connectorStatus } from '#protocol/subjects/connector.ts';
 import { alive, callCancelled, callSought, control, inbox } from '#protocol/subjects/frames.ts';
 import { httpBody, httpExchange } from '#protocol/subjects/http.ts';
 import { policyAuthorizationServer, policyKeys, policyLogin } from '#protocol/subjects/policy.ts';
@@ -64,6 +64,7 @@ export const TRAFFIC: readonly Traffic[] = [
   { contract: connectorClose, from: ['session'], to: ['connector'] },
   { contract: httpExchange, from: ['ingress', 'connector'], to: ['connector'] },
   { contract: httpBody, from: ['connector'], to: ['ingress'] },
+  { contract: connectorAuthorizer, from: ['ingress', 'connector'], to: ['connector'] },
   { contract: policyKeys, from: ['ingress'], to: ['policy'] },
   { contract: policyAuthorizationServer, from: ['ingress'], to: ['policy'] },
   { contract: policyLogin, from: ['ingress'], to: ['policy'] },

@@ -1,12 +1,9 @@
 /** Servers that decide about calls, as policies see them. A service provides them (deps). */
-import type { BackendTls } from '#protocol/config/backend-tls.ts';
+import type { Callout } from '#protocol/config/callout.ts';
 import type { CheckRequest, CheckResponse } from './check.ts';
 
 export interface AuthorizerTarget {
-  /** http or https, with nothing after the port. */
-  readonly url: string;
-  /** Undefined = as the URL says, judged by the authorities the system trusts. */
-  readonly tls: BackendTls | undefined;
+  readonly callout: Callout;
   /** From the question to the end of the answer. */
   readonly timeoutMs: number;
 }
@@ -45,5 +42,6 @@ export interface HttpAnswer {
 export interface Authorizers {
   grpc(target: AuthorizerTarget): GrpcAuthorizer;
   http(target: AuthorizerTarget): HttpAuthorizer;
-  counted(url: string, outcome: CheckOutcome): void;
+  /** @param authorizer by the name of its callout. */
+  counted(authorizer: string, outcome: CheckOutcome): void;
 }

@@ -1,10 +1,10 @@
 /** What a policy that asks an authorizer may say: the keys of `extAuthz`. */
 import { z } from 'zod';
-import { backendTlsSchema } from '#protocol/config/backend-tls.ts';
+import { Callout, calloutAt, calloutShape } from '#protocol/config/callout.ts';
 import { parseDuration } from '#protocol/config/duration.ts';
 import { headerName, isFraming, isHeaderName } from '#protocol/config/header-text.ts';
-import { originOf } from '#protocol/config/host-url.ts';
-import { count, duration, exactlyOne, flag, nonEmpty, refusedKey, section } from '#protocol/config/section.ts';
+import { type OwnAuth, ownAuth } from '#protocol/config/own-credentials.ts';
+import { count, exactlyOne, flag, nonEmpty } from '#protocol/config/section.ts';
 import { conditionShape, entriesOf, refuseBeside } from '../rules/conditional.ts';
 import { requestExpression, responseExpression } from '../rules/request-values.ts';
 import { PSEUDO, isPseudo } from './headers.ts';
@@ -14,7 +14,6 @@ const HEADERS_MAX = 128;
 const KEY_PARTS_MAX = 16;
 const BODY_BYTES_MAX = 8 * 1024 * 1024;
 const CACHE_ENTRIES_MAX = 1_000_000;
-const TIMEOUT_MS_MAX = 60_000;
 
 const upTo = (max: number) => [max, `at most ${max} entries`] as const;
 const few = (entries: object): boolean => Object.keys(entries).length <= ENTRIES_MAX;
@@ -43,18 +42,9 @@ const ttl = z.string().superRefine((text, context) => {
 });
 
 const shape = {
-  host: nonEmpty.optional(),
-  backend: nonEmpty.optional(),
-  service: refusedKey(),
-  policies: z.strictObject({
-    backendTLS: backendTlsSchema.nullish(),
-    http: section('backendHttp', { requestTimeout: duration.refine((text) => (parseDuration(text) ?? 0) > 0 && (parseDuration(text) ?? 0) <= TIMEOUT_MS_MAX, 'more than nothing, and at most 60s').nullish() }).nullish(),
-    backendAuth: refusedKey(),
-    requestHeaderModifier: refusedKey(),
-    transformations: refusedKey(),
-    tcp: refusedKey(),
-    backendTunnel: refusedKey(),
-  }).nullish(),
+  ...calloutShape,
+  /** In the place of the four keys above, once a document was compiled. */
+  callout: z.instanceof(Callout).optional(),
   protocol: z.strictObject({ grpc: grpc.nullish(), http: http.nullish() }).superRefine(exactlyOne(['grpc', 'http'])).nullish(),
   failureMode: z.union([z.enum(['allow', 'deny']), z.strictObject({ denyWithStatus: z.int().min(400, 'a status of an error is 400 to 599').max(599, 'a status of an error is 400 to 599') })], 'expected allow, deny, or denyWithStatus: with a status').nullish(),
   includeRequestHeaders: z.array(headerOrPseudo).max(...upTo(HEADERS_MAX)).nullish(),
@@ -67,13 +57,23 @@ const shape = {
 const one = z.strictObject(shape);
 export type AuthorizerConfig = z.output<typeof one>;
 
-const server = exactlyOne(['host', 'backend', 'service'], ['host', 'backend']);
+const server = exactlyOne(['host', 'backend', 'service', 'callout'], ['host', 'backend', 'service']);
+
+const inQuery = ({ keys, token }: OwnAuth): boolean => keys.some(({ location }) => location.in === 'query') || (token?.kind === 'jwtSign' && token.location.in === 'query');
 
 function checked(value: AuthorizerConfig, context: z.RefinementCtx): void {
   server(value, context);
-  const found = value.host === undefined ? undefined : originOf(value.host, value.policies?.backendTLS != null);
+  const found = value.host === undefined ? undefined : calloutAt(value);
   if (found !== undefined && 'problem' in found) context.addIssue({ code: 'custom', path: ['host'], message: found.problem });
-  if (value.protocol?.http == null && value.policies?.backendTLS?.alpn != null) context.addIssue({ code: 'custom', path: ['policies', 'backendTLS', 'alpn'], message: 'gRPC is spoken over HTTP/2 alone' });
+  if (value.protocol?.http != null) return;
+  const { backendTLS, backendAuth, requestHeaderModifier, http: wanted, backendTunnel } = value.policies ?? {};
+  const complain = (path: string[], message: string): void => context.addIssue({ code: 'custom', path: ['policies', ...path], message });
+  if (backendTLS?.alpn != null) complain(['backendTLS', 'alpn'], 'gRPC is spoken over HTTP/2 alone');
+  if (wanted?.version === 'HTTP/1.1') complain(['http', 'version'], 'gRPC is spoken over HTTP/2 alone');
+  if (Object.keys(requestHeaderModifier?.set ?? {}).some((name) => name.toLowerCase() === 'host')) complain(['requestHeaderModifier', 'set', 'host'], 'gRPC has no such header: it is the host that is asked');
+  if (backendAuth?.aws != null) complain(['backendAuth', 'aws'], 'Parley signs requests of HTTP alone, not of gRPC');
+  if (backendAuth != null && inQuery(ownAuth(backendAuth))) complain(['backendAuth'], 'gRPC has no query for a credential: put it into a header');
+  if (backendTunnel?.policies?.backendTLS != null) complain(['backendTunnel', 'policies', 'backendTLS'], 'Parley speaks plain HTTP to the proxy of a gRPC authorizer: leave it out, or ask by HTTP');
 }
 
 const conditional = entriesOf(z.strictObject({ ...conditionShape, ...shape }).superRefine(checked));

@@ -15,8 +15,8 @@ const UNMADE = deny(500, 'directResponse/expression', 'the answer to this reques
 
 test('answers as it is written, to everybody the same', () => {
   const config = { status: 503, body: 'later' };
-  expect(judged(config)).toEqual({ kind: 'answer', status: 503, headers: [], content: { type: 'text/plain', text: 'later' } });
-  expect(judged({ status: 204 })).toEqual({ kind: 'answer', status: 204, headers: [] });
+  expect(judged(config)).toEqual({ kind: 'answer', status: 503, headers: [], head: [], content: { type: 'text/plain', text: 'later' } });
+  expect(judged({ status: 204 })).toEqual({ kind: 'answer', status: 204, headers: [], head: [] });
 });
 
 test.each<[string, string, string]>([
@@ -30,7 +30,7 @@ test.each<[string, string, string]>([
 
 test('makes headers by expressions, the type of the body among them', () => {
   const answer = judged({ status: 200, body: '<p>', headers: { 'Content-Type': '"text/html"', 'x-path': 'request.path', 'x-n': '1 + 1' } });
-  expect((answer as Answer).headers).toEqual([['content-type', 'text/html'], ['x-path', '/mcp'], ['x-n', '2']]);
+  expect((answer as Answer).head).toEqual([['content-type', 'text/html'], ['x-path', '/mcp'], ['x-n', '2']]);
   expect(textOf(answer)).toEqual(['text/html', '<p>']);
 });
 

@@ -85,7 +85,7 @@ function answerOf({ status, body, bodyExpression, headers }: Made, variables: Ac
   const content = bodyExpression === undefined ? { type: TEXT, text: body } : contentOf(bodyExpression, variables);
   if (list === undefined || content === undefined) return UNMADE;
   const type = list.findLast(([name]) => name === 'content-type')?.[1] ?? content.type;
-  const answer: Answer = { kind: 'answer', status, headers: list };
+  const answer: Answer = { kind: 'answer', status, headers: [], head: list };
   return content.text.length === 0 ? answer : { ...answer, content: { ...content, type } };
 }
 

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { compileDocument } from '#protocol/config/compile.ts';
+import type { Callout } from '#protocol/config/callout.ts';
 import { Fault } from '#protocol/faults/fault.ts';
 import { callWith, depsWith } from '../../test/world/policy.ts';
 import type { AuthorizerTarget, Authorizers, CheckOutcome, HttpAnswer, HttpQuestion } from '../authorizer/authorizer.ts';
@@ -48,21 +49,30 @@ const bodied = (text: string): Partial<PolicyCall> => ({
 
 describe('its configuration', () => {
   test('is a host, asked by gRPC within two seconds', () => {
-    expect(compile(HOST).targets).toEqual([{ url: 'http://judge.test:9000', tls: undefined, timeoutMs: 2_000 }]);
-    expect(compile({ host: 'judge.test', policies: { backendTLS: {}, http: { requestTimeout: '1s' } } }).targets).toEqual([{ url: 'https://judge.test', tls: expect.objectContaining({ verify: 'all' }), timeoutMs: 1_000 }]);
-    expect(compile({ host: 'https://judge.test:1' }).targets[0]?.url).toBe('https://judge.test:1');
+    const targetOf = (config: object) => compile(config).targets[0];
+    expect(targetOf(HOST)).toMatchObject({ callout: { name: 'judge.test:9000', endpoints: [{ origin: 'http://judge.test:9000', weight: 1 }], reaching: {}, key: undefined }, timeoutMs: 2_000 });
+    expect(targetOf({ host: 'judge.test', policies: { backendTLS: {}, http: { requestTimeout: '1s' } } })).toMatchObject({ callout: { endpoints: [{ origin: 'https://judge.test' }], reaching: { tls: { verify: 'all' } } }, timeoutMs: 1_000 });
+    expect(targetOf({ host: 'https://judge.test:1' })?.callout.endpoints[0].origin).toBe('https://judge.test:1');
   });
 
   test.each<[string, object]>([
     ['no server', {}],
     ['two servers', { ...HOST, backend: 'b' }],
-    ['a service', { service: { name: 'n', port: 1 } }],
+    ['a service without a namespace', { service: { name: 'n', port: 1 } }],
+    ['what stands for a server once a document is compiled', { callout: { name: 'judge.test', endpoints: [{ origin: 'http://judge.test', weight: 1 }], reaching: {} } }],
     ['a host with a path', { host: 'http://judge.test/check' }],
     ['a host with a password', { host: 'http://u:p@judge.test' }],
     ['another scheme', { host: 'ftp://judge.test' }],
     ['http beside backendTLS', { host: 'http://judge.test', policies: { backendTLS: {} } }],
     ['alpn for gRPC', { ...HOST, policies: { backendTLS: { alpn: ['h2', 'http/1.1'] } } }],
-    ['backendAuth', { ...HOST, policies: { backendAuth: { key: 'k' } } }],
+    ['the token of a caller', { ...HOST, policies: { backendAuth: { passthrough: {} } } }],
+    ['a credential in the query of gRPC', { ...HOST, policies: { backendAuth: { key: { value: 'k', location: { queryParameter: { name: 'k' } } } } } }],
+    ['the signature of AWS for gRPC', { ...HOST, policies: { backendAuth: { aws: {} } } }],
+    ['HTTP/1.1 for gRPC', { ...HOST, policies: { http: { version: 'HTTP/1.1' } } }],
+    ['a header of the connection that is set', { ...HOST, policies: { requestHeaderModifier: { set: { host: 'x' } } } }],
+    ['a tunnel in a tunnel', { ...HOST, policies: { backendTunnel: { proxy: { host: 'p:1' }, policies: { backendTunnel: { proxy: { host: 'p:2' } } } } } }],
+    ['a proxy that is told who asks in its query', { ...HOST, policies: { backendTunnel: { proxy: { host: 'p:1' }, policies: { backendAuth: { key: { value: 'k', location: { queryParameter: { name: 'k' } } } } } } } }],
+    ['transformations', { ...HOST, policies: { transformations: {} } }],
     ['no time', { ...HOST, policies: { http: { requestTimeout: '0s' } } }],
     ['too much time', { ...HOST, policies: { http: { requestTimeout: '61s' } } }],
     ['two protocols', { ...HOST, protocol: { grpc: {}, http: {} } }],
@@ -93,23 +103,54 @@ describe('its configuration', () => {
     ['the longest body', { ...HOST, includeRequestBody: { maxRequestBytes: 8 * 1024 * 1024 } }],
     ['the largest cache', { ...HOST, cache: { key: [], ttl: 'timestamp("2030-01-01T00:00:00Z")', maxEntries: 1_000_000 } }],
     ['as many entries as the limit', { conditional: [...Array.from({ length: 63 }, () => ({ condition: 'true', ...HOST })), HOST] }],
+    ['the longest time, and a time to connect', { ...HOST, policies: { http: { requestTimeout: '60s' }, tcp: { connectTimeout: '60s', keepalives: { enabled: true, time: '1m' } } } }],
+    ['a service', { service: { name: 'ns/judge.test', port: 1 } }],
+    ['credentials in a header, headers and a proxy', { ...HOST, policies: { backendAuth: { key: 'k' }, requestHeaderModifier: { add: { 'X-A': '1' }, remove: ['x-b'] }, backendTunnel: { proxy: { host: 'p:1' } } } }],
     ['alpn by HTTP', { ...HOST, protocol: { http: {} }, policies: { backendTLS: { alpn: ['http/1.1'] } } }],
   ])('takes %s', (_, config) => expect(extAuthz.schema.safeParse(config).success).toBe(true));
 
   const documentOf = (policy: object, backends: object[], gateway = {}) => ({ backends, gateways: { default: { port: 0, ...gateway } }, routes: [{ policies: { extAuthz: policy }, backends: [{ mcp: { targets: [{ name: 'a', stdio: { cmd: 'x' } }] } }] }] });
   const load = (document: object) => compileDocument(document, { env: {}, policies: policySchemas });
 
-  test('names a backend, whose host and backendTLS count, unless its own does', () => {
-    const backends = [{ name: 'judge', host: 'judge.test', policies: { backendTLS: { hostname: 'inner.test' } } }];
-    const policyOf = (policy: object) => load(documentOf(policy, backends)).generation?.binds[0]?.listeners[0]?.routes[0]?.policies['extAuthz'];
-    expect(policyOf({ backend: 'judge', failureMode: 'allow' })).toEqual({ host: 'https://judge.test', failureMode: 'allow', policies: { backendTLS: { hostname: 'inner.test' } } });
-    expect(policyOf({ conditional: [{ backend: 'judge', policies: { backendTLS: { insecure: true } } }] })).toEqual({ conditional: [{ host: 'https://judge.test', policies: { backendTLS: { insecure: true } } }] });
+  const calloutOf = (policy: object, backends: object[], more: object = {}): Callout | undefined => {
+    const { generation, problems } = load({ ...documentOf(policy, backends), ...more });
+    expect(problems.filter(({ severity }) => severity === 'error')).toEqual([]);
+    const compiled = generation?.binds[0]?.listeners[0]?.routes[0]?.policies['extAuthz'] as { readonly callout?: Callout; readonly conditional?: readonly { readonly callout: Callout }[] };
+    return compiled.callout ?? compiled.conditional?.[0]?.callout;
+  };
+
+  test('names a backend, whose host and policies count, unless its own do', () => {
+    const backends = [{ name: 'judge', host: 'judge.test', policies: { backendTLS: { hostname: 'inner.test' }, backendAuth: { key: '${NONE:-k}' } } }];
+    const inherited = calloutOf({ backend: 'judge', failureMode: 'allow' }, backends);
+    expect(inherited).toMatchObject({ name: 'judge.test', endpoints: [{ origin: 'https://judge.test' }], reaching: { tls: { hostname: 'inner.test' }, auth: { keys: [{ location: { name: 'authorization' } }] } }, key: expect.any(String) });
+    const own = calloutOf({ conditional: [{ backend: 'judge', policies: { backendTLS: { insecure: true } } }] }, backends);
+    expect(own).toMatchObject({ reaching: { tls: { hostname: undefined, verify: 'nothing' }, auth: {} } });
+    expect(own?.key).not.toBe(inherited?.key);
+  });
+
+  test('names a service, which is its workloads', () => {
+    const services = [{ name: 'judge', namespace: 'ns', hostname: 'judge.test', ports: { 80: 8080 } }];
+    const workloads = [{ namespace: 'ns', workloadIps: ['10.0.0.1'], services: { 'ns/judge.test': {} } }, { namespace: 'ns', workloadIps: ['::1'], services: { 'ns/judge.test': { 80: 9090 } } }];
+    expect(calloutOf({ service: { name: 'ns/judge.test', port: 80 } }, [], { services, workloads })).toMatchObject({ name: 'ns/judge.test:80', endpoints: [{ origin: 'http://10.0.0.1:8080' }, { origin: 'http://[::1]:9090' }] });
+  });
+
+  test('is reached by way of a backend, whose policies count for it', () => {
+    const backends = [{ name: 'proxy', host: 'proxy.test:3128', policies: { backendTLS: { hostname: 'inner.test' }, backendAuth: { key: '${NONE:-k}' } } }];
+    const tunnel = calloutOf({ ...HOST, protocol: { http: {} }, policies: { backendTunnel: { proxy: { backend: 'proxy' } } } }, backends)?.reaching.tunnel;
+    expect(tunnel).toMatchObject({ origins: ['https://proxy.test:3128'], tls: { hostname: 'inner.test' }, auth: { location: { in: 'header', name: 'authorization' } } });
+  });
+
+  test('is known to connectors where it takes credentials, and to them alone', () => {
+    const authorizers = (policy: object) => [...(load(documentOf(policy, [])).generation?.authorizers?.values() ?? [])].map(({ name }) => name);
+    expect(authorizers(HOST)).toEqual([]);
+    expect(authorizers({ ...HOST, policies: { backendAuth: { key: '${NONE:-k}' } } })).toEqual(['judge.test:9000']);
+    expect(authorizers({ ...HOST, policies: { backendTunnel: { proxy: { host: 'p:1' }, policies: { backendAuth: { key: '${NONE:-k}' } } } } })).toEqual(['judge.test:9000']);
   });
 
   test.each<[string, object[], string]>([
     ['there is none', [{ name: 'jugde', host: 'x' }], 'there is no backend "judge"'],
     ['is an MCP server', [{ name: 'judge', mcp: { targets: [{ name: 'a', stdio: { cmd: 'x' } }] } }], 'is not a host'],
-    ['has credentials', [{ name: 'judge', host: 'x', policies: { backendAuth: { key: 'k' } } }], 'has backendAuth'],
+    ['speaks for callers', [{ name: 'judge', host: 'x', policies: { backendAuth: { passthrough: {} } } }], 'has backendAuth.passthrough, which speaks for a caller'],
     ['has a path', [{ name: 'judge', host: 'http://x/y' }], 'without a path'],
   ])('refuses a backend that %s', (_, backends, words) => {
     const { generation, problems } = load(documentOf({ conditional: [{ backend: 'judge' }] }, backends));
@@ -117,11 +158,19 @@ describe('its configuration', () => {
     expect(problems.find(({ path }) => path === 'routes[0].policies.extAuthz.conditional[0].backend')?.message).toContain(words);
   });
 
+  test.each<[object, string]>([
+    [{ backendAuth: { jwtSign: { signingKey: 'k' } } }, 'has backendAuth that is no key in a header'],
+    [{ requestHeaderModifier: { set: { 'x-a': '1' } } }, 'has requestHeaderModifier, which holds for routes that lead there'],
+  ])('refuses a proxy that is a backend with %j', (policies, words) => {
+    const { problems } = load(documentOf({ ...HOST, policies: { backendTunnel: { proxy: { backend: 'proxy' } } } }, [{ name: 'proxy', host: 'proxy.test', policies }]));
+    expect(problems.find(({ path }) => path === 'routes[0].policies.extAuthz.policies.backendTunnel.proxy.backend')?.message).toContain(words);
+  });
+
   test('may stand at a backend and name another', () => {
     const mcp = { targets: [{ name: 'a', stdio: { cmd: 'x' } }] };
     const { generation, problems } = load({ gateways: { default: { port: 0 } }, backends: [{ name: 'judge', host: 'judge.test' }, { name: 'b', mcp, policies: { extAuthz: { backend: 'judge' } } }], routes: [{ backends: [{ mcp, policies: { extAuthz: { backend: 'judge' } } }] }] });
     expect(problems).toEqual([]);
-    const host = { extAuthz: { host: 'http://judge.test' } };
+    const host = { extAuthz: { callout: expect.objectContaining({ name: 'judge.test' }) } };
     expect([...(generation?.backends.values() ?? [])].map(({ policies }) => policies)).toContainEqual(host);
     expect(generation?.binds[0]?.listeners[0]?.routes[0]?.backends[0]?.policies).toEqual(host);
   });

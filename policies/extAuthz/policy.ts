@@ -7,8 +7,7 @@
  *    unless told otherwise.
  * Z3 The body is read only if it is asked for, and no more of it than that; it stays there for whoever reads it next.
  */
-import { parseDuration } from '#protocol/config/duration.ts';
-import { originOf } from '#protocol/config/host-url.ts';
+import { calloutAt } from '#protocol/config/callout.ts';
 import { Fault } from '#protocol/faults/fault.ts';
 import type { AuthorizerTarget, CheckFailure } from '../authorizer/authorizer.ts';
 import { DecisionCache } from '../authorizer/cache.ts';
@@ -17,7 +16,6 @@ import { type AuthorizerConfig, type AuthorizersConfig, authorizerSchema } from 
 import { type Decision, verdictOf } from '../authorizer/decision.ts';
 import { httpDecision } from '../authorizer/http-decision.ts';
 import { type Told, checkRequest, httpQuestion } from '../authorizer/questions.ts';
-import { backendTls } from '#protocol/config/backend-tls.ts';
 import type { Expression } from '../cel/expression.ts';
 import type { Activation } from '../cel/variables.ts';
 import { definePolicy, deny, pass } from '../policy.ts';
@@ -55,7 +53,7 @@ interface Keeping {
 
 class Check implements CompiledPolicy {
   readonly #deps: PolicyDeps;
-  readonly #url: string;
+  readonly #name: string;
   readonly #ask: Ask;
   readonly #cache: DecisionCache | undefined;
   /** For expressions. */
@@ -67,7 +65,7 @@ class Check implements CompiledPolicy {
     const target = targetOf(config);
     const { protocol, includeRequestBody: sent, cache, failureMode } = config;
     this.#deps = deps;
-    this.#url = target.url;
+    this.#name = target.callout.name;
     this.#ask = protocol?.http == null ? grpcAsk(config, target, deps) : httpAsk(config, target, deps);
     this.#cache = cache == null ? undefined : new DecisionCache(cache, deps.now);
     this.#readsBody = this.#cache?.readsBody === true || expressionsOf(config).some(readsBody);
@@ -85,7 +83,7 @@ class Check implements CompiledPolicy {
     const key = this.#cache?.keyOf(variables);
     const known = key === undefined ? undefined : this.#cache?.get(key);
     if (known !== undefined) {
-      this.#deps.authorizers.counted(this.#url, 'cached');
+      this.#deps.authorizers.counted(this.#name, 'cached');
       return verdictOf(known);
     }
     const told = { call, facts, variables, body: undefined, nowMs: call.startedAtMs ?? this.#deps.now() };
@@ -110,7 +108,7 @@ class Check implements CompiledPolicy {
 
   #say(decision: Decision | undefined, asked = true): Verdict {
     if (decision === undefined) return deny(FORBIDDEN, 'extAuthz/expression', FAILED);
-    this.#deps.authorizers.counted(this.#url, asked ? decision.kind : 'cached');
+    this.#deps.authorizers.counted(this.#name, asked ? decision.kind : 'cached');
     return verdictOf(decision);
   }
 
@@ -123,9 +121,9 @@ class Check implements CompiledPolicy {
 
   /** Z2 */
   #failed(failure: CheckFailure): Verdict {
-    this.#deps.authorizers.counted(this.#url, failure);
+    this.#deps.authorizers.counted(this.#name, failure);
     if (this.#mode !== 'allow') return deny(this.#mode, `extAuthz/${failure}`, FAILED);
-    this.#deps.authorizers.counted(this.#url, 'allowed-failing');
+    this.#deps.authorizers.counted(this.#name, 'allowed-failing');
     return pass;
   }
 }
@@ -138,13 +136,11 @@ function failureOf(error: unknown): CheckFailure {
   throw error;
 }
 
-/** @throws Fault `invalid` for a backend that nobody put a host for. */
-function targetOf({ host = '', policies }: AuthorizerConfig): AuthorizerTarget {
-  const tls = policies?.backendTLS;
-  const found = originOf(host, tls != null);
-  if ('problem' in found) throw new Fault('invalid', `extAuthz: ${found.problem}`);
-  const timeout = policies?.http?.requestTimeout;
-  return { url: found.origin, tls: tls == null ? undefined : backendTls(tls), timeoutMs: timeout == null ? TIMEOUT_MS : (parseDuration(timeout) ?? TIMEOUT_MS) };
+/** @throws Fault `invalid` for a name that nobody put a server for. */
+function targetOf(config: AuthorizerConfig): AuthorizerTarget {
+  const callout = config.callout ?? calloutAt(config);
+  if ('problem' in callout) throw new Fault('invalid', `extAuthz: ${callout.problem}`);
+  return { callout, timeoutMs: callout.reaching.timeoutMs ?? TIMEOUT_MS };
 }
 
 function grpcAsk({ protocol, includeRequestHeaders, includeRequestBody }: AuthorizerConfig, target: AuthorizerTarget, deps: PolicyDeps): Ask {

@@ -5,7 +5,7 @@ import { NO_FACTS, type PolicyCall, deny } from '../policy.ts';
 import { requestRedirect } from './policy.ts';
 
 const judged = (config: object, more: Partial<PolicyCall> = {}) => requestRedirect.compile(requestRedirect.schema.parse(config), depsWith()).apply(callWith({ path: '/a/b', ...more }), NO_FACTS);
-const to = (location: string, status = 302) => ({ kind: 'answer', status, headers: [['location', location]] });
+const to = (location: string, status = 302) => ({ kind: 'answer', status, headers: [], head: [['location', location]] });
 
 test.each<[object, Partial<PolicyCall>, string]>([
   [{}, {}, 'http://gw.test/a/b'],

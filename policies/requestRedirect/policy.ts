@@ -29,7 +29,7 @@ function compile({ scheme, authority, path, status }: z.output<typeof schema>): 
       const location = `${scheme ?? call.scheme}://${host}${target}${call.query === '' ? '' : `?${call.query}`}`;
       // A client that takes us for a proxy names a whole URL where others name a path.
       if (!isAuthority(host) || !target.startsWith('/') || !isHeaderValue(location)) return NOWHERE;
-      return { kind: 'answer', status: status ?? FOUND, headers: [['location', location]] };
+      return { kind: 'answer', status: status ?? FOUND, headers: [], head: [['location', location]] };
     },
   };
 }

@@ -74,6 +74,7 @@ describe('its configuration', () => {
     ['another word', { authority: 'backend' }],
     ['a host with a path', { authority: { full: 'a/b' } }],
     ['a host with a user', { authority: { full: 'u@a' } }],
+    ['a host with a port past the last', { authority: { full: 'a:65536' } }],
     ['a host with a port where none goes', { authority: { host: 'a:1' } }],
     ['any host', { authority: { host: '*.a.test' } }],
     ['no port', { authority: { port: 0 } }],
@@ -83,6 +84,7 @@ describe('its configuration', () => {
 
   test('takes a path as long as the limit, and the last port', () => {
     expect(urlRewrite.schema.safeParse({ path: { full: `/${'a'.repeat(4_095)}` }, authority: { port: 65_535 } }).success).toBe(true);
+    expect(urlRewrite.schema.safeParse({ authority: { full: '[::1]:65535' } }).success).toBe(true);
   });
 
   test('is compiled in the route phase, and in no other', () => {

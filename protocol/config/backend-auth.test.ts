@@ -7,6 +7,7 @@ import { type McpHttpTarget, mcpBackends } from './generation.ts';
 import { withheldFrom } from './secret-paths.ts';
 import { CLAIMS_CHARS_MAX } from './signed-token.ts';
 import { SECRET_CHARS_MAX } from './secret-source.ts';
+import type { TokenExchange } from './token-exchange.ts';
 
 const PLANTED = 'planted-in-the-environment';
 
@@ -77,7 +78,10 @@ describe('a token we sign', () => {
 
 describe('a token that is exchanged', () => {
   const exchanged = (more: object): object => ({ oauthTokenExchange: { host: 'as.test', ...more } });
-  const urlOf = (more: object): unknown => (authOf(exchanged(more))?.token as { url: string } | undefined)?.url;
+  const urlOf = (more: object): unknown => {
+    const token = authOf(exchanged(more))?.token as TokenExchange | undefined;
+    return token && `${token.callout.endpoints[0].origin}${token.path}`;
+  };
 
   test('comes from where it is written', () => {
     expect(urlOf({})).toBe('http://as.test/');

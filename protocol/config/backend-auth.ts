@@ -1,32 +1,12 @@
 /** `backendAuth`: as whom we speak to a server. One kind of credential, and `credentials` beside it or alone. */
 import { z } from 'zod';
-import { type AwsSigning, awsSchema, awsSigning, sourcesOfRole } from './aws-signing.ts';
-import { type AzureToken, azureSchema, azureToken } from './azure-token.ts';
+import { awsSigning, sourcesOfRole } from './aws-signing.ts';
 import { crossAppAccess, crossAppAccessSchema } from './cross-app-access.ts';
 import { BEARER, type CallerSource, type CredentialLocation, credentialLocation, locationSchema } from './credential-location.ts';
-import { type GoogleToken, gcpSchema, googleToken } from './google-token.ts';
-import { type SecretSource, secretFile, secretSource, secretText } from './secret-source.ts';
-import { Secret } from './secret.ts';
+import { type Key, type OwnToken, keysOf, oneCredential, ownCredentialsShape, ownTokenOf } from './own-credentials.ts';
 import { section } from './section.ts';
-import { type SignedToken, jwtSignSchema, signedToken } from './signed-token.ts';
 import type { ReachEndpoint } from './token-endpoint.ts';
 import { type TokenExchange, sourcesOfExchange, tokenExchange, tokenExchangeSchema } from './token-exchange.ts';
-
-const CREDENTIALS_MAX = 16;
-
-const keySchema = z
-  .union([secretText, secretFile, z.strictObject({ value: secretSource, location: locationSchema.nullish() })], 'expected a text, a file, or a value with its location')
-  .transform((written): Key => {
-    if (typeof written === 'string') return { value: { secret: new Secret(written) }, location: credentialLocation(undefined) };
-    if ('file' in written) return { value: written, location: credentialLocation(undefined) };
-    return { value: written.value, location: credentialLocation(written.location) };
-  });
-
-/** A value that is the same for every call. */
-export interface Key {
-  readonly value: SecretSource;
-  readonly location: CredentialLocation;
-}
 
 /** The token that came with the call. */
 export interface Passthrough {
@@ -34,32 +14,16 @@ export interface Passthrough {
   readonly location: CredentialLocation;
 }
 
-const KINDS = ['key', 'passthrough', 'jwtSign', 'oauthTokenExchange', 'crossAppAccess', 'gcp', 'aws', 'azure'] as const;
-
 export const backendAuthSchema = section('backendAuth', {
-  key: keySchema.optional(),
+  ...ownCredentialsShape,
   passthrough: z.strictObject({ location: locationSchema.nullish() }).optional(),
-  jwtSign: jwtSignSchema.optional(),
   oauthTokenExchange: tokenExchangeSchema.optional(),
   crossAppAccess: crossAppAccessSchema.optional(),
-  gcp: gcpSchema.optional(),
-  aws: awsSchema.optional(),
-  azure: azureSchema.optional(),
-  credentials: z
-    .array(z.strictObject({ location: locationSchema, key: secretSource }))
-    .max(CREDENTIALS_MAX, `at most ${CREDENTIALS_MAX} credentials`)
-    .optional(),
-}).superRefine((value, context) => {
-  const present = Object.keys(value).filter((key) => key !== 'credentials' && (value as Record<string, unknown>)[key] != null);
-  if (present.length > 1) context.addIssue({ code: 'custom', message: `only one of ${present.join(', ')} may be given` });
-  if (present.length === 0 && (value.credentials ?? []).length === 0) context.addIssue({ code: 'custom', message: `one of ${[...KINDS, 'credentials'].join(', ')} is required` });
-  const taken = value.aws === undefined ? -1 : (value.credentials ?? []).findIndex(({ location }) => location.header?.name.toLowerCase() === 'authorization');
-  if (taken >= 0) context.addIssue({ code: 'custom', path: ['credentials', taken, 'location'], message: 'the signature of aws goes into Authorization' });
-});
+}).superRefine(oneCredential(['key', 'passthrough', 'jwtSign', 'oauthTokenExchange', 'crossAppAccess', 'gcp', 'aws', 'azure']));
 
 export type BackendAuthDocument = z.output<typeof backendAuthSchema>;
 
-export type Token = Passthrough | SignedToken | TokenExchange | GoogleToken | AwsSigning | AzureToken;
+export type Token = Passthrough | TokenExchange | OwnToken;
 
 export interface BackendAuth {
   readonly keys: readonly Key[];
@@ -69,24 +33,19 @@ export interface BackendAuth {
 
 /** @param reach how token endpoints are found. */
 export function backendAuth(document: BackendAuthDocument, reach: ReachEndpoint): BackendAuth {
-  const { key, credentials = [] } = document;
-  const more = credentials.map(({ location, key: value }): Key => ({ value, location: credentialLocation(location) }));
-  const keys = key === undefined ? more : [key, ...more];
+  const keys = keysOf(document);
   const token = tokenOf(document, reach);
   return token === undefined ? { keys } : { keys, token };
 }
 
-function tokenOf({ passthrough, jwtSign, oauthTokenExchange, crossAppAccess: access, gcp, aws, azure }: BackendAuthDocument, reach: ReachEndpoint): Token | undefined {
+function tokenOf(document: BackendAuthDocument, reach: ReachEndpoint): Token | undefined {
+  const { passthrough, oauthTokenExchange, crossAppAccess: access } = document;
   if (passthrough !== undefined) return { kind: 'passthrough', location: credentialLocation(passthrough.location) };
   if (oauthTokenExchange !== undefined) {
     const reached = reach(oauthTokenExchange, ['oauthTokenExchange']);
     return reached === undefined ? undefined : tokenExchange(oauthTokenExchange, reached);
   }
-  if (access !== undefined) return crossAppAccess(access, reach);
-  if (azure !== undefined) return azureToken(azure);
-  if (aws !== undefined) return awsSigning(aws);
-  if (gcp !== undefined) return googleToken(gcp);
-  return jwtSign === undefined ? undefined : signedToken(jwtSign);
+  return access === undefined ? ownTokenOf(document) : crossAppAccess(access, reach);
 }
 
 /** What this needs of a client's request; nothing where it speaks for nobody. */
@@ -104,4 +63,11 @@ export function callerSources({ token }: BackendAuth): readonly CallerSource[] {
     case undefined:
       return [];
   }
+}
+
+/** The key that asks for somebody else's word; undefined = it speaks for us alone. */
+export function speaksForCaller({ passthrough, oauthTokenExchange, crossAppAccess: access, aws }: BackendAuthDocument): string | undefined {
+  const [kind] = Object.entries({ passthrough, oauthTokenExchange, crossAppAccess: access }).flatMap(([key, value]) => (value === undefined ? [] : [key]));
+  const { role } = aws === undefined ? {} : awsSigning(aws);
+  return kind ?? (role !== undefined && sourcesOfRole(role).length > 0 ? 'aws.assumeRole' : undefined);
 }

@@ -65,7 +65,7 @@ export function compileBackends(document: GatewayDocument, compiling: Compiling)
       if (found === undefined || own === undefined) return void unknownBackend(path, context);
       const { document: backend, path: its, connection } = found;
       const way = backend.host === undefined ? ofRoute : ofHttp(ofRoute);
-      const variant = !saysNothing(way);
+      const variant = !saysNothing(way, backend.mcp?.targets ?? []);
       if (!variant && byKey.has(own)) return own;
       const key = variant ? keys.make(undefined, name, pathText(path)) : own;
       const policies = compiling.policies(backend.policies, [...its, 'policies']);

@@ -113,6 +113,17 @@ describe('what a target is sent besides', () => {
     expect(errors({ mcp: { targets: [http('h', taken)] } })).toEqual(['Accept', 'Host'].map((name) => `mcp.targets[0].policies.requestHeaderModifier.set.${name}: this header is written by whoever speaks HTTP and MCP to the server`));
   });
 
+  test('makes another backend of one that a route shares, where it is sent anything', () => {
+    const led = (requestHeaderModifier: object, target: object): (string | undefined)[] => {
+      const routes = [{ name: 'own', policies: { requestHeaderModifier }, backends: [{ backend: 'shared' }] }];
+      const [listener] = good({ backends: [{ name: 'shared', mcp: { targets: [target] } }], binds: [{ port: 1, listeners: [{ routes }] }] }).binds[0]?.listeners ?? [];
+      return listener?.routes.map(({ backends }) => backends[0]?.backend) ?? [];
+    };
+    expect(led({ set: { 'x-a': '1' } }, http())).toEqual([expect.stringMatching(/^shared-/)]);
+    for (const changes of [{ remove: ['cookie'] }, { set: { accept: 'a/b' } }]) expect(led(changes, http())).toEqual(['shared']);
+    expect(led({ set: { 'x-a': '1' } }, { name: 'a', stdio: { cmd: 'x' } })).toEqual(['shared']);
+  });
+
   test('is not for a process, but where it is of a request', () => {
     const stdio = { name: 'a', stdio: { cmd: 'x' } };
     expect(errors({ mcp: { targets: [{ ...stdio, policies: modifier('1') }] } })).toEqual(['mcp.targets[0].policies.requestHeaderModifier: the target "a" is a process, which has no connection to apply this to']);

@@ -69,7 +69,8 @@ export function connectionAt(policies: ConnectionDocument | null | undefined, pa
 /** @param path of the policies of a route. */
 export function connectionOfRoute(policies: ConnectionDocument | null | undefined, path: Path): Connection {
   const { headers: routeHeaders, ...connection } = connectionAt(policies, path);
-  return routeHeaders === undefined ? connection : { ...connection, routeHeaders };
+  const sent = routeHeaders !== undefined && namesIn(routeHeaders.document).some(([, name]) => !isTaken(name));
+  return sent ? { ...connection, routeHeaders } : connection;
 }
 
 /** As it is for plain HTTP: headers are written into the requests themselves, by policies. */
@@ -78,7 +79,9 @@ export const ofHttp = ({ headers: _own, routeHeaders: _ofRoute, ...connection }:
 /** The last word counts. */
 export const nearest = (...places: readonly Connection[]): Connection => places.reduce((all, one) => ({ ...all, ...one }), NO_CONNECTION);
 
-export const saysNothing = (connection: Connection): boolean => Object.keys(connection).length === 0;
+/** Whether it changes nothing for targets of these kinds: a process is sent no headers. */
+export const saysNothing = ({ routeHeaders, ...connection }: Connection, targets: readonly { readonly mcp?: object | undefined }[]): boolean =>
+  Object.keys(connection).length === 0 && (routeHeaders === undefined || targets.every(({ mcp }) => mcp === undefined));
 
 export type CompiledConnection = ServerConnection & Pick<McpHttpTarget, 'headers'>;
 
@@ -118,7 +121,7 @@ export function compileConnection(url: string, connection: Connection, { compili
     timeoutMs: timeoutOf(connection),
     ...(connectTimeout === undefined ? {} : { connectMs: parseDuration(connectTimeout) }),
     ...(tls === undefined ? {} : { tls: backendTls(tls.document) }),
-    ...(auth === undefined ? {} : { auth: backendAuth(auth.document, (endpoint, key) => reached(endpoint, [...auth.path, ...key], findUrl)) }),
+    ...(auth === undefined ? {} : { auth: backendAuth(auth.document, (endpoint, key) => reached(endpoint, [...auth.path, ...key], { compiling, findUrl })) }),
     ...headersOf([routeHeaders, headers]),
   };
 }
@@ -138,11 +141,14 @@ function checkHeaders({ document, path }: Written<HeaderModifier>, compiling: Co
   }
 }
 
-function reached(endpoint: EndpointDocument, path: Path, findUrl: FindUrl): ReachedEndpoint | undefined {
-  const tls = endpoint.policies?.backendTLS;
-  const url = findUrl(endpoint, { path, secured: tls != null, defaultPath: '/' });
-  return url === undefined ? undefined : { url, tls: tls == null ? undefined : backendTls(tls) };
+function reached(endpoint: EndpointDocument, path: Path, { compiling, findUrl }: Surroundings): ReachedEndpoint | undefined {
+  const found = compiling.callout(endpoint, { path, urlOf: (secured) => findUrl(endpoint, { path, secured, defaultPath: '/' }) });
+  if (found === undefined) return undefined;
+  const { callout, url } = found;
+  return { callout, path: url === undefined ? pathOf(endpoint) : url.pathname + url.search };
 }
+
+const pathOf = ({ path }: EndpointDocument): string => (path == null ? '/' : path.startsWith('/') ? path : `/${path}`);
 
 /** The document is published as it is written: to every process, and to whoever may read the configuration in NATS. */
 function warnOfSecrets(path: Path, compiling: Compiling): void {

@@ -9,11 +9,12 @@
  */
 import type { z } from 'zod';
 import { withAccessLog } from './access-log.ts';
-import type { BackendDocument } from './backends.ts';
-import { isCallout, withHosts } from './callouts.ts';
+import type { Callout } from './callout.ts';
 import { compileBackends } from './compile-backends.ts';
 import { compileBinds } from './compile-binds.ts';
+import { callsOut, compileCallout, withCallouts, type Known as KnownServers } from './compile-callouts.ts';
 import { isConnectionPolicy } from './compile-connection.ts';
+import { compileServices } from './compile-services.ts';
 import type { Compiling } from './compiling.ts';
 import type { GatewayDocument } from './document.ts';
 import { parseDuration } from './duration.ts';
@@ -56,9 +57,10 @@ export function compileDocument(document: unknown, options: CompileOptions): Com
 
   const valid = validation.document;
   const expressions = new Map<string, RequestExpression>();
-  const compiling = newCompiling({ written: document, expanded }, { schemas: options.policies ?? {}, backends: valid.backends ?? [] }, { problems, expressions, document: expandedDocument });
+  const authorizers = new Map<string, Callout>();
+  const compiling = newCompiling({ written: document, expanded }, { schemas: options.policies ?? {}, valid }, { problems, expressions, authorizers, document: expandedDocument });
   const language = languageOf(valid);
-  return speaking(language, () => compileValid({ document, valid, language, compiling, problems, expressions }));
+  return speaking(language, () => compileValid({ document, valid, language, compiling, problems, expressions, authorizers }));
 }
 
 interface Valid {
@@ -68,9 +70,10 @@ interface Valid {
   readonly compiling: Compiling;
   readonly problems: ProblemWithoutPosition[];
   readonly expressions: ReadonlyMap<string, RequestExpression>;
+  readonly authorizers: ReadonlyMap<string, Callout>;
 }
 
-function compileValid({ document, valid, language, compiling, problems, expressions }: Valid): Compilation {
+function compileValid({ document, valid, language, compiling, problems, expressions, authorizers }: Valid): Compilation {
   const backends = compileBackends(valid, compiling);
   const binds = compileBinds(valid, backends, compiling);
   if (valid.config?.session != null) compiling.secret(SESSION_KEY);
@@ -84,6 +87,7 @@ function compileValid({ document, valid, language, compiling, problems, expressi
       id: generationId(document),
       binds,
       backends: backends.byKey,
+      ...(authorizers.size === 0 ? {} : { authorizers }),
       ...(Object.keys(frontendPolicies).length === 0 ? {} : { frontendPolicies }),
       ...(language === undefined ? {} : { language }),
       settings: settingsOf(valid),
@@ -96,18 +100,19 @@ function compileValid({ document, valid, language, compiling, problems, expressi
 
 interface Known {
   readonly schemas: PolicySchemas;
-  readonly backends: readonly BackendDocument[];
+  readonly valid: GatewayDocument;
 }
 
 /** What is found out on the way. */
 interface Found {
   readonly problems: ProblemWithoutPosition[];
   readonly expressions: Map<string, RequestExpression>;
+  readonly authorizers: Map<string, Callout>;
   /** With the values of variables. */
   readonly document: unknown;
 }
 
-function newCompiling({ written, expanded }: Written, { schemas, backends }: Known, { problems, expressions, document }: Found): Compiling {
+function newCompiling({ written, expanded }: Written, { schemas, valid }: Known, { problems, expressions, authorizers, document }: Found): Compiling {
   /** A backend that several routes reach in their own ways is compiled for each; what is wrong with it is said once. */
   const told = new Set<string>();
   const tell = (one: ProblemWithoutPosition): void => {
@@ -138,9 +143,11 @@ function newCompiling({ written, expanded }: Written, { schemas, backends }: Kno
           problems.push(...issueProblems(result.error.issues, schema, valueAt(written, [...path, id]), []).map((one) => inside([...path, id], one)));
         }
       }
-      return Object.fromEntries(given.map(([id, config]) => [id, isCallout(id) ? withHosts(config, [...path, id], backends, compiling) : config]));
+      return Object.fromEntries(given.map(([id, config]) => [id, callsOut(id) ? withCallouts(config, [...path, id], servers) : config]));
     },
+    callout: (one, at) => compileCallout(one, at, servers),
   };
+  const servers: KnownServers = { backends: valid.backends ?? [], services: compileServices(valid, compiling), compiling, authorizers };
   return compiling;
 }
 

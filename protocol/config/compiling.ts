@@ -1,4 +1,6 @@
 /** What the steps of compiling a document share. */
+import type { CalloutDocument } from './callout.ts';
+import type { CalloutAt, CompiledCallout } from './compile-callouts.ts';
 import type { PolicyDocuments } from './generation.ts';
 import type { Path } from './problem.ts';
 
@@ -14,6 +16,8 @@ export interface Compiling {
   secret(path: Path): void;
   /** Notes the expressions of a `backendAuth`, to be judged by who knows their language. */
   expressions(path: Path): void;
+  /** A server that is asked on the gateway's own behalf; undefined after a complaint. */
+  callout(document: CalloutDocument, at: CalloutAt): CompiledCallout | undefined;
   /** The policies written at a path that judge calls, each checked by its own schema; not those that say how upstreams are reached. */
   policies(value: Readonly<Record<string, unknown>> | null | undefined, path: Path): PolicyDocuments;
 }

@@ -3,13 +3,14 @@
  * the authorization server of the resource, which gives the token. A token exchange, and a grant with what it had.
  */
 import { z } from 'zod';
+import { oneServer } from './callout.ts';
 import { clientAuth, clientAuthSchema } from './client-auth.ts';
 import { BEARER, sourceSchema, tokenSource } from './credential-location.ts';
 import { nonEmpty, section } from './section.ts';
-import { type ReachEndpoint, TOKEN_TYPE, cacheSchema, endpointShape, names, oneEndpoint, tokenCache, wantedOf } from './token-endpoint.ts';
+import { type ReachEndpoint, TOKEN_TYPE, cacheSchema, endpointShape, names, oneAuthorization, tokenCache, wantedOf } from './token-endpoint.ts';
 import type { TokenExchange } from './token-exchange.ts';
 
-const endpoint = section('crossAppAccessEndpoint', { ...endpointShape, clientAuth: clientAuthSchema }).superRefine(oneEndpoint);
+const endpoint = section('crossAppAccessEndpoint', { ...endpointShape, clientAuth: clientAuthSchema }).superRefine(oneServer).superRefine(oneAuthorization);
 
 export const crossAppAccessSchema = z.strictObject({
   identityProvider: endpoint,

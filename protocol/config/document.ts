@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { BACKENDS_MAX, backendSchema, mcpShape } from './backends.ts';
 import { attachedRouteSchema, gatewayPolicyShape, routePolicies, routeSchema } from './routes.ts';
 import { gatewayRefs, hostname, nonEmpty, port, section, text, word } from './section.ts';
+import { SERVICES_MAX, WORKLOADS_MAX, serviceSchema, workloadSchema } from './services.ts';
 import { startupSchema } from './startup.ts';
 import { tlsSchema } from './tls.ts';
 import { UNSUPPORTED_VALUES } from './unsupported.ts';
@@ -68,6 +69,8 @@ export const documentSchema = section('root', {
   routes: z.array(attachedRouteSchema).max(ROUTES_MAX, routeLimit).optional(),
   backends: z.array(backendSchema).max(BACKENDS_MAX, `at most ${BACKENDS_MAX} backends`).optional(),
   mcp: simpleMcpSchema.nullish(),
+  services: z.array(serviceSchema).max(SERVICES_MAX, `at most ${SERVICES_MAX} services`).optional(),
+  workloads: z.array(workloadSchema).max(WORKLOADS_MAX, `at most ${WORKLOADS_MAX} workloads`).optional(),
 });
 
 export type GatewayDocument = z.infer<typeof documentSchema>;

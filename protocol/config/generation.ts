@@ -4,6 +4,7 @@
  */
 import type { BackendAuth } from './backend-auth.ts';
 import type { BackendTls } from './backend-tls.ts';
+import type { Callout } from './callout.ts';
 import type { HeaderTexts } from './header-modifier.ts';
 import type { Language } from './language.ts';
 import type { Secret } from './secret.ts';
@@ -15,6 +16,8 @@ export interface Generation {
   readonly binds: readonly Bind[];
   /** By key. A key is a subject token: it names the connector's queue group. */
   readonly backends: ReadonlyMap<string, Backend>;
+  /** Servers that policies ask with credentials, by the key of each: connectors ask them for ingress. Absent when there are none. */
+  readonly authorizers?: ReadonlyMap<string, Callout>;
   /** Policies of connections, by config key; absent when there are none. */
   readonly frontendPolicies?: PolicyDocuments;
   /** What its expressions are written in; absent when it adds nothing to what all know. */

@@ -22,7 +22,9 @@ export const isHeaderValue = (value: string): boolean => value.length <= VALUE_C
 /** A name or an address, and a port. */
 const AUTHORITY = /^(?:[a-z0-9_.-]{1,253}|\[[0-9a-f:.]{2,45}\])(?::\d{1,5})?$/i;
 
-export const isAuthority = (text: string): boolean => AUTHORITY.test(text);
+const PORT_MAX = 65_535;
+
+export const isAuthority = (text: string): boolean => AUTHORITY.test(text) && Number(/:(\d+)$/.exec(text)?.[1] ?? 0) <= PORT_MAX;
 
 /** In any case. */
 export const headerName = z

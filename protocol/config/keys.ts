@@ -16,9 +16,12 @@ export function canonicalJson(value: unknown): string {
 
 const sha256 = (text: string): string => createHash('sha256').update(text).digest('hex');
 
-const GENERATION_ID_CHARS = 16;
+const DIGEST_CHARS = 16;
 
-export const generationId = (document: unknown): string => sha256(canonicalJson(document)).slice(0, GENERATION_ID_CHARS);
+/** Of a document, or a part of one, as it is written: a subject token. */
+export const digestOf = (written: unknown): string => sha256(canonicalJson(written)).slice(0, DIGEST_CHARS);
+
+export const generationId = (document: unknown): string => digestOf(document);
 
 export interface KeyMaker {
   /** `name` itself when it is a free token, else a readable token and a short hash of name and place. */

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { compileDocument } from './compile.ts';
+import { type McpHttpTarget, mcpBackends } from './generation.ts';
 import { withheldFrom } from './secret-paths.ts';
 
 const OIDC = { issuer: 'https://login.test', clientId: 'c', redirectURI: 'https://gw.test/mcp/cb' };
@@ -38,4 +39,17 @@ describe('the secret of a login', () => {
     const { problems } = compileDocument(document, { env: {} });
     expect(problems.filter(({ path, severity }) => severity === 'warning' && path.endsWith('oidc.clientSecret')).length).toBeGreaterThan(0);
   });
+});
+
+test('a header for a target is known to those who send it, and looked up by nobody else', () => {
+  const modifier = (value: string): object => ({ requestHeaderModifier: { set: { 'x-key': value } } });
+  const sentBy = (services: readonly string[], document: object, env = {}): unknown => {
+    const { generation, problems } = compileDocument(document, { env, withheld: withheldFrom(services) });
+    return problems.length > 0 ? problems.map(({ path }) => path) : [...(generation === undefined ? [] : mcpBackends(generation).values())].flatMap(({ targets }) => targets.map((target) => (target as McpHttpTarget).headers));
+  };
+  const document = { mcp: { targets: [{ name: 'a', mcp: { host: 'h' }, policies: modifier('$KEY') }] } };
+  for (const services of [['ingress'], ['session'], ['ingress', 'session']]) expect(sentBy(services, document)).toEqual([{ 'x-key': 'withheld' }]);
+  expect(sentBy(['connector'], document, { KEY: 'planted' })).toEqual([{ 'x-key': 'planted' }]);
+  expect(sentBy(['connector'], document)).toEqual(['mcp.targets[0].policies.requestHeaderModifier.set.x-key']);
+  expect(sentBy(['ingress'], { mcp: { policies: modifier('$KEY'), targets: TARGETS } })).toEqual(['mcp.policies.requestHeaderModifier.set.x-key']);
 });

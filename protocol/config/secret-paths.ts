@@ -17,6 +17,9 @@ const CREDENTIAL_HEADERS: ReadonlySet<string> = new Set(['authorization', 'proxy
 
 const isHeader = (path: Path): boolean => path.at(-3) === 'requestHeaderModifier' && CREDENTIAL_HEADERS.has(String(path.at(-1)).toLowerCase());
 
+/** For a target alone: nobody else sends it. */
+const isTargetHeader = (path: Path): boolean => path.at(-3) === 'requestHeaderModifier' && path.at(-6) === 'targets';
+
 const isCredential = (path: Path): boolean => path.includes(POLICY) && KEYS.has(path.at(-1)) && !path.some((step) => PLAIN.has(step));
 
 /** Of a client, with its key: nobody else's business, and no secret. */
@@ -37,14 +40,14 @@ const NO_SESSION_KEY = '0'.repeat(64);
 
 /**
  * What processes of these services do not get to know of a document: what stands at a path for them, or undefined for what it
- * says. Credentials are for connectors, and for the policy service, which judges documents; the session key is for ingress, too; secrets of
+ * says. Credentials, and headers for targets, are for connectors, and for the policy service, which judges documents; the session key is for ingress, too; secrets of
  * clients are for the policy service alone.
  */
 export function withheldFrom(services: readonly string[]): (path: Path) => string | undefined {
   const knows = (...some: readonly string[]): boolean => services.some((service) => some.includes(service));
   const [credentials, sessionKey, clients] = [knows('connector', 'policy'), knows('connector', 'policy', 'ingress'), knows('policy')];
   return (path) => {
-    const forConnectors = isCredential(path) || isCertificate(path);
+    const forConnectors = isCredential(path) || isCertificate(path) || isTargetHeader(path);
     if ((!credentials && forConnectors) || (!clients && isClientSecret(path))) return WITHHELD;
     return !sessionKey && isSessionKey(path) ? NO_SESSION_KEY : undefined;
   };

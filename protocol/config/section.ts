@@ -19,7 +19,8 @@ function refused(message: string, empty: (value: unknown) => boolean = isEmpty):
     .superRefine((value, context) => {
       if (!empty(value)) context.addIssue({ code: 'custom', message });
     })
-    .optional();
+    .optional()
+    .meta({ refused: true });
   refusedSchemas.add(schema);
   return schema;
 }

@@ -1,10 +1,11 @@
 /** Where tokens are asked for: what `oauthTokenExchange` and `crossAppAccess` have in common. */
 import { z } from 'zod';
-import { type BackendTls, type BackendTlsDocument, backendTlsSchema } from './backend-tls.ts';
+import { type Callout, type CalloutDocument, calloutShape } from './callout.ts';
 import type { ClientAuth } from './client-auth.ts';
 import { parseDuration } from './duration.ts';
+import { ownAuth } from './own-credentials.ts';
 import type { Path } from './problem.ts';
-import { count, duration, exactlyOne, nonEmpty, section, text } from './section.ts';
+import { count, duration, nonEmpty, text } from './section.ts';
 
 const LIST_MAX = 32;
 const CACHE_ENTRIES = 8_192;
@@ -16,25 +17,25 @@ export const TOKEN_TYPE = { access: 'urn:ietf:params:oauth:token-type:access_tok
 
 export const names = z.array(nonEmpty).max(LIST_MAX, `at most ${LIST_MAX} entries`).nullish();
 
-export const endpointShape = {
-  host: nonEmpty.optional(),
-  backend: nonEmpty.optional(),
-  path: text.nullish(),
-  policies: section('tokenEndpointPolicies', { backendTLS: backendTlsSchema.nullish() }).nullish(),
-};
+export const endpointShape = { ...calloutShape, path: text.nullish() };
 
-export const oneEndpoint = exactlyOne(['host', 'backend', 'service'], ['host', 'backend']);
-
-export interface EndpointDocument {
-  readonly host?: string | undefined;
-  readonly backend?: string | undefined;
+export interface EndpointDocument extends CalloutDocument {
   readonly path?: string | null | undefined;
-  readonly policies?: { readonly backendTLS?: BackendTlsDocument | null | undefined } | null | undefined;
+}
+
+/** Credentials that would go where `clientAuth` puts its own. */
+export function oneAuthorization({ policies, clientAuth: client }: EndpointDocument & { readonly clientAuth?: { readonly method?: string | null | undefined } | null | undefined }, context: z.RefinementCtx): void {
+  if (client == null || (client.method ?? 'clientSecretBasic') !== 'clientSecretBasic' || policies?.backendAuth == null) return;
+  const { keys, token } = ownAuth(policies.backendAuth);
+  const places = [...keys, ...(token?.kind === 'jwtSign' ? [token] : [])].map(({ location }) => location);
+  const taken = (token !== undefined && token.kind !== 'jwtSign') || places.some((location) => location.in === 'header' && location.name === 'authorization');
+  if (taken) context.addIssue({ code: 'custom', path: ['policies', 'backendAuth'], message: 'it goes into Authorization, as clientAuth does: give it another location, or clientAuth another method' });
 }
 
 export interface ReachedEndpoint {
-  readonly url: string;
-  readonly tls: BackendTls | undefined;
+  readonly callout: Callout;
+  /** With its query. */
+  readonly path: string;
 }
 
 /** @param key where it is written below `backendAuth`. Undefined after a complaint. */

@@ -1,9 +1,10 @@
 /** `oauthTokenExchange`: the token of the caller for one of the server's, from a token endpoint (RFC 8693, RFC 7523). */
 import { z } from 'zod';
+import { oneServer } from './callout.ts';
 import { clientAuth, clientAuthSchema } from './client-auth.ts';
 import { type CallerSource, type CredentialLocation, type ValueSource, credentialLocation, locationSchema, sourceSchema, tokenSource } from './credential-location.ts';
 import { flag, nonEmpty, section } from './section.ts';
-import { type ReachedEndpoint, TOKEN_TYPE, type TokenCache, type TokenStep, cacheSchema, endpointShape, names, oneEndpoint, tokenCache, wantedOf } from './token-endpoint.ts';
+import { type ReachedEndpoint, TOKEN_TYPE, type TokenCache, type TokenStep, cacheSchema, endpointShape, names, oneAuthorization, tokenCache, wantedOf } from './token-endpoint.ts';
 
 const PARAMS_MAX = 32;
 const PARAM_NAME = /^[\x21-\x7e]{1,64}$/;
@@ -40,7 +41,8 @@ export const tokenExchangeSchema = section('oauthTokenExchange', {
   authorizationLocation: locationSchema.nullish(),
   cache: cacheSchema,
 })
-  .superRefine(oneEndpoint)
+  .superRefine(oneServer)
+  .superRefine(oneAuthorization)
   .superRefine(({ grantType, requestedTokenType, actorToken: actor }, context) => {
     if (grantType !== 'jwtBearer') return;
     if (requestedTokenType != null) context.addIssue({ code: 'custom', path: ['requestedTokenType'], message: 'only a tokenExchange can ask for a type' });

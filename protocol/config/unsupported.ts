@@ -20,7 +20,7 @@ const BACKEND_POLICIES = [
 
 /** Keys by section of the document. */
 export const UNSUPPORTED_KEYS = {
-  root: ['policies', 'workloads', 'services', 'routeGroups', 'tcpRoutes', 'llm', 'ui'],
+  root: ['policies', 'routeGroups', 'tcpRoutes', 'llm', 'ui'],
   frontendPolicies: ['http', 'tls', 'tcp', 'networkExtAuthz', 'proxy', 'proxyProtocol', 'tracing'],
   bind: [],
   listener: ['tcpRoutes'],
@@ -41,9 +41,15 @@ export const UNSUPPORTED_KEYS = {
   backendTcp: ['keepalives'],
   backendTLS: [],
   backendAuth: ['copilot'],
-  oauthTokenExchange: ['service'],
-  crossAppAccessEndpoint: ['service'],
-  tokenEndpointPolicies: ['requestHeaderModifier', 'transformations', 'backendAuth', 'http', 'tcp', 'backendTunnel'],
+  oauthTokenExchange: [],
+  crossAppAccessEndpoint: [],
+  calloutPolicies: ['transformations'],
+  calloutAuth: ['passthrough', 'oauthTokenExchange', 'crossAppAccess', 'copilot'],
+  tunnelPolicies: ['requestHeaderModifier', 'transformations', 'http', 'backendTunnel'],
+  tunnelAuth: ['passthrough', 'jwtSign', 'oauthTokenExchange', 'crossAppAccess', 'gcp', 'aws', 'azure', 'copilot', 'credentials'],
+  service: ['waypoint', 'weightedWaypoints', 'ingressUseWaypoint'],
+  serviceLoadBalancer: ['routingPreferences'],
+  workload: ['waypoint', 'networkGateway', 'hboneMtlsPort', 'authorizationPolicies'],
   jwtSign: [],
   credentialLocation: ['expression'],
 } as const satisfies Record<string, readonly string[]>;
@@ -52,7 +58,7 @@ export type SectionName = keyof typeof UNSUPPORTED_KEYS;
 
 /** Sections whose keys are enforced on traffic: the refusal says so. */
 export const ENFORCING: ReadonlySet<SectionName> = new Set<SectionName>([
-  'frontendPolicies', 'gateway', 'gatewayListener', 'gatewayPolicies', 'tls', 'routePolicies', 'backendPolicies', 'targetPolicies', 'backendTLS', 'backendAuth', 'tokenEndpointPolicies',
+  'frontendPolicies', 'gateway', 'gatewayListener', 'gatewayPolicies', 'tls', 'routePolicies', 'backendPolicies', 'targetPolicies', 'backendTLS', 'backendAuth', 'calloutPolicies', 'calloutAuth', 'tunnelPolicies', 'tunnelAuth', 'service', 'workload',
 ]);
 
 /** Values the reference knows for a key, beyond the ones Parley serves. */

@@ -44,7 +44,9 @@ const FULL = {
   ],
   gateways: { default: { port: 3002, cors: {} }, web: { port: 3003, listeners: [{ name: 'one', hostname: 'b.test', protocol: 'HTTPS', tls: { mode: 'static', cert: 'a.pem', key: 'a.key', root: null, cipherSuites: ['TLS_AES_256_GCM_SHA384'], minTLSVersion: 'TLS_V1_3' }, cors: {} }] } },
   routes: [{ name: 'attached', gateways: ['default', 'web/one'], backends: [{ mcp: { targets: [stdio], prefixMode: 'always' } }] }],
-  backends: [{ name: 'shared', mcp: { targets: [{ name: 'b', mcp: { host: 'h', port: 80, path: '/p' }, policies: { http: { requestTimeout: '30s' }, tcp: { connectTimeout: '5s' }, backendTLS: { root: '/ca.pem' }, backendAuth: { credentials: [{ location: { cookie: { name: 'c' } }, key: 'k' }] } } }, { name: 'd', mcp: { host: 'h' }, policies: { backendAuth: { oauthTokenExchange: { host: 'h', policies: { backendTLS: {} }, clientAuth: { clientId: 'c', clientSecret: 's' } } } } }, { name: 'e', mcp: { host: 'h' }, policies: { backendAuth: { azure: { implicit: {} } } } }, { name: 'f', mcp: { host: 'h' }, policies: { backendAuth: { crossAppAccess: { identityProvider: { host: 'h', clientAuth: { clientId: 'c', clientSecret: 's' } }, resourceAuthorizationServer: { host: 'h', clientAuth: { clientId: 'c', clientSecret: 's' } }, audience: 'a' } } } }], statefulMode: 'stateless' } }],
+  services: [{ name: 's', namespace: 'ns', hostname: 's.test', ports: { 80: 8080 }, loadBalancer: {} }],
+  workloads: [{ namespace: 'ns', workloadIps: ['10.0.0.1'], services: { 'ns/s.test': {} } }],
+  backends: [{ name: 'shared', mcp: { targets: [{ name: 'b', mcp: { host: 'h', port: 80, path: '/p' }, policies: { http: { requestTimeout: '30s' }, tcp: { connectTimeout: '5s' }, backendTLS: { root: '/ca.pem' }, backendAuth: { credentials: [{ location: { cookie: { name: 'c' } }, key: 'k' }] } } }, { name: 'd', mcp: { host: 'h' }, policies: { backendAuth: { oauthTokenExchange: { host: 'h', policies: { backendTLS: {}, backendAuth: { credentials: [{ location: { cookie: { name: 'c' } }, key: 'k' }] }, backendTunnel: { proxy: { host: 'p' }, policies: { backendAuth: { key: 'k' } } } }, clientAuth: { clientId: 'c', clientSecret: 's' } } } } }, { name: 'e', mcp: { host: 'h' }, policies: { backendAuth: { azure: { implicit: {} } } } }, { name: 'f', mcp: { host: 'h' }, policies: { backendAuth: { crossAppAccess: { identityProvider: { host: 'h', clientAuth: { clientId: 'c', clientSecret: 's' } }, resourceAuthorizationServer: { host: 'h', clientAuth: { clientId: 'c', clientSecret: 's' } }, audience: 'a' } } } }], statefulMode: 'stateless' } }],
   mcp: {
     gateways: 'default',
     targets: [{ name: 'c', stdio: { cmd: 'x', args: ['y'], env: { A: 'b' }, clear_env: true } }],
@@ -57,7 +59,7 @@ const FULL = {
 };
 
 /** Maps whose keys the operator chooses, and policies, whose keys their own schemas know. */
-const FREE = /\.env$|\.add$|^gateways$|cors$/;
+const FREE = /\.env$|\.add$|^gateways$|cors$|\.ports$|^workloads\[0\]\.services$/;
 
 function keyPaths(value: unknown, path: Path = []): Path[] {
   if (Array.isArray(value)) return value.flatMap((item, index) => keyPaths(item, [...path, index]));
@@ -153,13 +155,16 @@ describe('a document', () => {
 
 describe('what the reference has and Parley does not do yet', () => {
   const EXCHANGE: Path = ['backends', 0, 'mcp', 'targets', 1, 'policies', 'backendAuth', 'oauthTokenExchange'];
+  const CALLOUT: Path = [...EXCHANGE, 'policies'];
   const PLACES: Record<keyof typeof UNSUPPORTED_KEYS, Path> = {
     root: [], frontendPolicies: ['frontendPolicies'], bind: ['binds', 0], listener: ['binds', 0, 'listeners', 0], gateway: ['gateways', 'default'], gatewayListener: ['gateways', 'web', 'listeners', 0], tls: ['gateways', 'web', 'listeners', 0, 'tls'],
     gatewayPolicies: ['binds', 0, 'listeners', 0, 'policies'], route: ['routes', 0], routePolicies: ['mcp', 'policies'], match: ['binds', 0, 'listeners', 0, 'routes', 0, 'matches', 0],
     routeBackend: ['routes', 0, 'backends', 0], backend: ['backends', 0], backendPolicies: ['backends', 0, 'policies'], mcpBackend: ['mcp'], target: ['mcp', 'targets', 0],
     targetPolicies: ['backends', 0, 'mcp', 'targets', 0, 'policies'], backendHttp: ['backends', 0, 'mcp', 'targets', 0, 'policies', 'http'], backendTcp: ['backends', 0, 'mcp', 'targets', 0, 'policies', 'tcp'],
     backendTLS: ['backends', 0, 'mcp', 'targets', 0, 'policies', 'backendTLS'], backendAuth: ['backends', 0, 'mcp', 'targets', 0, 'policies', 'backendAuth'],
-    jwtSign: [], oauthTokenExchange: EXCHANGE, tokenEndpointPolicies: [...EXCHANGE, 'policies'],
+    jwtSign: [], oauthTokenExchange: EXCHANGE, calloutPolicies: CALLOUT, calloutAuth: [...CALLOUT, 'backendAuth'],
+    tunnelPolicies: [...CALLOUT, 'backendTunnel', 'policies'], tunnelAuth: [...CALLOUT, 'backendTunnel', 'policies', 'backendAuth'],
+    service: ['services', 0], serviceLoadBalancer: ['services', 0, 'loadBalancer'], workload: ['workloads', 0],
     crossAppAccessEndpoint: ['backends', 0, 'mcp', 'targets', 3, 'policies', 'backendAuth', 'crossAppAccess', 'identityProvider'],
     credentialLocation: ['backends', 0, 'mcp', 'targets', 0, 'policies', 'backendAuth', 'credentials', 0, 'location'],
   };

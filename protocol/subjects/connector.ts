@@ -109,6 +109,22 @@ export const connectorClose = defineSubject({
   payload: 'empty',
 });
 
+/** An authorizer that wants to know who asks: the credentials for that are a connector's. It asks what the configuration names, and nothing else. */
+export const connectorAuthorizer = defineSubject({
+  pattern: 'parley.connector.authorizer',
+  owner: 'connector',
+  mode: 'call',
+  meta: z.object({
+    wire: z.enum(['grpc', 'http']),
+    authorizer: z.string().describe('the key of one that the configuration names'),
+  }),
+  payload: 'base64 of the question, sealed with the session key: a CheckRequest of Envoy, or JSON of an HTTP request (services/host/callouts/http-text.ts)',
+  reply: 'end: base64 of what it answered, sealed likewise; fault gone when the configuration does not name it, upstream or timeout when it gave no answer',
+});
+
+/** What is sealed for whom: a question does not open as an answer. */
+export const authorizerPurpose = (what: 'question' | 'answer', authorizer: string): string => `authorizer ${what} ${authorizer}`;
+
 export const connectorStatus = defineSubject({
   pattern: 'parley.connector.status',
   owner: 'connector',

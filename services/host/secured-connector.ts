@@ -9,7 +9,6 @@
  *    the federated one that its pinned names are of: no domain's authorities vouch for another's workloads.
  */
 import { X509Certificate } from 'node:crypto';
-import type { LookupFunction } from 'node:net';
 import { type PeerCertificate, type SecureContext, checkServerIdentity, createSecureContext } from 'node:tls';
 import { buildConnector } from 'undici';
 import type { BackendTls } from '#protocol/config/backend-tls.ts';
@@ -35,10 +34,8 @@ export interface OwnParts {
 interface Connecting extends OwnParts {
   readonly target: string;
   readonly timeoutMs: number;
-  /** Of a Unix socket, which is connected to whatever the URL says. */
-  readonly socketPath?: string | undefined;
-  /** In place of the system's. */
-  readonly lookup?: LookupFunction | undefined;
+  /** What else its connections are. */
+  readonly options?: buildConnector.BuildOptions;
 }
 
 interface Files {
@@ -128,15 +125,14 @@ function verificationOf({ verify, subjectAltNames }: BackendTls): Verification {
   };
 }
 
-function optionsOf(tls: BackendTls, { timeoutMs, socketPath, lookup }: Connecting): buildConnector.BuildOptions {
+function optionsOf(tls: BackendTls, { timeoutMs: timeout, options }: Connecting): buildConnector.BuildOptions {
   const { hostname, alpn } = tls;
   return {
-    timeout: timeoutMs,
-    ...(socketPath === undefined ? {} : { socketPath }),
-    ...(lookup === undefined ? {} : { lookup }),
+    timeout,
     ...verificationOf(tls),
     ...(alpn === undefined ? {} : { allowH2: alpn.includes('h2'), preferH2: alpn[0] === 'h2' }),
     ...(hostname === undefined ? {} : { servername: hostname }),
+    ...options,
   };
 }
 

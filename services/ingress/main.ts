@@ -9,6 +9,7 @@ import type { Host, Service } from '#host/host.ts';
 import { secretsIn } from '#host/telemetry/secrets-in-files.ts';
 import { type IngressEvents, ingressEvents } from './events.ts';
 import { AccessLog } from './runtime/access-log.ts';
+import { askConnector } from './runtime/connector-authorizers.ts';
 import { authorizationServers } from './runtime/authorization-servers.ts';
 import { AuthorizerConnections } from './runtime/authorizers.ts';
 import type { IngressDeps } from './runtime/exchange.ts';
@@ -77,7 +78,7 @@ async function openIngress(host: Host, settings: IngressSettings): Promise<() =>
     cookieKey: host.cookieKey,
     surroundings: { env: settings.where },
   };
-  const connections = new AuthorizerConnections(deps.events, host);
+  const connections = new AuthorizerConnections(deps.events, { svids: host.svids, learn: host.learn, byConnector: askConnector(host.bus, host.seal) });
   let opening = Promise.resolve();
   const unwatch = host.generations.onChange((generation) => {
     judge = speaking(generation.language, () => connectionJudge(generation.frontendPolicies));

@@ -1,12 +1,5 @@
-/** What the keys of the configuration mean, in the order docs/config.md tells them. */
+/** What the keys of the configuration mean, in the order docs/config.md tells them. Its sections are in config-sections.ts. */
 import { implemented } from '#policies/order.ts';
-
-export interface Section {
-  readonly title: string;
-  /** Where in the document the section is found first. */
-  readonly at: readonly string[];
-  readonly intro: string;
-}
 
 const TARGETS = '[targets](#targets)';
 const SERVER = '[mcp](#mcp)';
@@ -18,27 +11,6 @@ const HTTP = 'how long its servers may take: [http](#http)';
 const TCP = 'how its servers are connected to: [tcp](#tcp)';
 const TLS = 'how its connections are secured: [backendTLS](#backendtls)';
 
-/** `[]` is an entry of a list, `*` one of a map. */
-export const SECTIONS: readonly Section[] = [
-  { title: 'The document', at: [], intro: 'At least one of `mcp`, `gateways` and `binds` opens a port.' },
-  { title: 'mcp', at: ['mcp'], intro: 'The short form: one MCP server at `/mcp` and `/sse`, made of all its targets. The same keys without `gateways`, `port` and `policies` describe an MCP server wherever one is written.' },
-  { title: 'targets', at: ['mcp', 'targets', '[]'], intro: 'What is behind an MCP server: exactly one of `mcp` and `stdio` each.' },
-  { title: 'gateways', at: ['gateways', '*'], intro: 'Ports by name; routes attach to them. A gateway writes its policies beside its own keys.' },
-  { title: 'routes', at: ['routes', '[]'], intro: 'Which requests go where. The most specific host wins, then: exact path, prefix, regex; longer path; with method; more headers; more query parameters; the order of the file.' },
-  { title: 'matches', at: ['routes', '[]', 'matches', '[]'], intro: 'All conditions of one match must hold; one match of the list is enough. `headers` and `query` entries have a `name`, and a `value` with `exact` or `regex`.' },
-  { title: 'backends of a route', at: ['routes', '[]', 'backends', '[]'], intro: 'Exactly one of `mcp`, `host`, `dynamic` and `backend` each. A route leads to MCP servers or to hosts, not to both.' },
-  { title: 'backends', at: ['backends', '[]'], intro: 'Backends by name: exactly one of `mcp` and `host` each.' },
-  { title: 'http', at: ['mcp', 'targets', '[]', 'policies', 'http'], intro: 'How long a server may take: at a target, a backend, or a backend of a route; what is written nearest to the server counts.' },
-  { title: 'tcp', at: ['mcp', 'targets', '[]', 'policies', 'tcp'], intro: 'How a server is connected to, written where [http](#http) may be.' },
-  { title: 'backendTLS', at: ['mcp', 'targets', '[]', 'policies', 'backendTLS'], intro: 'How connections to servers are secured: at a target, a backend, a backend of a route, or a route. What is written nearest to the target counts, whole. A target without a scheme in its `host` becomes https. Files are PEM, read where connectors run, and looked at again for each new connection.' },
-  { title: 'backendAuth', at: ['mcp', 'targets', '[]', 'policies', 'backendAuth'], intro: 'As whom Parley speaks to servers: one kind, and `credentials` beside it or alone; written where [backendTLS](#backendtls) may be. A secret is a text, best a `$NAME` that only the environment of policy services and connectors has, or `file:` with a path, read where connectors run. A place is `header` (`name`, `prefix`), `queryParameter` or `cookie` (`name`); `Authorization: Bearer` unless given.' },
-  { title: 'clientAuth', at: ['mcp', 'targets', '[]', 'policies', 'backendAuth', 'oauthTokenExchange', 'clientAuth'], intro: 'How the token endpoints of [backendAuth](#backendauth) know us.' },
-  { title: 'binds', at: ['binds', '[]'], intro: 'The older form: ports with their listeners and routes inside.' },
-  { title: 'listeners', at: ['binds', '[]', 'listeners', '[]'], intro: 'Of a bind. The listeners of a gateway have `name`, `hostname`, `protocol`, `tls` and policies. The listeners of one port all have `tls`, or none.' },
-  { title: 'tls', at: ['gateways', '*', 'tls'], intro: 'HTTPS, over HTTP/1.1. The files are PEM, read by ingress from its own disk (a relative path begins where it was started), and taken up when they change: new connections get the new certificate, open ones stay. What cannot be used is logged, and the last good one stays. `parley check` looks at the files too.' },
-  { title: 'config', at: ['config'], intro: 'Settings of the process. Keys that are not in the table are checked and not acted on, with a warning: LATER.' },
-];
-
 const MEANINGS: Readonly<Record<string, string>> = {
   'The document.config': 'settings of the process: [config](#config)',
   'The document.frontendPolicies.connect.mode': 'what becomes of CONNECT: `deny` unless given; with `tunnel` every bind with a socket opens tunnels, as with `tunnelProtocol: connect`, and serves nothing else. `route` is refused',
@@ -49,6 +21,8 @@ const MEANINGS: Readonly<Record<string, string>> = {
   'The document.gateways': 'ports by name: [gateways](#gateways)',
   'The document.routes': 'routes that attach to gateways: [routes](#routes)',
   'The document.backends': 'backends by name: [backends](#backends)',
+  'The document.services': 'servers that do the same, by a name: [services](#services)',
+  'The document.workloads': 'what services are made of: [workloads](#workloads)',
   'The document.mcp': `the short form: ${SERVER}`,
   'mcp.gateways': 'gateways to attach to, `name` or `name/listener`; then no port of its own',
   'mcp.port': 'the port to listen on; 3000 unless given, or the gateway `default` when there is one',
@@ -151,7 +125,8 @@ const MEANINGS: Readonly<Record<string, string>> = {
   'backendAuth.oauthTokenExchange.host': 'the token of the caller is exchanged for one of the server: where the token endpoint is, a URL or a host',
   'backendAuth.oauthTokenExchange.backend': 'instead of `host`: the name of a backend with `host`',
   'backendAuth.oauthTokenExchange.path': 'of the token endpoint, when not in `host`; `/` unless given',
-  'backendAuth.oauthTokenExchange.policies.backendTLS': 'how connections to the token endpoint are secured: [backendTLS](#backendtls)',
+  'backendAuth.oauthTokenExchange.service': 'instead of `host`: `name` (`namespace/hostname`) and `port` of one of [services](#services)',
+  'backendAuth.oauthTokenExchange.policies': 'how the token endpoint is reached: [callouts](#callouts)',
   'backendAuth.oauthTokenExchange.grantType': '`tokenExchange` is RFC 8693, the one unless given; `jwtBearer` is RFC 7523',
   'backendAuth.oauthTokenExchange.subjectToken.source': 'where in the request the token of the caller stands: a place, or `expression` with one over the request',
   'backendAuth.oauthTokenExchange.subjectToken.tokenType': 'its type, a URN; an access token unless given',
@@ -170,12 +145,14 @@ const MEANINGS: Readonly<Record<string, string>> = {
   'backendAuth.crossAppAccess.identityProvider.host': 'the identity provider of the caller gives an assertion (ID-JAG) for the server of `resourceAuthorizationServer`: its token endpoint, a URL or a host',
   'backendAuth.crossAppAccess.identityProvider.backend': 'instead of `host`: the name of a backend with `host`',
   'backendAuth.crossAppAccess.identityProvider.path': 'of the token endpoint, when not in `host`; `/` unless given',
-  'backendAuth.crossAppAccess.identityProvider.policies.backendTLS': 'how connections to it are secured: [backendTLS](#backendtls)',
+  'backendAuth.crossAppAccess.identityProvider.service': 'instead of `host`: one of [services](#services)',
+  'backendAuth.crossAppAccess.identityProvider.policies': 'how it is reached: [callouts](#callouts)',
   'backendAuth.crossAppAccess.identityProvider.clientAuth': 'how it knows us: [clientAuth](#clientauth)',
   'backendAuth.crossAppAccess.resourceAuthorizationServer.host': 'the authorization server that gives the token for that assertion: its token endpoint, a URL or a host',
   'backendAuth.crossAppAccess.resourceAuthorizationServer.backend': 'instead of `host`: the name of a backend with `host`',
   'backendAuth.crossAppAccess.resourceAuthorizationServer.path': 'of the token endpoint, when not in `host`; `/` unless given',
-  'backendAuth.crossAppAccess.resourceAuthorizationServer.policies.backendTLS': 'how connections to it are secured: [backendTLS](#backendtls)',
+  'backendAuth.crossAppAccess.resourceAuthorizationServer.service': 'instead of `host`: one of [services](#services)',
+  'backendAuth.crossAppAccess.resourceAuthorizationServer.policies': 'how it is reached: [callouts](#callouts)',
   'backendAuth.crossAppAccess.resourceAuthorizationServer.clientAuth': 'how it knows us: [clientAuth](#clientauth)',
   'backendAuth.crossAppAccess.audience': 'the name of the authorization server of the resource, for which the assertion is',
   'backendAuth.crossAppAccess.resources': 'the URIs the token is wanted for',
@@ -215,6 +192,55 @@ const MEANINGS: Readonly<Record<string, string>> = {
   'clientAuth.assertionAudience': 'whom the assertion is for',
   'clientAuth.certificate': 'with `privateKeyJwt`: the certificate of the key and those that lead to its authority (PEM), a text or `file:`',
   'clientAuth.certificateHeader': 'where it is shown: the chain in `x5c`, or its digest in `x5t#S256`',
+  'callouts.requestHeaderModifier': 'headers it is sent besides, or not: [policies/requestHeaderModifier](../policies/requestHeaderModifier/README.md)',
+  'callouts.backendTLS': 'how connections to it are secured: [backendTLS](#backendtls)',
+  'callouts.backendAuth': 'as whom Parley speaks to it, as in [backendAuth](#backendauth) without those that speak for a caller. An authorizer is then asked by a connector, for which `config.session.key` is needed between processes',
+  'callouts.http.version': 'the only version that is spoken; else what fits',
+  'callouts.http.requestTimeout': 'until its whole answer is there; an authorizer has 2s, a token endpoint 5s unless given, and at most `60s`',
+  'callouts.tcp.connectTimeout': 'until a connection is made; at most `60s`',
+  'callouts.tcp.keepalives.enabled': '`false` = idle connections are not looked after',
+  'callouts.tcp.keepalives.time': 'how long a connection is idle before it is (default 3m)',
+  'callouts.tcp.keepalives.interval': 'the system says how often: not acted on, with a warning',
+  'callouts.tcp.keepalives.retries': 'the system says how many times: not acted on, with a warning',
+  'callouts.backendTunnel': 'the proxy on the way: [backendTunnel](#backendtunnel)',
+  'backendTunnel.proxy.host': 'where the proxy is, a URL or a host',
+  'backendTunnel.proxy.backend': 'the name of a backend with `host`',
+  'backendTunnel.proxy.service': 'one of [services](#services)',
+  'backendTunnel.policies.backendTLS': 'how connections to the proxy are secured: [backendTLS](#backendtls)',
+  'backendTunnel.policies.backendAuth': 'what the proxy is told in `Proxy-Authorization`: a `key`, behind the `prefix` of its `location`',
+  'backendTunnel.policies.tcp': 'as of a callout',
+  'services.name': 'for people',
+  'services.namespace': 'the first half of what it is asked for as: `namespace/hostname`',
+  'services.hostname': 'the second half',
+  'services.ports': 'its ports, each with the port of workloads that say nothing else',
+  'services.vips': 'its addresses in a mesh: not acted on, with a warning',
+  'services.appProtocols': 'not acted on, with a warning: what asks it says what it speaks',
+  'services.subjectAltNames': 'not acted on, with a warning: `backendTLS` says whose certificate is expected',
+  'services.ipFamilies': 'not acted on, with a warning',
+  'services.loadBalancer.mode': 'only `Standard`: where workloads are is not looked at',
+  'services.loadBalancer.healthPolicy': '`AllowAll` = workloads that are not healthy are asked, too',
+  'workloads.uid': 'for people',
+  'workloads.name': 'for people',
+  'workloads.namespace': 'for people; its services have theirs in their names',
+  'workloads.workloadIps': 'where it is: at the first of these',
+  'workloads.hostname': 'where it is when it has no address',
+  'workloads.services': 'the services it belongs to, by `namespace/hostname`: for each a map of the ports of the service to its own, where they are others',
+  'workloads.status': '`Unhealthy` = it is not asked',
+  'workloads.capacity': 'how often it is drawn, against the others (default 1); 0 = it is not asked',
+  'workloads.protocol': 'only `TCP`: workloads are connected to directly',
+  'workloads.trustDomain': 'of a mesh: not acted on, with a warning',
+  'workloads.serviceAccount': 'as above',
+  'workloads.network': 'as above',
+  'workloads.workloadName': 'as above',
+  'workloads.workloadType': 'as above',
+  'workloads.canonicalName': 'as above',
+  'workloads.canonicalRevision': 'as above',
+  'workloads.node': 'as above',
+  'workloads.clusterId': 'as above',
+  'workloads.networkMode': 'as above',
+  'workloads.locality.region': 'as above',
+  'workloads.locality.zone': 'as above',
+  'workloads.locality.subzone': 'as above',
   'binds.port': 'the port to listen on',
   'binds.listeners': '[listeners](#listeners)',
   'binds.tunnelProtocol': '`direct` unless given. With `connect` the port takes CONNECT and nothing else; what comes out of a tunnel goes to the bind or gateway of the port that was asked for, as if its client had come by that port. Nothing is dialled',

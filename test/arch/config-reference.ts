@@ -3,7 +3,8 @@ import { z } from 'zod';
 import { implemented } from '#policies/order.ts';
 import { documentSchema } from '#protocol/config/document.ts';
 import { NOT_ACTED_ON } from '#protocol/config/unsupported.ts';
-import { SECTIONS, type Section, explained, meaningOf } from './config-meanings.ts';
+import { explained, meaningOf } from './config-meanings.ts';
+import { SECTIONS, type Section } from './config-sections.ts';
 
 interface Shape {
   readonly type?: string | readonly string[];
@@ -13,15 +14,16 @@ interface Shape {
   readonly anyOf?: readonly Shape[];
   readonly enum?: readonly string[];
   readonly required?: readonly string[];
+  /** protocol/config/section.ts says so. */
+  readonly refused?: true;
 }
 
 const schema = z.toJSONSchema(documentSchema, { unrepresentable: 'any', io: 'input' }) as Shape;
 /** Described once, whoever has them. */
-const DESCRIBED_APART: ReadonlySet<string> = new Set(['backendTLS', 'backendAuth', 'http', 'tcp', 'location', 'source', 'authorizationLocation', 'clientAuth']);
+const DESCRIBED_APART: ReadonlySet<string> = new Set([
+  'backendTLS', 'backendAuth', 'policies.http', 'policies.tcp', 'location', 'source', 'authorizationLocation', 'clientAuth', 'service', 'crossAppAccess.identityProvider.policies', 'crossAppAccess.resourceAuthorizationServer.policies',
+]);
 const OWN = new Set(SECTIONS.map(({ at }) => at.join('.')).filter((at) => at !== ''));
-
-/** Policies of the token endpoints in it judge no call, and have the names of those that do. */
-const OF_NO_CALL = 'backendAuth';
 
 /** Keys whose section is told once, wherever they are. */
 const LINKED: ReadonlySet<string> = new Set(['mcp', 'tls']);
@@ -69,8 +71,8 @@ function rowsOf(shape: Shape, title: string, at: readonly string[], prefix = '')
     const key = `${prefix}${name}`;
     if (title === 'config' && NOT_ACTED_ON.some((later) => later === key)) continue;
     const inner = notNull(one);
-    const own = DESCRIBED_APART.has(name) || Object.hasOwn(implemented, name) || OWN.has([...at, ...key.split('.')].join('.'));
-    if (Object.keys(inner).length === 0 && (!Object.hasOwn(implemented, name) || title === OF_NO_CALL)) refused.push(key);
+    const own = DESCRIBED_APART.has(name) || DESCRIBED_APART.has(key) || Object.hasOwn(implemented, name) || OWN.has([...at, ...key.split('.')].join('.'));
+    if (one.refused === true) refused.push(key);
     else if (inner.properties !== undefined && !own && !LINKED.has(name) && hasServed(inner)) nest(inner, key);
     else if (inner.properties !== undefined && !own && (title === 'targets' || title === 'config')) nest(inner, key);
     else rows.push({ id: `${title}.${key}`, key, kind: kindOf(one), required: shape.required?.includes(name) ?? false });
@@ -84,7 +86,7 @@ function rowsOf(shape: Shape, title: string, at: readonly string[], prefix = '')
   }
 }
 
-const hasServed = (shape: Shape): boolean => Object.entries(shape.properties ?? {}).some(([name, one]) => Object.keys(notNull(one)).length > 0 || Object.hasOwn(implemented, name));
+const hasServed = (shape: Shape): boolean => Object.values(shape.properties ?? {}).some(({ refused }) => refused !== true);
 
 function find(from: Shape, at: readonly string[]): Shape {
   let shape = from;

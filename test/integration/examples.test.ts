@@ -1,13 +1,9 @@
-/** Every file of docs/examples, in force at a gateway, is called as its first line says; those of servers that are not here are read. */
+/** Every file of docs/examples, in force at a gateway, is called as its first line says; those of servers that only their readers have are in connection-examples.test.ts. */
 import { readFile, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { POLICIES, implemented, policySchemas } from '#policies/order.ts';
+import { POLICIES, implemented } from '#policies/order.ts';
 import type { Entry } from '#policies/order.ts';
-import { compileDocument } from '#protocol/config/compile.ts';
-import { serversOf } from '#protocol/config/generation.ts';
-import { readDocument } from '#protocol/config/read.ts';
-import { expressionProblems } from '../../services/policy/runtime/caller-problems.ts';
 import { type HttpBackendFixture, startHttpBackend } from '../fixtures/http-backend.ts';
 import { type HttpAuthorizer, startHttpAuthorizer } from '../world/authorizer.ts';
 import { type ParleyWorld, startParley } from '../world/parley.ts';
@@ -19,31 +15,15 @@ const files = (await readdir(EXAMPLES)).toSorted();
 /** They say how servers are reached, and name some that only their readers have. One has a file for each of its kinds: `backendAuth-aws.yaml`. */
 const connectionIds = Object.entries<Entry>(POLICIES).flatMap(([id, { connection }]) => (connection ? [id] : []));
 const connections = files.filter((file) => connectionIds.some((id) => file === `${id}.yaml` || file.startsWith(`${id}-`)));
-/** What each of them says of a server. */
-const SAYS = [['backendTLS', 'tls'], ['http', 'timeoutMs'], ['tcp', 'connectMs']] as const;
 /** `200 with nothing`, ``401 with `Name: value` ``. */
 const CLAIM = /(\d{3}) with (?:nothing|`([^`:]+): ([^`]+)`)/g;
 
 /** ``all say `name: value` ``: in the head of each answer. */
 const SAID = /(?:all|both) say `([^`:]+): ([^`]+)`/;
 
-/** What the examples take from the environment of their readers. */
-const ENV = { FILES_KEY: 'of-the-environment', SESSION_KEY: '5e'.repeat(32), GATEWAY_SECRET: 'of-the-environment' };
-
 test('there is one for each policy that is enforced', () => {
   expect(files.filter((file) => !file.includes('-'))).toEqual([...Object.keys(implemented), ...connectionIds, 'host'].map((id) => `${id}.yaml`).toSorted());
   expect(files.filter((file) => file.includes('-') && !connections.includes(file))).toEqual([]);
-});
-
-describe.each(connections)('docs/examples/%s', (file) => {
-  test('says how its one server is reached', async () => {
-    const { document } = readDocument(await readFile(join(EXAMPLES, file), 'utf8'), { file });
-    const { generation, expressions = [], problems } = compileDocument(document, { env: ENV, policies: policySchemas });
-    expect([problems, expressionProblems(expressions)]).toEqual([[], []]);
-    const [target, ...others] = [...(generation?.backends.values() ?? [])].flatMap(serversOf);
-    expect(others).toEqual([]);
-    expect(target?.[SAYS.find(([id]) => file.startsWith(id))?.[1] ?? 'auth']).toBeDefined();
-  });
 });
 
 describe('a gateway with', () => {
@@ -57,7 +37,7 @@ describe('a gateway with', () => {
     // Of host.yaml.
     backend = await startHttpBackend({ '/mcp': (_request, response) => void response.end('here') });
     port = await freePort();
-    world = await startParley({ config: { binds: [{ port, listeners: [] }] }, env: ENV });
+    world = await startParley({ config: { binds: [{ port, listeners: [] }] } });
   });
   afterAll(async () => {
     await world?.stop();

@@ -42,6 +42,8 @@ export interface ServedTls {
 
 export interface GrpcAuthorizer extends Authorizer {
   readonly seen: readonly Checked[];
+  /** The metadata that came with each. */
+  readonly told: readonly Readonly<Record<string, string>>[];
 }
 
 /** @param port 0 = a free one. @param tls absent = none; with `ca`, clients must show a certificate. */
@@ -50,9 +52,11 @@ export async function startGrpcAuthorizer(decide: (checked: Checked) => CheckRep
   const { Check } = definitions[SERVICE] as ServiceDefinition;
   const serialize = (value: object): Buffer => (value instanceof Uint8Array ? Buffer.from(value) : (Check as { responseSerialize: (value: object) => Buffer }).responseSerialize(value));
   const server = new Server();
-  const answer = ((call: { request: { attributes: Checked } }, callback: (error: object | null, value?: object) => void) => {
+  const told: Record<string, string>[] = [];
+  const answer = ((call: { request: { attributes: Checked }; metadata: { getMap(): Record<string, string> } }, callback: (error: object | null, value?: object) => void) => {
     const { attributes } = call.request;
     seen.push(attributes);
+    told.push(call.metadata.getMap());
     const reply = decide(attributes);
     if (reply === undefined) return;
     if ('details' in reply) callback(reply);
@@ -60,7 +64,7 @@ export async function startGrpcAuthorizer(decide: (checked: Checked) => CheckRep
   }) as unknown as UntypedHandleCall;
   server.addService({ Check: { ...(Check as object), responseSerialize: serialize } } as unknown as ServiceDefinition, { Check: answer });
   const bound = await new Promise<number>((resolve, reject) => server.bindAsync(`127.0.0.1:${port}`, credentialsOf(tls), (error, at) => (error === null ? resolve(at) : reject(error))));
-  return { host: `127.0.0.1:${bound}`, seen, close: async () => server.forceShutdown() };
+  return { host: `127.0.0.1:${bound}`, seen, told, close: async () => server.forceShutdown() };
 }
 
 const credentialsOf = (tls: ServedTls | undefined): ServerCredentials =>
@@ -79,6 +83,8 @@ export interface HttpAuthorizer extends Authorizer {
   readonly seen: readonly Asked[];
   /** Connections to it. */
   open(): Promise<number>;
+  /** Closes them. */
+  drop(): void;
 }
 
 /** @param decide answers, or does not. */
@@ -99,6 +105,7 @@ export async function startHttpAuthorizer(decide: (asked: Asked, response: Param
   return {
     host: `127.0.0.1:${(server.address() as AddressInfo).port}`,
     seen,
+    drop: () => server.closeAllConnections(),
     open: () => promisify(server.getConnections.bind(server))(),
     close: async () => {
       const closed = once(server, 'close');

@@ -15,6 +15,7 @@ import { encode } from '#protocol/mcp/message.ts';
 import {
   CONNECTOR_QUEUE,
   type ConnectorStatus,
+  connectorAuthorizer,
   connectorCall,
   connectorClose,
   connectorOnce,
@@ -32,6 +33,7 @@ import type { List } from '../core/news.ts';
 import { type ConnectorEvents, connectorEvents } from '../events.ts';
 import type { HandleKeys } from '../core/handle-seal.ts';
 import type { ConnectorSettings } from '../settings.ts';
+import { ConnectorAuthorizers } from './authorizers.ts';
 import { Backend } from './backend.ts';
 import { CallRules } from './call-rules.ts';
 import { Dialing } from './dialing.ts';
@@ -75,6 +77,7 @@ export class Connector {
   readonly #backends = new Map<string, Served>();
   readonly #hosts: HttpBackends;
   readonly #rules = new CallRules();
+  readonly #authorizers: ConnectorAuthorizers;
   readonly #pins: Pins;
   readonly #requests: ServerRequests;
   readonly #calls: OpenCalls;
@@ -84,6 +87,7 @@ export class Connector {
   /** Reached by others through us alone: served until the end. */
   readonly #own: Serving[];
   readonly #status: Serving;
+  readonly #authorizing: Serving;
   readonly #reaper: NodeJS.Timeout;
   readonly #unwatch: (() => void)[];
   #ttlMs = SESSION_TTL_MS;
@@ -115,6 +119,9 @@ export class Connector {
       bus.serve(connectorRelay.to({ instance: bus.instance }), (asked) => this.#relay.take(asked)),
       bus.listen(connectorClose.to({ instance: bus.instance }), ({ meta }) => this.#letGo(meta)),
     ];
+    const { seal, learn, svids } = host;
+    this.#authorizers = new ConnectorAuthorizers({ seal, learn, svids, env });
+    this.#authorizing = this.#take(connectorAuthorizer.to({}), (asked) => void this.#authorizers.answer(asked));
     this.#status = bus.serve(connectorStatus.to({}), (asked) => asked.answer.end(encode(this.#targets())), { queue: CONNECTOR_QUEUE });
     this.#unwatch = [
       host.generations.onChange((generation) => this.#follow(generation)),
@@ -132,6 +139,7 @@ export class Connector {
     for (const unwatch of this.#unwatch) unwatch();
     this.#pins.close();
     this.#status.stop();
+    this.#authorizing.stop();
     for (const { serving } of this.#backends.values()) for (const one of serving) one.stop();
     this.#hosts.drain();
     this.#sessions.letGoOfAll();
@@ -140,7 +148,7 @@ export class Connector {
     await this.#logs.settle(clock() + SETTLE_MS);
     for (const serving of this.#own) serving.stop();
     await this.#sessions.leave();
-    await Promise.allSettled([this.#hosts, ...[...this.#backends.values()].map(({ backend }) => backend)].map((one) => one.close()));
+    await Promise.allSettled([this.#hosts, this.#authorizers, ...[...this.#backends.values()].map(({ backend }) => backend)].map((one) => one.close()));
     this.#relay.stop();
     this.#requests.stop();
     this.#calls.stop();
@@ -164,6 +172,7 @@ export class Connector {
     this.#ttlMs = generation.settings.sessionTtlMs;
     const changed = this.#rules.enter(generation);
     const pinned = this.#pins.enter(generation);
+    this.#authorizers.follow(generation);
     this.#hosts.follow(generation);
     const backends = mcpBackends(generation);
     for (const [key, served] of this.#backends) {

@@ -10,6 +10,7 @@ import { CONNECTIONS_MAX, HEADERS_BYTES_MAX, bare } from './http-server.ts';
 const ORIGINS_MAX = 1_000;
 
 type Connector = buildConnector.connector;
+type BuildOptions = buildConnector.BuildOptions;
 
 export interface DynamicServer {
   readonly pool: Agent;
@@ -26,8 +27,8 @@ export class DynamicServers {
   readonly #scheme: string;
 
   constructor({ name, tls, connectMs = CONNECT_MS }: HttpBackend, { learn, svids, dialing = new Dialing([]) }: EndpointSurroundings, originsMax = ORIGINS_MAX) {
-    const { lookup } = dialing;
-    const make: Connector = tls === undefined ? buildConnector({ timeout: connectMs, allowH2: false, lookup } as buildConnector.BuildOptions) : securedConnector({ ...tls, alpn: tls.alpn ?? ['http/1.1'] }, { target: name, timeoutMs: connectMs, svids, learn, lookup });
+    const options: BuildOptions = { lookup: dialing.lookup };
+    const make = tls === undefined ? buildConnector({ ...options, timeout: connectMs, allowH2: false }) : securedConnector({ ...tls, alpn: tls.alpn ?? ['http/1.1'] }, { target: name, timeoutMs: connectMs, svids, learn, options });
     const connect: Connector = ({ servername: _asked, ...options }, callback) => {
       const host = bare(options.hostname);
       const refused = dialing.refuse(host);

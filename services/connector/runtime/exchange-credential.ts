@@ -11,17 +11,19 @@ import type { TokenExchange } from '#protocol/config/token-exchange.ts';
 import type { TokenStep } from '#protocol/config/token-endpoint.ts';
 import { Fault } from '#protocol/faults/fault.ts';
 import type { Caller } from '#host/caller-seal.ts';
+import { CalloutHttp } from './callout-http.ts';
 import { callerToken, callerValue } from './caller-credential.ts';
 import { type Prove, clientProof } from './client-proof.ts';
 import type { Credential, CredentialSurroundings } from './credentials.ts';
 import { HeldByKey, type Issued } from './held.ts';
 import { type Outgoing, place } from './outgoing.ts';
-import { type TokenAnswer, TokenEndpoint } from './token-endpoint.ts';
+import { TOKEN_ENDPOINT, type TokenAnswer, TokenEndpoint } from './token-endpoint.ts';
 
 const GRANTS = { tokenExchange: 'urn:ietf:params:oauth:grant-type:token-exchange', jwtBearer: 'urn:ietf:params:oauth:grant-type:jwt-bearer' } as const;
 
 interface Step {
   readonly config: TokenStep;
+  readonly url: string;
   readonly endpoint: TokenEndpoint;
   readonly prove: Prove;
 }
@@ -82,7 +84,7 @@ export class ExchangeCredential implements Credential {
   /** E2 */
   async #ask(step: Step, said: Pairs): Promise<TokenAnswer & { readonly accessToken: string }> {
     const { config, endpoint, prove } = step;
-    const question = { url: config.url, form: new URLSearchParams([...said, ...config.wanted].map(([name, value]): [string, string] => [name, value])), headers: {} as Record<string, string> };
+    const question = { url: step.url, form: new URLSearchParams([...said, ...config.wanted].map(([name, value]): [string, string] => [name, value])), headers: {} as Record<string, string> };
     await prove(question);
     const answer = await endpoint.ask(question);
     const { accessToken, issuedType } = answer;
@@ -93,13 +95,13 @@ export class ExchangeCredential implements Credential {
   }
 }
 
-const stepOf = (config: TokenStep, key: string, surroundings: CredentialSurroundings): Step => ({
-  config,
-  endpoint: new TokenEndpoint({ ...surroundings, key }, config.tls),
-  prove: clientProof(config.client, key, surroundings),
-});
+function stepOf(config: TokenStep, key: string, surroundings: CredentialSurroundings): Step {
+  const { callout, path, client } = config;
+  const http = new CalloutHttp(callout, { ...surroundings, key, of: TOKEN_ENDPOINT });
+  return { config, url: `${callout.endpoints[0].origin}${path}`, endpoint: new TokenEndpoint({ ...surroundings, key }, http), prove: clientProof(client, key, surroundings) };
+}
 
-const faultOf = ({ config, endpoint }: Step, what: string): Fault => endpoint.fault(config.url, what);
+const faultOf = ({ url, endpoint }: Step, what: string): Fault => endpoint.fault(url, what);
 
 /**
  * RFC 8693 §4.4: every claim that `may_act` names is one of the actor's; of a list, one. Neither token is verified here: the

@@ -29,7 +29,7 @@ export class HttpServer {
     const connect: Connector =
       tls === undefined
         ? buildConnector({ timeout: connectMs, allowH2: false, ...(socketPath === undefined ? {} : { socketPath }) })
-        : securedConnector({ ...tls, alpn: tls.alpn ?? ['http/1.1'] }, { target: name, timeoutMs: connectMs, socketPath, svids });
+        : securedConnector({ ...tls, alpn: tls.alpn ?? ['http/1.1'] }, { target: name, timeoutMs: connectMs, svids, learn, ...(socketPath === undefined ? {} : { options: { socketPath } }) });
     // Whom a certificate has to be of is not for a Host to say, which a client may have written.
     const servername = tls?.hostname ?? (named ? url.hostname : undefined);
     this.#connect = ({ servername: _asked, ...options }, callback) => connect(servername === undefined ? options : { ...options, servername }, callback);

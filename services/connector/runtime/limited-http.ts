@@ -1,8 +1,7 @@
 /** Asks those who give credentials out: in time, for answers of a size, and without following them elsewhere. */
 import { Agent, request } from 'undici';
-import type { BackendTls } from '#protocol/config/backend-tls.ts';
 import { Fault } from '#protocol/faults/fault.ts';
-import { type OwnParts, securedConnector } from '#host/secured-connector.ts';
+import type { Connector } from '#host/callouts/connections.ts';
 
 export const ANSWER_MS = 5_000;
 const ANSWER_BYTES_MAX = 64 * 1024;
@@ -13,6 +12,8 @@ export interface HttpAsked {
   readonly url: string;
   readonly headers?: Readonly<Record<string, string>>;
   readonly body?: string | Uint8Array | undefined;
+  /** Of a question that has a time of its own. */
+  readonly signal?: AbortSignal;
 }
 
 export interface HttpTold {
@@ -22,39 +23,44 @@ export interface HttpTold {
 }
 
 /** For messages: whose credential it is, by which key of the configuration, and who gives it (`the token endpoint`). */
-interface Asking extends OwnParts {
+interface Asking {
   readonly target: string;
   readonly key: string;
   readonly of: string;
 }
 
+interface Limits {
+  readonly connect?: Connector;
+  readonly answerMs?: number | undefined;
+}
+
 export class LimitedHttp {
   readonly #asking: Asking;
   readonly #agent: Agent;
+  readonly #answerMs: number;
 
-  constructor(asking: Asking, tls?: BackendTls) {
+  constructor(asking: Asking, { connect, answerMs = ANSWER_MS }: Limits = {}) {
     this.#asking = asking;
-    const { target, svids, learn } = asking;
-    const connect = tls === undefined ? { timeout: ANSWER_MS } : securedConnector(tls, { target: `${target}: token endpoint`, timeoutMs: ANSWER_MS, svids, learn });
-    this.#agent = new Agent({ connections: CONNECTIONS_MAX, connect });
+    this.#answerMs = answerMs;
+    this.#agent = new Agent({ connections: CONNECTIONS_MAX, connect: connect ?? { timeout: answerMs } });
   }
 
   /** @throws Fault `upstream` that names the target, the key and the origin that was asked. */
-  async send({ method, url, headers = {}, body }: HttpAsked): Promise<HttpTold> {
-    const signal = AbortSignal.timeout(ANSWER_MS);
+  async send({ method, url, headers = {}, body, signal = AbortSignal.timeout(this.#answerMs) }: HttpAsked): Promise<HttpTold> {
     try {
       const answer = await request(url, { method, headers: { ...headers }, body: body ?? null, dispatcher: this.#agent, signal });
       return { status: answer.statusCode, headers: answer.headers, text: await readText(answer.body) };
     } catch (error) {
       if (error instanceof Fault) throw error;
       const { code = 'unknown error' } = error as { code?: string };
-      throw this.fault(url, signal.aborted ? `did not answer within ${ANSWER_MS} ms` : `cannot be used: ${code}`);
+      throw this.fault(url, signal.aborted ? `did not answer within ${this.#answerMs} ms` : `cannot be used: ${code}`, code);
     }
   }
 
-  fault(url: string, what: string): Fault {
+  /** @param code why it could not be reached, where it could not. */
+  fault(url: string, what: string, code?: string): Fault {
     const { target, key, of } = this.#asking;
-    return new Fault('upstream', `${target}: ${key}: ${of} at ${new URL(url).origin} ${what}`, { target, reason: 'credential' });
+    return new Fault('upstream', `${target}: ${key}: ${of} at ${new URL(url).origin} ${what}`, { target, reason: 'credential', ...(code === undefined ? {} : { code }) });
   }
 
   close(): Promise<void> {

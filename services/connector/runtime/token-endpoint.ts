@@ -1,10 +1,11 @@
 /** Asks a token endpoint for a token (RFC 6749 §5). What it says goes nowhere, but for the code of an error. */
 import { z } from 'zod';
-import type { BackendTls } from '#protocol/config/backend-tls.ts';
 import type { Fault } from '#protocol/faults/fault.ts';
-import type { Svids } from '#host/spiffe/svids.ts';
 import type { Learn } from '#host/telemetry/secrets.ts';
 import { LimitedHttp } from './limited-http.ts';
+
+/** In messages. */
+export const TOKEN_ENDPOINT = 'the token endpoint';
 
 /** What RFC 6749 §5.2 allows, and nothing that a token could be. */
 const ERROR_CODE = /^[a-z_]{1,40}$/;
@@ -42,15 +43,15 @@ export interface TokenOwner {
   /** Of the configuration: `backendAuth.gcp`. */
   readonly key: string;
   readonly learn: Learn;
-  readonly svids?: Svids | undefined;
 }
 
 export class TokenEndpoint {
-  readonly #http: LimitedHttp;
+  readonly #http: Pick<LimitedHttp, 'send' | 'fault' | 'close'>;
   readonly #learn: Learn;
 
-  constructor({ target, key, learn, svids }: TokenOwner, tls?: BackendTls) {
-    this.#http = new LimitedHttp({ target, key, of: 'the token endpoint', svids, learn }, tls);
+  /** @param http absent = whatever URL is asked, as it says. */
+  constructor({ target, key, learn }: TokenOwner, http: Pick<LimitedHttp, 'send' | 'fault' | 'close'> = new LimitedHttp({ target, key, of: TOKEN_ENDPOINT })) {
+    this.#http = http;
     this.#learn = learn;
   }
 

@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import type { AuthorizerTarget, Authorizers, CheckOutcome } from '#policies/authorizer/authorizer.ts';
 import type { BackendTls } from '#protocol/config/backend-tls.ts';
+import { Callout, type Reaching } from '#protocol/config/callout.ts';
 import { type ServedTls, startGrpcAuthorizer, startHttpAuthorizer } from '../../../test/world/authorizer.ts';
 import { type Certificates, makeAuthority, makeCertificates } from '../../../test/world/certificates.ts';
 import { type WorkloadApi, startWorkloadApi, svidOf } from '../../../test/world/workload-api.ts';
@@ -15,6 +16,7 @@ import type { OwnParts } from '#host/secured-connector.ts';
 import { Svids } from '#host/spiffe/svids.ts';
 import { createLog } from '#host/telemetry/log.ts';
 import { AuthorizerConnections } from './authorizers.ts';
+import type { AskConnector } from './connector-authorizers.ts';
 
 const QUESTION = { method: 'GET', path: '/', headers: {}, body: undefined };
 const CHECK = {
@@ -24,7 +26,14 @@ const CHECK = {
     context_extensions: {}, metadata_context: { filter_metadata: {} },
   },
 };
-const target = (host: string, more: Partial<AuthorizerTarget> = {}): AuthorizerTarget => ({ url: `http://${host}`, tls: undefined, timeoutMs: 2_000, ...more });
+const target = (host: string, { timeoutMs = 2_000, ...reaching }: Reaching = {}): AuthorizerTarget => several([host], { ...reaching, timeoutMs });
+const several = (hosts: readonly string[], { timeoutMs = 2_000, ...reaching }: Reaching = {}): AuthorizerTarget => {
+  const endpoints = hosts.map((host) => ({ origin: `${reaching.tls === undefined ? 'http' : 'https'}://${host}`, weight: 1 })) as unknown as Callout['endpoints'];
+  return { callout: new Callout({ name: hosts.join(','), endpoints, reaching }), timeoutMs };
+};
+const nobody: AskConnector = () => {
+  throw new Error('nobody is asked here');
+};
 
 const undo: (() => unknown)[] = [];
 afterEach(async () => {
@@ -34,7 +43,7 @@ afterEach(async () => {
 function connections(own: OwnParts = {}) {
   const failures: string[] = [];
   const counted: [string, CheckOutcome][] = [];
-  const made = new AuthorizerConnections({ checked: (...one) => counted.push(one), authorizerAnswered: () => undefined, failed: (what) => failures.push(what) }, own);
+  const made = new AuthorizerConnections({ checked: (...one) => counted.push(one), authorizerAnswered: () => undefined, failed: (what) => failures.push(what) }, { byConnector: nobody, ...own });
   undo.push(() => made.stop());
   return { made, failures, counted };
 }
@@ -113,8 +122,8 @@ describe('a question', () => {
   });
 
   test.each<[string, (authorizers: Authorizers, host: string) => () => Promise<unknown>]>([
-    ['gRPC', (authorizers, host) => () => authorizers.grpc(target(host, { url: `https://${host}`, tls: TLS })).check(CHECK)],
-    ['HTTP', (authorizers, host) => () => authorizers.http(target(host, { url: `https://${host}`, tls: TLS })).send(QUESTION)],
+    ['gRPC', (authorizers, host) => () => authorizers.grpc(target(host, { tls: TLS })).check(CHECK)],
+    ['HTTP', (authorizers, host) => () => authorizers.http(target(host, { tls: TLS })).send(QUESTION)],
   ])('by %s whose files cannot be read fails, and names the file once', async (_, ask) => {
     const { host } = await silent();
     const { made, failures } = connections();
@@ -127,9 +136,9 @@ describe('a question', () => {
 
 const TLS = { root: '/nowhere/ca.pem', cert: undefined, key: undefined, hostname: undefined, verify: 'all', alpn: undefined, subjectAltNames: undefined, keyExchangeGroups: undefined } as const;
 
-test('what came of a check is counted for the host', () => {
+test('what came of a check is counted for who was asked', () => {
   const { made, counted } = connections();
-  made.during(({ counted: count }) => count('https://judge.test:9000', 'denied'));
+  made.during(({ counted: count }) => count('judge.test:9000', 'denied'));
   expect(counted).toEqual([['judge.test:9000', 'denied']]);
 });
 
@@ -153,7 +162,7 @@ describe('an authorizer over TLS', () => {
 
   const ask = (kind: 'grpc' | 'http', tls: Partial<BackendTls>): Promise<unknown> => {
     const { made } = connections();
-    const secured = target(hosts[kind], { url: `https://${hosts[kind]}`, tls: { ...TLS, root: undefined, ...tls } });
+    const secured = target(hosts[kind], { tls: { ...TLS, root: undefined, ...tls } });
     return made.during((authorizers) => (kind === 'grpc' ? authorizers.grpc(secured).check(CHECK) : authorizers.http(secured).send(QUESTION)));
   };
 
@@ -207,7 +216,7 @@ describe('an authorizer that is a workload', () => {
     const server = kind === 'grpc' ? await startGrpcAuthorizer(() => ({ status: { code: 0 } }), 0, served) : await startHttpAuthorizer((_, response) => void response.end(), 0, served);
     undo.push(() => server.close());
     const { made } = connections({ svids });
-    const secured = (names: readonly string[]): AuthorizerTarget => target(server.host, { url: `https://${server.host}`, tls: { ...TLS, root: undefined, spiffe: { trustDomain: 'td.test' }, subjectAltNames: names } });
+    const secured = (names: readonly string[]): AuthorizerTarget => target(server.host, { tls: { ...TLS, root: undefined, spiffe: { trustDomain: 'td.test' }, subjectAltNames: names } });
     svids.open();
     await rotated(before);
     const ask = made.during((authorizers) => {

@@ -6,26 +6,39 @@
  *    it is opened again.
  * A3 A question ends within its time, and only so many wait: what is too much is like a server that is not there.
  */
-import type { Authorizers, AuthorizerTarget, CheckOutcome } from '#policies/authorizer/authorizer.ts';
+import type { Authorizers, AuthorizerTarget, CheckOutcome, HttpAnswer, HttpQuestion } from '#policies/authorizer/authorizer.ts';
+import type { CheckRequest, CheckResponse } from '#policies/authorizer/check.ts';
 import { marked } from '#protocol/config/secret.ts';
 import { Fault } from '#protocol/faults/fault.ts';
+import type { Wire } from '#host/callouts/wire.ts';
 import { clock } from '#host/clock.ts';
 import type { OwnParts } from '#host/secured-connector.ts';
-
-/** Loaded when one is named: a gateway without authorizers has none of it. */
-const openGrpc = async (target: AuthorizerTarget, own: OwnParts) => (await import('./grpc-authorizer.ts')).openGrpcAuthorizer(target, own);
-const openHttp = async (target: AuthorizerTarget, own: OwnParts) => (await import('./http-authorizer.ts')).openHttpAuthorizer(target, own);
+import { type AskConnector, httpByConnector } from './connector-authorizers.ts';
 
 const IN_FLIGHT_MAX = 4_096;
 /** Who is away is away for every request: it is said once in a while. */
 const SAID_MS = 10_000;
 
-/** One server, connected to. */
-export interface Wire<Question, Answer> {
-  /** @throws Fault `timeout`, or `upstream` */
-  ask(question: Question): Promise<Answer>;
-  close(): void | Promise<void>;
+/** What this process has for its connections, and who asks with credentials, which it has none of. */
+export interface AuthorizerParts extends OwnParts {
+  readonly byConnector: AskConnector;
 }
+
+type Open<Q, A> = (target: AuthorizerTarget, parts: AuthorizerParts) => Promise<Wire<Q, A>>;
+
+/** Loaded when one is named: a gateway without authorizers has none of it. */
+const openGrpc: Open<CheckRequest, CheckResponse> = async (target, parts) => {
+  const { checkCodec } = await import('#host/callouts/check-codec.ts');
+  const { encode, decode } = await checkCodec();
+  const { key } = target.callout;
+  const wire = key === undefined ? await (await import('#host/callouts/grpc-authorizer.ts')).openGrpcAuthorizer(target, parts) : parts.byConnector('grpc', key);
+  return { ask: async (request, deadline) => decode(await wire.ask(encode(request), deadline)), close: () => wire.close() };
+};
+
+const openHttp: Open<HttpQuestion, HttpAnswer> = async (target, parts) => {
+  const { key } = target.callout;
+  return key === undefined ? (await import('#host/callouts/http-authorizer.ts')).openHttpAuthorizer(target, parts) : httpByConnector(parts.byConnector('http', key));
+};
 
 export interface AuthorizerEvents {
   checked(authorizer: string, outcome: CheckOutcome): void;
@@ -36,23 +49,23 @@ export interface AuthorizerEvents {
 
 export class AuthorizerConnections {
   readonly #events: AuthorizerEvents;
-  readonly #own: OwnParts;
+  readonly #parts: AuthorizerParts;
   readonly #held = new Map<string, Held<never, unknown>>();
 
-  constructor(events: AuthorizerEvents, own: OwnParts = {}) {
+  constructor(events: AuthorizerEvents, parts: AuthorizerParts) {
     this.#events = events;
-    this.#own = own;
+    this.#parts = parts;
   }
 
   /** Hands out authorizers while something is built, and retires those that nothing asked for. */
   during<T>(build: (authorizers: Authorizers) => T): T {
     const used = new Set<string>();
-    const held = <Q, A>(kind: string, target: AuthorizerTarget, open: (target: AuthorizerTarget, own: OwnParts) => Promise<Wire<Q, A>>): Held<Q, A> => {
+    const held = <Q, A>(kind: string, target: AuthorizerTarget, open: Open<Q, A>): Held<Q, A> => {
       const key = marked([kind, target]);
       used.add(key);
       const known = this.#held.get(key) as Held<Q, A> | undefined;
       if (known !== undefined) return known;
-      const made = new Held(hostOf(target.url), () => open(target, this.#own), this.#events);
+      const made = new Held(target, () => open(target, this.#parts), this.#events);
       this.#held.set(key, made as Held<never, unknown>);
       return made;
     };
@@ -65,7 +78,7 @@ export class AuthorizerConnections {
         const one = held('http', target, openHttp);
         return { send: (question) => one.ask(question) };
       },
-      counted: (url, outcome) => this.#events.checked(hostOf(url), outcome),
+      counted: (authorizer, outcome) => this.#events.checked(authorizer, outcome),
     });
     for (const key of this.#held.keys()) if (!used.has(key)) this.#retire(key);
     return built;
@@ -81,11 +94,9 @@ export class AuthorizerConnections {
   }
 }
 
-/** What operators call it by. */
-const hostOf = (url: string): string => url.slice(url.indexOf('://') + '://'.length);
-
 class Held<Question, Answer> {
   readonly #name: string;
+  readonly #timeoutMs: number;
   readonly #open: () => Promise<Wire<Question, Answer>>;
   readonly #events: AuthorizerEvents;
   #wire: Promise<Wire<Question, Answer>> | undefined;
@@ -93,8 +104,9 @@ class Held<Question, Answer> {
   #retired = false;
   #saidAt = Number.NEGATIVE_INFINITY;
 
-  constructor(name: string, open: () => Promise<Wire<Question, Answer>>, events: AuthorizerEvents) {
-    this.#name = name;
+  constructor({ callout, timeoutMs }: AuthorizerTarget, open: () => Promise<Wire<Question, Answer>>, events: AuthorizerEvents) {
+    this.#name = callout.name;
+    this.#timeoutMs = timeoutMs;
     this.#open = open;
     this.#events = events;
     this.#connected().catch((error: unknown) => this.#say(error));
@@ -102,11 +114,12 @@ class Held<Question, Answer> {
 
   async ask(question: Question): Promise<Answer> {
     const startedAt = performance.now();
+    const deadline = clock() + this.#timeoutMs;
     this.#flying += 1;
     try {
       if (this.#flying > IN_FLIGHT_MAX) throw new Fault('upstream', `more than ${IN_FLIGHT_MAX} questions wait for an answer`);
       const wire = await this.#connected();
-      const answer = await wire.ask(question);
+      const answer = await wire.ask(question, deadline);
       this.#events.authorizerAnswered(this.#name, startedAt);
       return answer;
     } catch (error) {

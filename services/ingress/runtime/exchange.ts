@@ -158,13 +158,13 @@ export class Exchange {
   obey(verdict: Deny | Answer, about?: Request): void {
     const { status } = verdict;
     const content = verdict.content ?? (verdict.kind === 'deny' ? { type: 'text/plain', text: verdict.message } : undefined);
-    this.response.carry(verdict.responseHeaders ?? []);
+    this.response.carry(verdict.kind === 'deny' ? verdict.responseHeaders : verdict.headers);
     if (verdict.kind === 'deny') {
       const { world, principal, session, facts } = this;
       this.#reason = verdict.reason;
       this.deps.events.denied({ route: world.route.key, principal, session, method: about?.method, name: about && nameOf(about.method, about.params), extauthz: verdict.facts?.extauthz ?? facts.extauthz }, verdict);
     }
-    const own = verdict.kind === 'answer' ? headersOf(verdict.headers) : {};
+    const own = verdict.kind === 'answer' ? headersOf(verdict.head ?? []) : {};
     if (content === undefined) this.response.send(status, own);
     else this.response.send(status, { ...own, 'content-type': content.type }, content.text);
     this.done(status);

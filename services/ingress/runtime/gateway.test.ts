@@ -72,7 +72,7 @@ describe('policies that change responses', () => {
   });
 
   test('change an answer of another policy, with its headers', async () => {
-    const answers = policy(() => ({ kind: 'answer', status: 302, headers: [['location', '/a'], ['set-cookie', 'a=1'], ['set-cookie', 'b=2']] }));
+    const answers = policy(() => ({ kind: 'answer', status: 302, headers: [['set-cookie', 'a=1']], head: [['location', '/a'], ['set-cookie', 'b=2']] }));
     const moves: CompiledPolicy = { apply: () => pass, applyResponse: ({ headers }) => [{ kind: 'set', header: 'location', value: `${headers['location']}/b` }] };
     const response = await put([], [answers, moves]);
     expect([response.status, response.headers.get('location'), response.headers.getSetCookie()]).toEqual([302, '/a/b', ['a=1', 'b=2']]);

@@ -60,7 +60,7 @@ interface Place {
 }
 
 /** An answer of ours. */
-type Said = Partial<Pick<Answer, 'headers' | 'content'>> & Pick<Answer, 'status'>;
+type Said = Pick<Answer, 'head' | 'content'> & Pick<Answer, 'status'>;
 
 /** All that is known of a request, and the request as policies left it. */
 type Go = (facts: Facts, now: Arrival) => void;
@@ -157,7 +157,7 @@ export class Gateway {
         return go(all, now);
       }
       case 'answer':
-        response.carry(verdict.responseHeaders ?? []);
+        response.carry(verdict.headers);
         learn(response, request, { ...known, ...verdict.facts });
         arrival.logged?.ended(undefined, { ...known, ...verdict.facts });
         if (verdict.login !== undefined) this.#deps.events.login(route, verdict.login);
@@ -180,8 +180,8 @@ export class Gateway {
     this.#refuse(arrival, route, fault);
   }
 
-  #answer({ response, startedAt }: Arrival, route: string, { status, headers = [], content }: Said): void {
-    const own = headersOf(headers);
+  #answer({ response, startedAt }: Arrival, route: string, { status, head = [], content }: Said): void {
+    const own = headersOf(head);
     if (content === undefined) response.send(status, own);
     else response.send(status, { ...own, 'content-type': content.type }, content.text);
     this.#deps.events.answered(route, status, startedAt);

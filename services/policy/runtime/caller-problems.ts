@@ -26,7 +26,8 @@ function sealProblems(generation: Generation, running: Running | undefined): Pro
   return [problem(running === undefined ? 'warning' : 'error', ['config', 'session', 'key'], message, 'only "parley up" can do without: openssl rand -hex 32 makes one')];
 }
 
-function sealed({ binds, backends }: Generation): string | undefined {
+function sealed({ binds, backends, authorizers }: Generation): string | undefined {
+  for (const { name } of authorizers?.values() ?? []) return `the authorizer ${name} is asked with credentials, by a connector`;
   const speaking = [...backends.values()].flatMap(serversOf).find(({ auth }) => auth !== undefined && callerSources(auth).length > 0);
   if (speaking !== undefined) return `the target "${speaking.name}" is asked with a token of the caller`;
   const relaying = binds.flatMap(({ listeners }) => listeners.flatMap(({ routes }) => routes)).find(({ policies }) => relaysTokens(policies['mcpAuthentication']));
