@@ -23,6 +23,8 @@ export interface Chain {
   readonly answersMetadata: boolean;
   /** Changes to the head of the response, in the order in which they are made; absent when no policy here makes any. */
   readonly responding?: readonly ApplyResponse[];
+  /** One of them asks for its body. */
+  readonly readsResponse?: boolean;
   /** The first no to an MCP request; absent when no policy here looks at messages. */
   readonly applyRequest?: NonNullable<CompiledPolicy['applyRequest']>;
 }
@@ -63,7 +65,7 @@ export function composeChain(policies: readonly CompiledPolicy[]): Chain {
     apply: policies.length === 1 ? (call, facts) => first.apply(call, facts) : (call, facts) => applyFrom(0, { policies, call, known: facts, so: pass }),
     trustsOrigin: (origin) => trusting.some((trusts) => trusts(origin)),
     answersMetadata: policies.some(({ answersMetadata }) => answersMetadata),
-    ...(responding.length === 0 ? {} : { responding }),
+    ...(responding.length === 0 ? {} : { responding, readsResponse: policies.some(({ readsResponse }) => readsResponse) }),
     ...(reading.length === 0 ? {} : { applyRequest: (request, call, facts) => firstNo(reading, (judge) => judge(request, call, facts)) }),
   };
 }

@@ -23,6 +23,7 @@ import { requestRedirect } from './requestRedirect/policy.ts';
 import { responseHeaderModifier } from './responseHeaderModifier/policy.ts';
 import { customFunctionsSchema } from './rules/custom-functions.ts';
 import { toolPinning } from './toolPinning/policy.ts';
+import { transformations } from './transformations/policy.ts';
 import { urlRewrite } from './urlRewrite/policy.ts';
 
 export type Traffic = 'http' | 'mcp' | 'a2a' | 'llm';
@@ -75,7 +76,7 @@ export const POLICIES = {
   tcp: CONNECTION,
   timeout: EVERYWHERE,
   toolPinning: { traffic: ['mcp'], policy: toolPinning },
-  transformations: EVERYWHERE,
+  transformations: { traffic: all, policy: transformations },
   urlRewrite: { traffic: all, policy: urlRewrite },
 } as const satisfies Record<string, Entry>;
 

@@ -96,6 +96,8 @@ export interface Facts {
   /** What the operator wrote beside the key that was presented. */
   readonly apiKey?: Readonly<Record<string, unknown>>;
   readonly basicAuth?: { readonly username: string };
+  /** What transformations set for those who come later. */
+  readonly metadata?: Readonly<Record<string, unknown>>;
   /** What an external authorizer said beside its yes. */
   readonly extauthz?: Readonly<Record<string, unknown>>;
   /** Tokens that are no good, where the call goes on all the same (`permissive`): no server is shown one. Rules do not know of them. */
@@ -187,6 +189,8 @@ export interface CompiledPolicy {
    * @param head as policies before left it, without what they have every response carry. @param call as its policies left it.
    */
   readonly applyResponse?: ApplyResponse;
+  /** It asks for the bodies of responses, whole. */
+  readonly readsResponse?: true;
   /** Whether the operator named this origin as one that browsers may call from. Absent: the policy has no opinion. */
   readonly trustsOrigin?: (origin: string) => boolean;
   /** It serves OAuth metadata below /.well-known for what it stands before. */

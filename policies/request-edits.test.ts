@@ -4,7 +4,7 @@ import { composeChain } from './chain.ts';
 import { NO_FACTS, type PolicyCall, type Rewrite, deny, pass } from './policy.ts';
 import { AUTHORITY, NOTHING_WRITTEN, type RequestEdit, editRequest } from './request-edits.ts';
 
-const BEFORE = { method: 'POST', path: '/a', host: 'h.test', headers: { a: '1', authorization: 'Bearer came', cookie: 'c=1' }, query: 'x=1&y=2&x=3', written: NOTHING_WRITTEN };
+const BEFORE = { method: 'POST', path: '/a', host: 'h.test', scheme: 'http' as const, headers: { a: '1', authorization: 'Bearer came', cookie: 'c=1' }, query: 'x=1&y=2&x=3', written: NOTHING_WRITTEN };
 const edited = (...edits: RequestEdit[]) => editRequest(BEFORE, edits);
 
 describe('a header', () => {
@@ -35,6 +35,16 @@ test('query parameters are set and removed by name, and stay as they are otherwi
   expect(edited({ kind: 'setQuery', name: 'x', value: 'a b' }).query).toBe('x=a+b&y=2');
   expect(edited({ kind: 'removeQuery', name: 'x' }).query).toBe('y=2');
   expect(edited({ kind: 'set', header: 'a', value: '2' }).query).toBe(BEFORE.query);
+});
+
+test('a body is put in place of another, and what was said of that is true of it', () => {
+  const headers = { 'content-length': '9', 'content-encoding': 'gzip', 'transfer-encoding': 'chunked', digest: 'x', 'content-type': 'a/b' };
+  expect(editRequest({ ...BEFORE, headers }, [{ kind: 'setBody', body: new Uint8Array(3) }])).toMatchObject({ content: new Uint8Array(3), headers: { 'content-type': 'a/b', 'content-length': '3' } });
+  expect(edited({ kind: 'set', header: 'a', value: '2' }).content).toBeUndefined();
+});
+
+test('the scheme is set', () => {
+  expect([edited().scheme, edited({ kind: 'setScheme', scheme: 'https' }).scheme]).toEqual(['http', 'https']);
 });
 
 test('method, path and host are set, and the host is the Host header, too', () => {

@@ -15,7 +15,10 @@ export type RequestEdit =
   /** The path without the query, which stays as it is unless it is given. */
   | { readonly kind: 'setPath'; readonly path: string; readonly query?: string }
   /** Host and port as a Host header has them. */
-  | { readonly kind: 'setAuthority'; readonly authority: string };
+  | { readonly kind: 'setAuthority'; readonly authority: string }
+  | { readonly kind: 'setScheme'; readonly scheme: PolicyCall['scheme'] }
+  /** What it says of its length and coding becomes true of this one. */
+  | { readonly kind: 'setBody'; readonly body: Uint8Array };
 
 type Headers = PolicyCall['headers'];
 
@@ -24,7 +27,10 @@ export interface Edited {
   readonly path: string;
   readonly query: string;
   readonly host: string;
+  readonly scheme: PolicyCall['scheme'];
   readonly headers: Headers;
+  /** In place of its body. */
+  readonly content?: Uint8Array | undefined;
   /** Headers whose value is now a policy's, wholly; and AUTHORITY. */
   readonly written: ReadonlySet<string>;
 }
@@ -37,7 +43,7 @@ export const NOTHING_WRITTEN: ReadonlySet<string> = new Set();
 export function editRequest(before: Edited, edits: readonly RequestEdit[]): Edited {
   const headers: Record<string, string | readonly string[] | undefined> = { ...before.headers };
   const written = new Set(before.written);
-  let { method, path, host, query } = before;
+  let { method, path, host, query, scheme, content } = before;
   let parameters: URLSearchParams | undefined;
   for (const edit of edits) {
     switch (edit.kind) {
@@ -62,12 +68,23 @@ export function editRequest(before: Edited, edits: readonly RequestEdit[]): Edit
         host = headers['host'] = edit.authority;
         written.add(AUTHORITY);
         break;
+      case 'setScheme':
+        ({ scheme } = edit);
+        break;
+      case 'setBody':
+        content = edit.body;
+        for (const name of OF_THE_BODY) delete headers[name];
+        headers['content-length'] = String(content.length);
+        break;
       default:
         write(headers, written, edit);
     }
   }
-  return { method, path, host, headers, query: parameters === undefined ? query : parameters.toString(), written };
+  return { method, path, host, scheme, headers, query: parameters === undefined ? query : parameters.toString(), written, content };
 }
+
+/** What a message says of the bytes of its body. */
+export const OF_THE_BODY = ['content-length', 'content-encoding', 'transfer-encoding', 'content-md5', 'digest', 'content-digest'] as const;
 
 type Writing = Extract<HeaderEdit, { readonly value: string }>;
 

@@ -1,6 +1,6 @@
 /** Changes that policies make to the head of a response, in the order in which they were asked for. */
-import type { HeaderList } from './policy.ts';
-import type { HeaderEdit } from './request-edits.ts';
+import type { Facts, HeaderList } from './policy.ts';
+import { type HeaderEdit, OF_THE_BODY } from './request-edits.ts';
 
 /** Names in lower case. Several values are as many lines. */
 export type ResponseHeaders = Readonly<Record<string, string | readonly string[]>>;
@@ -9,19 +9,40 @@ export type ResponseHeaders = Readonly<Record<string, string | readonly string[]
 export interface ResponseHead {
   readonly status: number;
   readonly headers: ResponseHeaders;
+  /** Whole, where a policy asks for it. Absent for streams, for answers of MCP, and where none can be. */
+  readonly body?: Uint8Array | undefined;
 }
 
-export type ResponseEdit = HeaderEdit | { readonly kind: 'setStatus'; readonly status: number };
+export type ResponseEdit =
+  | HeaderEdit
+  | { readonly kind: 'setStatus'; readonly status: number }
+  /** In place of the one that was asked for. */
+  | { readonly kind: 'setBody'; readonly body: Uint8Array }
+  /** What later policies are to know, and the access log. */
+  | { readonly kind: 'learn'; readonly metadata: NonNullable<Facts['metadata']> };
 
 export function editResponse(before: ResponseHead, edits: readonly ResponseEdit[]): ResponseHead {
   const headers: Record<string, string | readonly string[]> = { ...before.headers };
-  let { status } = before;
+  let { status, body } = before;
   for (const edit of edits) {
-    if (edit.kind === 'setStatus') ({ status } = edit);
-    else if (edit.kind === 'remove') delete headers[edit.header];
-    else write(headers, edit);
+    switch (edit.kind) {
+      case 'setStatus':
+        ({ status } = edit);
+        break;
+      case 'setBody':
+        ({ body } = edit);
+        for (const name of OF_THE_BODY) delete headers[name];
+        break;
+      case 'remove':
+        delete headers[edit.header];
+        break;
+      case 'learn':
+        break;
+      default:
+        write(headers, edit);
+    }
   }
-  return { status, headers };
+  return { status, headers, ...(body === undefined ? {} : { body }) };
 }
 
 function write(headers: Record<string, string | readonly string[]>, { kind, header, value }: Exclude<HeaderEdit, { readonly kind: 'remove' }>): void {

@@ -5,7 +5,7 @@
 
 import { audited } from '#protocol/audit/subjects.ts';
 import { CONFIG_BUCKET } from '#protocol/records/config.ts';
-import { KEYS_BUCKET } from '#protocol/records/keys.ts';
+import { CONFIG_KEYS_BUCKET, KEYS_BUCKET } from '#protocol/records/keys.ts';
 import { QUARANTINE_BUCKET, SESSIONS_BUCKET } from '#protocol/records/session.ts';
 import { PINS_BUCKET } from '#protocol/records/tool-pins.ts';
 import { REPLAY_STREAM, replayFrame } from '#protocol/subjects/replay.ts';
@@ -113,6 +113,12 @@ const KEYS: BucketSpec = {
   markerTtlMs: undefined,
 };
 
+const CONFIG_KEYS: BucketSpec = {
+  ...KEYS,
+  name: CONFIG_KEYS_BUCKET,
+  description: 'the key that secrets of the gateway document are sealed with, where no operator gave one',
+};
+
 const PINS: BucketSpec = {
   name: PINS_BUCKET,
   description: 'which definition of each tool is trusted (toolPinning), and what was shown instead',
@@ -126,7 +132,7 @@ const PINS: BucketSpec = {
 };
 
 export const STREAMS: readonly StreamSpec[] = [AUDIT_STREAM, REPLAY];
-export const BUCKETS: readonly BucketSpec[] = [CONFIG, SESSIONS, QUARANTINE, KEYS, PINS];
+export const BUCKETS: readonly BucketSpec[] = [CONFIG, SESSIONS, QUARANTINE, KEYS, CONFIG_KEYS, PINS];
 
 /** A bucket is a stream of this name. */
 export const bucketStream = (bucket: string): string => `KV_${bucket}`;

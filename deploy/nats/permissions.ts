@@ -13,7 +13,7 @@
 import type { AuditKind } from '#protocol/audit/kinds.ts';
 import { audited } from '#protocol/audit/subjects.ts';
 import { CONFIG_BUCKET } from '#protocol/records/config.ts';
-import { KEYS_BUCKET } from '#protocol/records/keys.ts';
+import { CONFIG_KEYS_BUCKET, KEYS_BUCKET } from '#protocol/records/keys.ts';
 import { QUARANTINE_BUCKET, SESSIONS_BUCKET } from '#protocol/records/session.ts';
 import { PINS_BUCKET } from '#protocol/records/tool-pins.ts';
 import { connectorAuthorizer, connectorCall, connectorClose, connectorOnce, connectorOpen, connectorRelay, connectorStatus } from '#protocol/subjects/connector.ts';
@@ -86,7 +86,7 @@ const kv = (bucket: string): string => `KV_${bucket}`;
 
 const STREAM_USES: Readonly<Record<ServiceUser, Readonly<Record<string, readonly StreamUse[]>>>> = {
   ingress: { [kv(CONFIG_BUCKET)]: ['look', 'read', 'follow'], [REPLAY_STREAM]: ['look', 'read', 'follow'] },
-  policy: { [kv(CONFIG_BUCKET)]: ['look', 'read', 'follow', 'write'] },
+  policy: { [kv(CONFIG_BUCKET)]: ['look', 'read', 'follow', 'write'], [kv(CONFIG_KEYS_BUCKET)]: ['look', 'read', 'write'] },
   session: {
     [kv(CONFIG_BUCKET)]: ['look', 'read', 'follow'],
     [kv(SESSIONS_BUCKET)]: ['look', 'read', 'follow', 'write'],
@@ -94,6 +94,7 @@ const STREAM_USES: Readonly<Record<ServiceUser, Readonly<Record<string, readonly
   },
   connector: {
     [kv(CONFIG_BUCKET)]: ['look', 'read', 'follow'],
+    [kv(CONFIG_KEYS_BUCKET)]: ['look', 'read'],
     [kv(KEYS_BUCKET)]: ['look', 'read', 'write'],
     [kv(PINS_BUCKET)]: ['look', 'read', 'follow', 'write'],
   },
@@ -184,7 +185,7 @@ function everything(): Permissions {
 function operator(): Permissions {
   const told: readonly Contract[] = [sessionClaim, sessionWorker, callCancelled, callSought, ...ADDRESSED];
   return {
-    publish: [...told.map(({ filter }) => filter), '$JS.>', ...[SESSIONS_BUCKET, QUARANTINE_BUCKET, CONFIG_BUCKET, KEYS_BUCKET, PINS_BUCKET].map((bucket) => `$KV.${bucket}.>`), APPROVALS],
+    publish: [...told.map(({ filter }) => filter), '$JS.>', ...[SESSIONS_BUCKET, QUARANTINE_BUCKET, CONFIG_BUCKET, CONFIG_KEYS_BUCKET, KEYS_BUCKET, PINS_BUCKET].map((bucket) => `$KV.${bucket}.>`), APPROVALS],
     subscribe: [
       AUDIT_EVENTS,
       ...ADDRESSED.map((contract) => addressed(contract, CLI)),

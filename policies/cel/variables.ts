@@ -55,7 +55,7 @@ const VARIABLE_TABLE = {
     fields: ['bind', 'gateway', 'listener', 'route'],
     notYet: { requestProcessingDuration: AFTERWARDS, upstreamDuration: AFTERWARDS, responseProcessingDuration: AFTERWARDS },
   },
-  metadata: { about: 'what earlier policies set for later ones' },
+  metadata: { about: 'what transformations set for later ones' },
 } as const satisfies Record<string, Variable>;
 
 export type VariableName = keyof typeof VARIABLE_TABLE;

@@ -10,7 +10,7 @@ import { whyItStays } from '../rules/leaving.ts';
 import { ruleSetSchema } from '../rules/rule-set.ts';
 
 const schema = ruleSetSchema({
-  variables: ['mcp', 'backend', 'request', 'source', 'jwt', 'apiKey', 'basicAuth', 'extauthz', 'env', 'proxy'],
+  variables: ['mcp', 'backend', 'request', 'source', 'jwt', 'apiKey', 'basicAuth', 'extauthz', 'metadata', 'env', 'proxy'],
   refuse,
 });
 

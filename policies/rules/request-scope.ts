@@ -2,7 +2,7 @@
 import type { CapturePath } from '../cel/captures.ts';
 import type { RuleScope } from './rule-set.ts';
 
-export const REQUEST_SCOPE: RuleScope = { variables: ['request', 'source', 'destination', 'jwt', 'apiKey', 'basicAuth', 'extauthz', 'env', 'proxy'], refuse };
+export const REQUEST_SCOPE: RuleScope = { variables: ['request', 'source', 'destination', 'jwt', 'apiKey', 'basicAuth', 'extauthz', 'metadata', 'env', 'proxy'], refuse };
 
 function refuse([variable, field]: CapturePath): string | undefined {
   switch (`${variable}.${field ?? ''}`) {

@@ -14,7 +14,7 @@ const WITH_RESPONSE: RuleScope = { ...REQUEST, variables: [...REQUEST.variables,
 const isBody = ([variable, field]: CapturePath): boolean => variable === 'request' && field === 'body';
 
 /** What does not compile is a problem where it is written. */
-const expressionIn = (scope: RuleScope) =>
+export const expressionIn = (scope: RuleScope) =>
   z.string().superRefine((source, context) => {
     const message = expressionProblem(source, scope);
     if (message !== undefined) context.addIssue({ code: 'custom', message });

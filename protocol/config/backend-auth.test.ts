@@ -180,12 +180,6 @@ describe('a secret', () => {
     expect(idOf('a')).toBe(idOf('b'));
   });
 
-  test('that stands in the document itself is a warning that does not quote it', () => {
-    const { problems } = compile({ key: 'in-clear', credentials: [{ location: { cookie: { name: 'c' } }, key: { file: '/k' } }] });
-    expect(problems.map(({ severity, path }) => [severity, path])).toEqual([['warning', 'mcp.targets[0].policies.backendAuth.key']]);
-    expect(JSON.stringify(problems)).not.toContain('in-clear');
-  });
-
   test('is not looked up, kept or missed by a process that speaks to no server', () => {
     for (const key of ['$PLANTED', '$UNSET', 'in-clear', { value: '$UNSET' }]) expect(secretOf(authOf({ key }, { withheld: withheldFrom(['ingress', 'session']) }))).toBe('withheld');
     expect(compile({ key: '$UNSET' }).problems[0]?.message).toContain('UNSET is not set');

@@ -63,7 +63,7 @@ export const mcpShape = {
 const mcpBackend = section('mcpBackend', mcpShape);
 /** Which keys a policy may have is the policy's own schema; here they are values to hand on. */
 const policyValue = z.unknown().optional();
-const backendPolicies = section('backendPolicies', { authorization: policyValue, extAuthz: policyValue, responseHeaderModifier: policyValue, requestRedirect: policyValue, mcpAuthorization: policyValue, ...serverShape });
+const backendPolicies = section('backendPolicies', { authorization: policyValue, extAuthz: policyValue, transformations: policyValue, responseHeaderModifier: policyValue, requestRedirect: policyValue, mcpAuthorization: policyValue, ...serverShape });
 
 export const backendSchema = section('backend', {
   name: nonEmpty,

@@ -134,8 +134,11 @@ describe('what a target is sent besides', () => {
     expect(sent({ backends: [{ name: 'host', host: 'h', policies: modifier('host') }], ...bind({ backends: [{ mcp: { targets: [{ name: 'a', mcp: { backend: 'host' } }] } }] }) })).toEqual([{ 'x-place': 'host' }]);
   });
 
-  test('is named in a warning when it is a credential in the file itself', () => {
-    const warned = (value: string): string[] => compileDocument({ mcp: { targets: [http('h', { requestHeaderModifier: { set: { Authorization: value, 'x-a': 'b' } } })] } }, { env: { A: 'b' } }).problems.map(({ path }) => path);
-    expect([warned('Bearer t'), warned('$A')]).toEqual([['mcp.targets[0].policies.requestHeaderModifier.set.Authorization'], []]);
+  test('is named in a warning when it is a credential in the file itself that ingress needs, too', () => {
+    const warned = (value: string): string[] => {
+      const modifier = { requestHeaderModifier: { set: { Authorization: value, 'x-a': 'b' } } };
+      return compileDocument({ mcp: { policies: modifier, targets: [http('h', modifier)] } }, { env: { A: 'b' } }).problems.map(({ path }) => path);
+    };
+    expect([warned('Bearer t'), warned('$A')]).toEqual([['mcp.policies.requestHeaderModifier.set.Authorization'], []]);
   });
 });

@@ -16,7 +16,7 @@ import { parseDuration } from './duration.ts';
 import type { McpHttpTarget, ServerConnection } from './generation.ts';
 import { type HeaderModifier, type HeaderTexts, modified, namesIn } from './header-modifier.ts';
 import type { Path } from './problem.ts';
-import { credentialPaths } from './secret-paths.ts';
+import { openPaths } from './secret-paths.ts';
 import type { EndpointDocument, ReachedEndpoint } from './token-endpoint.ts';
 import type { ToolPinning } from './tool-pinning.ts';
 
@@ -113,7 +113,6 @@ export function compileConnection(url: string, connection: Connection, { compili
   const { tls, auth, headers, routeHeaders, connectTimeout } = connection;
   if (tls !== undefined && url.startsWith('http:')) return void compiling.error(tls.path, 'the URL of a target says http, which is not secured', 'write https, or a host without a scheme');
   if (auth !== undefined) {
-    warnOfSecrets(auth.path, compiling);
     compiling.expressions(auth.path);
   }
   if (headers !== undefined) checkHeaders(headers, compiling);
@@ -135,7 +134,7 @@ function headersOf(places: readonly (Written<HeaderModifier> | undefined)[]): Pi
 }
 
 function checkHeaders({ document, path }: Written<HeaderModifier>, compiling: Compiling): void {
-  warnOfSecrets(path, compiling);
+  for (const place of openPaths(compiling.written(path), path)) compiling.secret(place);
   for (const [kind, name] of namesIn(document)) {
     if (isTaken(name)) compiling.error([...path, kind, name], 'this header is written by whoever speaks HTTP and MCP to the server');
   }
@@ -149,8 +148,3 @@ function reached(endpoint: EndpointDocument, path: Path, { compiling, findUrl }:
 }
 
 const pathOf = ({ path }: EndpointDocument): string => (path == null ? '/' : path.startsWith('/') ? path : `/${path}`);
-
-/** The document is published as it is written: to every process, and to whoever may read the configuration in NATS. */
-function warnOfSecrets(path: Path, compiling: Compiling): void {
-  for (const place of credentialPaths(compiling.written(path), path)) compiling.secret(place);
-}

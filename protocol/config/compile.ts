@@ -3,7 +3,8 @@
  *
  *   expand (expand.ts) → validate (validate.ts) → backends (compile-backends.ts) → binds (compile-binds.ts)
  *
- * C1 The same document gives the same generation id in every process, whatever its environment.
+ * C1 The same document gives the same generation id in every process, whatever its environment, and whatever of it is for
+ *    that process.
  * C2 Messages quote the document as written, never what a variable held.
  * C3 Any error means no generation: there is no half-accepted configuration.
  */
@@ -27,7 +28,7 @@ import { type Language, languageOf, speaking } from './language.ts';
 import { hasErrors, pathText, problem, valueAt } from './problem.ts';
 import type { Path, ProblemWithoutPosition } from './problem.ts';
 import { type RequestExpression, requestExpressions } from './request-expressions.ts';
-import { SESSION_KEY, credentialPaths } from './secret-paths.ts';
+import { openPaths } from './secret-paths.ts';
 import { type Written, validateDocument } from './validate.ts';
 
 const SESSION_TTL_MS = 30 * 60 * 1000;
@@ -38,6 +39,8 @@ export type PolicySchemas = Readonly<Record<string, z.ZodType>>;
 export interface CompileOptions {
   readonly env: Environment;
   readonly policies?: PolicySchemas;
+  /** Of the document as the operator wrote it; absent = this is that. */
+  readonly id?: string;
   /** What is not for this process, by `withheldFrom`: its variables are not looked up, and it is forgotten. */
   readonly withheld?: (path: Path) => string | undefined;
 }
@@ -60,11 +63,11 @@ export function compileDocument(document: unknown, options: CompileOptions): Com
   const authorizers = new Map<string, Callout>();
   const compiling = newCompiling({ written: document, expanded }, { schemas: options.policies ?? {}, valid }, { problems, expressions, authorizers, document: expandedDocument });
   const language = languageOf(valid);
-  return speaking(language, () => compileValid({ document, valid, language, compiling, problems, expressions, authorizers }));
+  return speaking(language, () => compileValid({ id: options.id ?? generationId(document), valid, language, compiling, problems, expressions, authorizers }));
 }
 
 interface Valid {
-  readonly document: unknown;
+  readonly id: string;
   readonly valid: GatewayDocument;
   readonly language: Language | undefined;
   readonly compiling: Compiling;
@@ -73,10 +76,9 @@ interface Valid {
   readonly authorizers: ReadonlyMap<string, Callout>;
 }
 
-function compileValid({ document, valid, language, compiling, problems, expressions, authorizers }: Valid): Compilation {
+function compileValid({ id, valid, language, compiling, problems, expressions, authorizers }: Valid): Compilation {
   const backends = compileBackends(valid, compiling);
   const binds = compileBinds(valid, backends, compiling);
-  if (valid.config?.session != null) compiling.secret(SESSION_KEY);
   // Its schema is with those of the policies, which call what is defined there.
   compiling.policies({ customFunctions: valid.config?.customFunctions }, ['config']);
   const { connect: _, ...frontendPolicies } = withAccessLog(valid, compiling);
@@ -84,7 +86,7 @@ function compileValid({ document, valid, language, compiling, problems, expressi
   if (hasErrors(problems)) return { problems };
   return {
     generation: {
-      id: generationId(document),
+      id,
       binds,
       backends: backends.byKey,
       ...(authorizers.size === 0 ? {} : { authorizers }),
@@ -122,7 +124,7 @@ function newCompiling({ written, expanded }: Written, { schemas, valid }: Known,
   };
   const secret = (path: Path): void => {
     if (expanded.has(pathText(path))) return;
-    tell(problem('warning', path, 'a secret stands in the document itself, for everybody who may read the configuration: write $NAME for a variable, or file: with a path'));
+    tell(problem('warning', path, 'a secret stands in the document itself, for everybody who may read the configuration in NATS: write $NAME for a variable'));
   };
   const compiling: Compiling = {
     error: (path, message, hint) => tell(problem('error', path, message, hint)),
@@ -136,7 +138,7 @@ function newCompiling({ written, expanded }: Written, { schemas, valid }: Known,
     policies(value, path) {
       const given = Object.entries(value ?? {}).filter(([id, config]) => config !== undefined && config !== null && !isConnectionPolicy(id));
       for (const [id, config] of given) {
-        for (const place of credentialPaths(valueAt(written, [...path, id]), [...path, id])) secret(place);
+        for (const place of openPaths(valueAt(written, [...path, id]), [...path, id])) secret(place);
         const schema = Object.hasOwn(schemas, id) ? schemas[id] : undefined;
         const result = schema?.safeParse(config);
         if (schema !== undefined && result?.success === false) {

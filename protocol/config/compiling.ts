@@ -12,7 +12,7 @@ export interface Compiling {
   quote(path: Path): string;
   /** What stands at a path, variables unexpanded. */
   written(path: Path): unknown;
-  /** Warns of a secret that does not come from the environment. */
+  /** Warns of a secret that is published, unless it comes from the environment. */
   secret(path: Path): void;
   /** Notes the expressions of a `backendAuth`, to be judged by who knows their language. */
   expressions(path: Path): void;

@@ -27,6 +27,7 @@ export const routePolicies = section('routePolicies', {
   apiKey: policyValue,
   extAuthz: policyValue,
   authorization: policyValue,
+  transformations: policyValue,
   csrf: policyValue,
   responseHeaderModifier: policyValue,
   urlRewrite: policyValue,
@@ -35,7 +36,7 @@ export const routePolicies = section('routePolicies', {
   mcpAuthorization: policyValue,
   ...connectionShape,
 });
-export const gatewayPolicyShape = { cors: policyValue, oidc: policyValue, jwtAuth: policyValue, basicAuth: policyValue, apiKey: policyValue, extAuthz: policyValue, authorization: policyValue };
+export const gatewayPolicyShape = { cors: policyValue, oidc: policyValue, jwtAuth: policyValue, basicAuth: policyValue, apiKey: policyValue, extAuthz: policyValue, authorization: policyValue, transformations: policyValue };
 
 const routeShape = {
   name: nonEmpty.nullish(),

@@ -1,7 +1,8 @@
 import { describe, expect, test } from 'vitest';
 import { compileDocument } from './compile.ts';
 import { type McpHttpTarget, mcpBackends } from './generation.ts';
-import { withheldFrom } from './secret-paths.ts';
+import { pathText } from './problem.ts';
+import { callerKeyPaths, sealedPaths, withheldFrom } from './secret-paths.ts';
 
 const OIDC = { issuer: 'https://login.test', clientId: 'c', redirectURI: 'https://gw.test/mcp/cb' };
 const TARGETS = [{ name: 'a', mcp: { host: 'h' } }];
@@ -35,10 +36,43 @@ describe('the secret of a login', () => {
     expect(secretsIn(document, ['ingress', 'policy'], { SET: 'planted' })).toEqual(['planted']);
   });
 
-  test.each(documents('in-clear'))('is warned of where it stands in the document: %j', (document) => {
-    const { problems } = compileDocument(document, { env: {} });
-    expect(problems.filter(({ path, severity }) => severity === 'warning' && path.endsWith('oidc.clientSecret')).length).toBeGreaterThan(0);
+  test.each(documents('in-clear'))('is sealed where it stands in the document: %j', (document) => {
+    expect(sealedPaths(document).map((path) => path.at(-1))).toEqual(expect.arrayContaining(['clientSecret']));
   });
+});
+
+describe('what is sealed in a document', () => {
+  const target = (more: object): object => ({ mcp: { targets: [{ name: 'a', ...more }] } });
+  const auth = (backendAuth: object): object => target({ mcp: { host: 'h' }, policies: { backendAuth } });
+
+  test.each<[object, string[]]>([
+    [auth({ key: 'k' }), ['mcp.targets[0].policies.backendAuth.key']],
+    [auth({ key: { value: 'k' } }), ['mcp.targets[0].policies.backendAuth.key.value']],
+    [auth({ key: { file: '/k' } }), []],
+    [auth({ key: 'Token $K' }), ['mcp.targets[0].policies.backendAuth.key']],
+    [auth({ key: '${K:-k}' }), ['mcp.targets[0].policies.backendAuth.key']],
+    [auth({ aws: { accessKeyId: 'a', secretAccessKey: 's', region: 'r' } }), ['mcp.targets[0].policies.backendAuth.aws.accessKeyId', 'mcp.targets[0].policies.backendAuth.aws.secretAccessKey']],
+    [auth({ aws: { assumeRole: { tags: [{ key: 'k', value: '"v"' }] } } }), []],
+    [auth({ oauthTokenExchange: { host: 'as', clientAuth: { clientId: 'c', clientSecret: 's' } } }), ['mcp.targets[0].policies.backendAuth.oauthTokenExchange.clientAuth.clientSecret']],
+    [target({ stdio: { cmd: 'c', env: { A: 'a', B: '$B', C: '${C}' } } }), ['mcp.targets[0].stdio.env.A']],
+    [target({ mcp: { host: 'h' }, policies: { requestHeaderModifier: { set: { Authorization: 'a', 'x-b': 'b' } } } }), ['Authorization', 'x-b'].map((name) => `mcp.targets[0].policies.requestHeaderModifier.set.${name}`)],
+    [{ mcp: { policies: { mcpAuthentication: { clientSecret: 's' }, requestHeaderModifier: { set: { Authorization: 'a' } } } } }, ['mcp.policies.mcpAuthentication.clientSecret']],
+    [{ config: { session: { key: 'ab'.repeat(32) } } }, ['config.session.key']],
+    [auth({ passthrough: { location: { header: { name: 'x-key', prefix: 'k' } } } }), []],
+  ])('of %j is %j', (document, places) => {
+    expect(sealedPaths(document).map(pathText)).toEqual(places);
+  });
+
+  test('are not the keys of callers, which ingress compares', () => {
+    const document = { mcp: { policies: { apiKey: { keys: [{ key: 'k' }, { keyHash: 'h' }] } } } };
+    expect([sealedPaths(document), callerKeyPaths(document).map(pathText)]).toEqual([[], ['mcp.policies.apiKey.keys[0].key']]);
+  });
+});
+
+test('variables of processes are looked up where processes are started', () => {
+  const document = { mcp: { targets: [{ name: 'a', stdio: { cmd: 'c', env: { A: '$UNSET' } } }] } };
+  expect(compileDocument(document, { env: {}, withheld: withheldFrom(['ingress']) }).problems).toEqual([]);
+  expect(compileDocument(document, { env: {}, withheld: withheldFrom(['connector']) }).problems).toMatchObject([{ severity: 'error', path: 'mcp.targets[0].stdio.env.A' }]);
 });
 
 test('a header for a target is known to those who send it, and looked up by nobody else', () => {

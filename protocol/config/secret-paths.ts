@@ -17,24 +17,39 @@ const CREDENTIAL_HEADERS: ReadonlySet<string> = new Set(['authorization', 'proxy
 
 const isHeader = (path: Path): boolean => path.at(-3) === 'requestHeaderModifier' && CREDENTIAL_HEADERS.has(String(path.at(-1)).toLowerCase());
 
+/** Of a process that a connector starts. */
+const isProcessVariable = (path: Path): boolean => path.includes('targets') && path.at(-3) === 'stdio' && path.at(-2) === 'env';
+
 /** For a target alone: nobody else sends it. */
 const isTargetHeader = (path: Path): boolean => path.at(-3) === 'requestHeaderModifier' && path.at(-6) === 'targets';
 
-const isCredential = (path: Path): boolean => path.includes(POLICY) && KEYS.has(path.at(-1)) && !path.some((step) => PLAIN.has(step));
+const isCredential = (path: Path): boolean =>
+  (path.includes(POLICY) && KEYS.has(path.at(-1)) && !path.some((step) => PLAIN.has(step))) || isProcessVariable(path) || isTargetHeader(path);
 
 /** Of a client, with its key: nobody else's business, and no secret. */
 const isCertificate = (path: Path): boolean => path.includes(POLICY) && path.at(-1) === 'certificate';
 
-/** The places below `path` where `value` has one as text. */
-export function credentialPaths(value: unknown, path: Path): Path[] {
-  if (typeof value === 'string') return isCredential(path) || isClientSecret(path) || isHeader(path) ? [path] : [];
+/** The places below `path` where ingress, too, needs what `value` has as text. */
+export const openPaths = (value: unknown, path: Path): Path[] => textPaths(value, path, (at) => isHeader(at) && !isCredential(at));
+
+/** A text that is one variable, and nothing of its own. */
+const REFERENCE = /^\$(?:[A-Za-z_]\w*|\{[A-Za-z_]\w*\})$/;
+
+/** The places in a document where a secret stands that ingress does not need. */
+export const sealedPaths = (document: unknown): Path[] => textPaths(document, [], (path, text) => !REFERENCE.test(text) && (isCredential(path) || isClientSecret(path) || isSessionKey(path)));
+
+/** The places in a document where the key of a caller stands, as it is presented. */
+export const callerKeyPaths = (document: unknown): Path[] => textPaths(document, [], (path) => path.at(-4) === 'apiKey' && path.at(-3) === 'keys' && path.at(-1) === 'key');
+
+function textPaths(value: unknown, path: Path, wanted: (path: Path, text: string) => boolean): Path[] {
+  if (typeof value === 'string') return wanted(path, value) ? [path] : [];
   if (typeof value !== 'object' || value === null) return [];
-  if (Array.isArray(value)) return value.flatMap((inner, index) => credentialPaths(inner, [...path, index]));
-  return Object.entries(value).flatMap(([key, inner]) => credentialPaths(inner, [...path, key]));
+  if (Array.isArray(value)) return value.flatMap((inner, index) => textPaths(inner, [...path, index], wanted));
+  return Object.entries(value).flatMap(([key, inner]) => textPaths(inner, [...path, key], wanted));
 }
 
 /** In the place of a text that is not for a process. */
-const WITHHELD = 'withheld';
+export const WITHHELD = 'withheld';
 /** Of the same shape as one, and nobody's. */
 const NO_SESSION_KEY = '0'.repeat(64);
 
@@ -47,7 +62,7 @@ export function withheldFrom(services: readonly string[]): (path: Path) => strin
   const knows = (...some: readonly string[]): boolean => services.some((service) => some.includes(service));
   const [credentials, sessionKey, clients] = [knows('connector', 'policy'), knows('connector', 'policy', 'ingress'), knows('policy')];
   return (path) => {
-    const forConnectors = isCredential(path) || isCertificate(path) || isTargetHeader(path);
+    const forConnectors = isCredential(path) || isCertificate(path);
     if ((!credentials && forConnectors) || (!clients && isClientSecret(path))) return WITHHELD;
     return !sessionKey && isSessionKey(path) ? NO_SESSION_KEY : undefined;
   };
@@ -55,4 +70,4 @@ export function withheldFrom(services: readonly string[]): (path: Path) => strin
 
 export const SESSION_KEY: Path = ['config', 'session', 'key'];
 
-const isSessionKey = (path: Path): boolean => path.length === SESSION_KEY.length && SESSION_KEY.every((step, index) => path[index] === step);
+export const isSessionKey = (path: Path): boolean => path.length === SESSION_KEY.length && SESSION_KEY.every((step, index) => path[index] === step);

@@ -4,17 +4,17 @@
  * the section's schema (or, for a policy, to policies/order.ts).
  */
 
-const GATEWAY_POLICIES = ['extProc', 'transformations'] as const;
+const GATEWAY_POLICIES = ['extProc'] as const;
 
 const ROUTE_POLICIES = [
   'requestMirror',
   'mcpGuardrails', 'a2a', 'ai', 'backendTunnel',
   'localRateLimit', 'remoteRateLimit', 'extProc',
-  'transformations', 'buffer', 'timeout', 'retry', 'delay',
+  'buffer', 'timeout', 'retry', 'delay',
 ] as const;
 
 const BACKEND_POLICIES = [
-  'transformations', 'backendTunnel', 'health', 'mcpGuardrails',
+  'backendTunnel', 'health', 'mcpGuardrails',
   'a2a', 'inferenceRouting', 'sessionAffinity', 'ai',
 ] as const;
 

@@ -1,8 +1,6 @@
 /** Environment → typed settings of the connector service. */
 import { z } from 'zod';
-import { Secret } from '#protocol/config/secret.ts';
-import { HANDLE_KEYS_MAX } from '#protocol/records/keys.ts';
-import { type Environment, duration, readEnvironment } from '#host/environment.ts';
+import { type Environment, duration, keys, readEnvironment } from '#host/environment.ts';
 import { DRAIN_MS_DEFAULT } from '#host/settings.ts';
 import type { HandleKeys } from './core/handle-seal.ts';
 import { type Network, networkOf } from './runtime/dialable.ts';
@@ -25,17 +23,11 @@ export interface ConnectorSettings {
   readonly dynamicNetworks: readonly Network[];
 }
 
-const HANDLE_KEYS = new RegExp(`^[0-9a-f]{64}(?:,[0-9a-f]{64}){0,${HANDLE_KEYS_MAX - 1}}$`, 'i');
-
 const environment = z.object({
   PARLEY_DURABLE_AFTER: duration(60_000),
   PARLEY_ANSWER_WAIT: duration(DAY_MS),
   PARLEY_DRAIN: duration(DAY_MS),
-  PARLEY_HANDLE_KEY: z
-    .string()
-    .regex(HANDLE_KEYS, `must be 64 hex digits, as \`openssl rand -hex 32\` makes them, or up to ${HANDLE_KEYS_MAX} of those with commas between them`)
-    .transform((keys) => keys.toLowerCase().split(',').map((key) => new Secret(key)))
-    .optional(),
+  PARLEY_HANDLE_KEY: keys,
   PARLEY_DYNAMIC_NETWORKS: z
     .string()
     .transform((text) => text.split(',').map((network) => networkOf(network.trim())))
@@ -51,6 +43,6 @@ export function readConnectorSettings(env: Environment): ConnectorSettings {
     answerWaitMs: set.PARLEY_ANSWER_WAIT ?? ANSWER_WAIT_MS,
     drainMs: set.PARLEY_DRAIN ?? DRAIN_MS_DEFAULT,
     dynamicNetworks: (set.PARLEY_DYNAMIC_NETWORKS ?? []) as Network[],
-    handleKeys: set.PARLEY_HANDLE_KEY as HandleKeys | undefined,
+    handleKeys: set.PARLEY_HANDLE_KEY,
   };
 }

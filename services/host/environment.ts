@@ -1,6 +1,8 @@
 /** Reading settings from the environment: each service declares its variables, and all of them complain in the same words. */
 import { z } from 'zod';
+import { Secret } from '#protocol/config/secret.ts';
 import { Fault } from '#protocol/faults/fault.ts';
+import { KEYS_MAX } from '#protocol/records/keys.ts';
 
 export type Environment = Readonly<Record<string, string | undefined>>;
 
@@ -27,6 +29,15 @@ export const bytes = (max: number): z.ZodType<number | undefined> =>
 /** A whole number of things. */
 export const count = (max: number): z.ZodType<number | undefined> =>
   z.coerce.number('must be a number').int('must be a whole number').min(1, 'must be at least 1').max(max, `must be at most ${max}`).optional();
+
+const KEYS = new RegExp(`^[0-9a-f]{64}(?:,[0-9a-f]{64}){0,${KEYS_MAX - 1}}$`, 'i');
+
+/** The first one seals; all open. */
+export const keys = z
+  .string()
+  .regex(KEYS, `must be 64 hex digits, as \`openssl rand -hex 32\` makes them, or up to ${KEYS_MAX} of those with commas between them`)
+  .transform((text) => text.toLowerCase().split(',').map((key) => new Secret(key)) as [Secret, ...Secret[]])
+  .optional();
 
 /**
  * An empty variable counts as unset.

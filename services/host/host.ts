@@ -9,6 +9,7 @@ import type { Secret } from '#protocol/config/secret.ts';
 import type { Audit } from './audit/audit.ts';
 import type { Bus } from './bus/bus.ts';
 import type { CallerSeal } from './caller-seal.ts';
+import type { DocumentSeal } from './document-seal.ts';
 import type { Svids } from './spiffe/svids.ts';
 import type { Logger } from './telemetry/log.ts';
 import type { Learn } from './telemetry/secrets.ts';
@@ -43,6 +44,8 @@ export interface Host {
   readonly log: Logger;
   /** For tokens of callers on the bus. */
   readonly seal: CallerSeal;
+  /** For secrets that stand in the gateway document. */
+  readonly documentSeal: DocumentSeal;
   /** For cookies of browsers that log in, and for what is said of a login on the bus. */
   readonly cookieKey: Secret;
   /** Takes the secrets this process knows out of a text that others will see. */

@@ -19,15 +19,18 @@ import { variableNames } from '#protocol/config/expand.ts';
 import { Secret } from '#protocol/config/secret.ts';
 import { withheldFrom } from '#protocol/config/secret-paths.ts';
 import { Fault } from '#protocol/faults/fault.ts';
+import { CONFIG_KEYS_BUCKET, CONFIG_KEYS_KEY } from '#protocol/records/keys.ts';
 import { openAudit } from './audit/audit.ts';
 import { CallerSeal } from './caller-seal.ts';
 import { clock } from './clock.ts';
+import { DocumentSeal } from './document-seal.ts';
 import type { Bus } from './bus/bus.ts';
 import { createNatsBus } from './bus/nats.ts';
-import { openGenerations, type OpenGenerations } from './generations.ts';
+import { type GenerationsOptions, openGenerations, type OpenGenerations } from './generations.ts';
 import type { Host } from './host.ts';
 import { connectNats } from './nats/connect.ts';
 import { natsHandle } from './nats/handle.ts';
+import { type KeyPlace, sharedKeys } from './nats/shared-keys.ts';
 import { parseAddress, STATS_ADDR_DEFAULT, type Address, type HostSettings } from './settings.ts';
 import { startAdmin } from './telemetry/admin.ts';
 import { Svids } from './spiffe/svids.ts';
@@ -90,9 +93,10 @@ export const openHost = Effect.fnUntraced(function* (options: OpenHostOptions): 
   const bus = openBus(connection, instance, log, telemetry);
   const ownVariables = new Set<string>();
   const compile = compiler(options, secrets, ownVariables);
+  const documentSeal = new DocumentSeal(async () => settings.configKeys ?? sharedKeys(nats, configKeys(options)));
   const generations = yield* acquire(
     'the configuration bucket',
-    () => openGenerations({ nats, log, compile }),
+    () => openGenerations({ nats, log, compile, ...(runs(options, 'connector', 'policy') ? { open: opener(documentSeal, secrets) } : {}) }),
     async (open) => open.stop(),
   ).pipe(Effect.retry(ELECTION));
   followDocument(generations, settings, { log, output });
@@ -125,7 +129,7 @@ export const openHost = Effect.fnUntraced(function* (options: OpenHostOptions): 
   });
   const seal = new CallerSeal(() => generations.current?.settings.sessionKey);
   const cookieKey = settings.cookieKey ?? new Secret(randomBytes(KEY_BYTES).toString('hex'));
-  return { bus, nats, generations, audit, telemetry, log, mask: secrets.mask, learn: secrets.learn, svids, ownVariables, seal, cookieKey, bindAddresses: settings.bindAddresses, now: Date.now, applied, beginDrain, statsUrl: admin?.url };
+  return { bus, nats, generations, audit, telemetry, log, mask: secrets.mask, learn: secrets.learn, svids, ownVariables, seal, documentSeal, cookieKey, bindAddresses: settings.bindAddresses, now: Date.now, applied, beginDrain, statsUrl: admin?.url };
 });
 
 function openSvids({ spiffeEndpoint }: HostSettings, generations: OpenGenerations, { log, telemetry, learn }: { readonly log: Logger; readonly telemetry: OpenTelemetry; readonly learn: Learn }): Svids {
@@ -139,10 +143,23 @@ function openSvids({ spiffeEndpoint }: HostSettings, generations: OpenGeneration
 /** What its variables stand for is secret before anything is said of a document. */
 const compiler =
   ({ env, policies = {}, services }: OpenHostOptions, secrets: Secrets, ownVariables: Set<string>) =>
-  (document: unknown): Compilation => {
+  (document: unknown, id: string): Compilation => {
     secrets.addVariables(variableNames(document), env);
     for (const name of secretVariables(variableNames(document, 'stdio'), env)) ownVariables.add(name);
-    return compileDocument(document, { env, policies, ...(services === undefined ? {} : { withheld: withheldFrom(services) }) });
+    return compileDocument(document, { env, policies, id, ...(services === undefined ? {} : { withheld: withheldFrom(services) }) });
+  };
+
+const runs = ({ services }: OpenHostOptions, ...some: readonly string[]): boolean => services === undefined || services.some((service) => some.includes(service));
+
+const configKeys = (options: OpenHostOptions): KeyPlace => ({ bucket: CONFIG_KEYS_BUCKET, key: CONFIG_KEYS_KEY, variable: 'PARLEY_CONFIG_KEY', draws: runs(options, 'policy') });
+
+/** What was sealed is secret before anything is said of it. */
+const opener =
+  (seal: DocumentSeal, known: Secrets): NonNullable<GenerationsOptions['open']> =>
+  async (record) => {
+    const { document, secrets } = await seal.open(record);
+    for (const secret of secrets) known.learn(secret, 'kept');
+    return document;
   };
 
 /** What is not a Fault here came from NATS or the operating system, and at a start it may go away by trying again. */

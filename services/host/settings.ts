@@ -4,7 +4,8 @@ import { isAbsolute, join, resolve } from 'node:path';
 import { z } from 'zod';
 import { Secret } from '#protocol/config/secret.ts';
 import { isSpiffeEndpoint } from '#protocol/config/spiffe-endpoint.ts';
-import { duration, readEnvironment, type Environment } from './environment.ts';
+import { duration, keys, readEnvironment, type Environment } from './environment.ts';
+import type { DocumentKeys } from './document-seal.ts';
 import type { NatsAccess } from './nats/connect.ts';
 import { SYNC_INTERVAL_DEFAULT } from './nats/server-config.ts';
 import { LOG_FORMATS, LOG_LEVELS, type LogFormat, type LogLevel } from './telemetry/log.ts';
@@ -57,6 +58,8 @@ export interface HostSettings {
   readonly bindAddresses: readonly string[];
   /** Of browsers; 64 hex digits. Undefined = a key of this process alone. */
   readonly cookieKey: Secret | undefined;
+  /** What secrets of the gateway document are sealed with. Undefined = one that the policy service draws. */
+  readonly configKeys: DocumentKeys | undefined;
   /** Of the SPIFFE Workload API; undefined = the gateway document says where it is. */
   readonly spiffeEndpoint: string | undefined;
   /** Undefined = not set: the gateway document may choose, else STATS_ADDR_DEFAULT. */
@@ -96,6 +99,7 @@ const environment = z.object({
   PARLEY_BIND: text.refine((hosts) => hosts === undefined || hosts.split(',').every((host) => host.trim() !== ''), 'must be addresses separated by commas'),
   SPIFFE_ENDPOINT_SOCKET: text.refine((endpoint) => endpoint === undefined || isSpiffeEndpoint(endpoint), 'must be unix:///path/of/agent.sock or tcp://address:port'),
   OIDC_COOKIE_SECRET: text.refine((key) => key === undefined || /^[0-9a-f]{64}$/i.test(key), 'must be 64 hex digits, as `openssl rand -hex 32` makes them'),
+  PARLEY_CONFIG_KEY: keys,
   PARLEY_STATS_ADDR: text.transform((value, context) => (value === undefined ? undefined : addressOr(context, value))),
   OTEL_SDK_DISABLED: text,
   OTEL_EXPORTER_OTLP_ENDPOINT: bareUrl.optional(),
@@ -137,6 +141,7 @@ export function readSettings(env: Environment): HostSettings {
     drainMs: set.PARLEY_DRAIN ?? DRAIN_MS_DEFAULT,
     bindAddresses: set.PARLEY_BIND?.split(',').map((host) => host.trim()) ?? ['127.0.0.1'],
     cookieKey: set.OIDC_COOKIE_SECRET === undefined ? undefined : new Secret(set.OIDC_COOKIE_SECRET),
+    configKeys: set.PARLEY_CONFIG_KEY,
     spiffeEndpoint: set.SPIFFE_ENDPOINT_SOCKET,
     statsAddr: set.PARLEY_STATS_ADDR,
     traces: traces(set),

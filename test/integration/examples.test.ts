@@ -1,5 +1,6 @@
 /** Every file of docs/examples, in force at a gateway, is called as its first line says; those of servers that only their readers have are in connection-examples.test.ts. */
 import { readFile, readdir } from 'node:fs/promises';
+import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { POLICIES, implemented } from '#policies/order.ts';
@@ -15,6 +16,7 @@ const files = (await readdir(EXAMPLES)).toSorted();
 /** They say how servers are reached, and name some that only their readers have. One has a file for each of its kinds: `backendAuth-aws.yaml`. */
 const connectionIds = Object.entries<Entry>(POLICIES).flatMap(([id, { connection }]) => (connection ? [id] : []));
 const connections = files.filter((file) => connectionIds.some((id) => file === `${id}.yaml` || file.startsWith(`${id}-`)));
+const served = files.filter((file) => !connections.includes(file));
 /** `200 with nothing`, ``401 with `Name: value` ``. */
 const CLAIM = /(\d{3}) with (?:nothing|`([^`:]+): ([^`]+)`)/g;
 
@@ -25,6 +27,10 @@ test('there is one for each policy that is enforced', () => {
   expect(files.filter((file) => !file.includes('-'))).toEqual([...Object.keys(implemented), ...connectionIds, 'host'].map((id) => `${id}.yaml`).toSorted());
   expect(files.filter((file) => file.includes('-') && !connections.includes(file))).toEqual([]);
 });
+
+/** What `npx` starts in the examples, without the second that it takes to find it. */
+const SERVER = createRequire(import.meta.url).resolve('@modelcontextprotocol/server-everything/dist/index.js');
+const started = (text: string): string => text.replace('cmd: npx', `cmd: ${process.execPath}`).replace('"@modelcontextprotocol/server-everything"', SERVER);
 
 describe('a gateway with', () => {
   let world: ParleyWorld;
@@ -45,13 +51,15 @@ describe('a gateway with', () => {
     await backend?.close();
   });
 
-  test.each(files.filter((file) => !connections.includes(file)))('docs/examples/%s answers as its first line says', async (file) => {
+  test.each(served)('docs/examples/%s answers as its first line says', async (file) => {
     const text = await readFile(join(EXAMPLES, file), 'utf8');
     const [first = ''] = text.split('\n');
     const claims = [...first.matchAll(CLAIM)];
     const [, header, said] = SAID.exec(first) ?? [];
     expect(claims.length).toBeGreaterThanOrEqual(2);
-    await world.replace(text.replace('port: 3000', `port: ${port}`).replace('127.0.0.1:9000', authorizer.host).replace('127.0.0.1:8080', backend.host));
+    // One of them as it is: npx starts the same server for all.
+    const runnable = file === served[0] ? text : started(text);
+    await world.replace(runnable.replace('port: 3000', `port: ${port}`).replace('127.0.0.1:9000', authorizer.host).replace('127.0.0.1:8080', backend.host));
     for (const [claim, status, name, value] of claims) {
       const { status: told, headers } = await send(world.url, { headers: name === undefined ? {} : { [name]: value }, body: initializeOf() });
       expect(`${claim}: ${told}`).toBe(`${claim}: ${status}`);

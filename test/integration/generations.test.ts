@@ -1,11 +1,12 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { applyLayout } from '#deploy/nats/apply.ts';
-import { openGenerations, type OpenGenerations } from '#host/generations.ts';
+import { type GenerationsOptions, openGenerations, type OpenGenerations } from '#host/generations.ts';
 import type { NatsHandle } from '#host/host.ts';
 import { connectNats } from '#host/nats/connect.ts';
 import { natsHandle } from '#host/nats/handle.ts';
 import { compileDocument } from '#protocol/config/compile.ts';
 import type { Generation } from '#protocol/config/generation.ts';
+import { Fault } from '#protocol/faults/fault.ts';
 import { generationId } from '#protocol/config/keys.ts';
 import { CONFIG_BUCKET, CONFIG_KEY } from '#protocol/records/config.ts';
 import { listeningLog, type HeardLog } from '../world/log.ts';
@@ -31,13 +32,13 @@ afterEach(async () => {
 const documentOn = (port: number): object => ({ mcp: { port, targets: [{ name: 'everything', mcp: { host: 'http://localhost:9/mcp' } }] } });
 const portOf = (generation: Generation | undefined): number | undefined => generation?.binds[0]?.port;
 
-async function publish(document: unknown): Promise<void> {
-  const record = { v: 1, id: generationId(document), document, acceptedAt: Date.now() };
+async function publish(document: unknown, more: object = { v: 1 }): Promise<void> {
+  const record = { ...more, id: generationId(document), document, acceptedAt: Date.now() };
   await (await nats.kv(CONFIG_BUCKET)).put(CONFIG_KEY, JSON.stringify(record));
 }
 
-async function open(): Promise<OpenGenerations> {
-  generations = await openGenerations({ nats, log: heard.log, compile: (document) => compileDocument(document, { env: {} }) });
+async function open(more: Partial<GenerationsOptions> = {}): Promise<OpenGenerations> {
+  generations = await openGenerations({ nats, log: heard.log, compile: (document, id) => compileDocument(document, { env: {}, id }), ...more });
   return generations;
 }
 
@@ -91,13 +92,26 @@ describe('the generation in force', () => {
 
   test.each([
     ['is no JSON', '{'],
-    ['is of a version to come', JSON.stringify({ v: 2, id: '0'.repeat(16), document: {}, acceptedAt: 1 })],
+    ['is of a version to come', JSON.stringify({ v: 3, id: '0'.repeat(16), document: {}, acceptedAt: 1 })],
   ])('stays when what lies in the bucket %s', async (_what, value) => {
     await publish(documentOn(3001));
     const opened = await open();
     await (await nats.kv(CONFIG_BUCKET)).put(CONFIG_KEY, value);
     await heard.heard('is no configuration record');
     expect(portOf(opened.current)).toBe(3001);
+  });
+
+  test('is that of a sealed document once the key for it can be had, and the same to who needs no secret of it', async () => {
+    let away = true;
+    const unseal = (): Promise<unknown> => (away ? Promise.reject(new Fault('overloaded', 'the key cannot be had')) : Promise.resolve(documentOn(3002)));
+    const opened = await open({ open: unseal });
+    await publish(documentOn(3001), { v: 2, sealed: 'x' });
+    await heard.heard('cannot be opened yet');
+    away = false;
+    await inForce(opened, 3002);
+    expect(opened.current?.id).toBe(generationId(documentOn(3001)));
+    opened.stop();
+    expect((await open()).current?.id).toBe(generationId(documentOn(3001)));
   });
 
   test('stays when the configuration is removed', async () => {

@@ -13,14 +13,14 @@ import { openHost, type OpenedHost } from '#host/open.ts';
 import { readSettings } from '#host/settings.ts';
 import { audited } from '#protocol/audit/subjects.ts';
 import { CONFIG_BUCKET, CONFIG_KEY } from '#protocol/records/config.ts';
-import { HANDLE_KEYS_KEY, KEYS_BUCKET } from '#protocol/records/keys.ts';
+import { CONFIG_KEYS_BUCKET, CONFIG_KEYS_KEY, HANDLE_KEYS_KEY, KEYS_BUCKET } from '#protocol/records/keys.ts';
 import { PINS_BUCKET, pinsKey } from '#protocol/records/tool-pins.ts';
 import { sessionKey, SESSIONS_BUCKET } from '#protocol/records/session.ts';
 import { connectorCall, connectorClose, connectorOpen, connectorRelay } from '#protocol/subjects/connector.ts';
 import { control, inbox } from '#protocol/subjects/frames.ts';
 import { REPLAY_STREAM, replayFrame } from '#protocol/subjects/replay.ts';
 import { sessionActor, sessionClaim, sessionOpen, sessionStream, sessionWorker } from '#protocol/subjects/session.ts';
-import { sharedHandleKeys } from '../../services/connector/runtime/handle-keys.ts';
+import { sharedKeys } from '#host/nats/shared-keys.ts';
 import { runCommand, startCommand } from '../world/command.ts';
 import { passwordOf, startNatsWithUsers, type UsersWorld } from '../world/nats-users.ts';
 
@@ -130,11 +130,19 @@ describe('once it is applied', () => {
 
   test('connectors share a key that none of them was given', async () => {
     const [one, other] = [await open('connector', 'connector'), await open('connector', 'connector')];
-    const keys = await Promise.all([one, other].map(({ nats }) => sharedHandleKeys(nats)));
+    const keys = await Promise.all([one, other].map(({ nats }) => sharedKeys(nats, HANDLES)));
     expect(keys[0]?.map((key) => key.reveal())).toEqual([expect.stringMatching(/^[0-9a-f]{64}$/)]);
     expect(keys[1]?.[0].reveal()).toBe(keys[0]?.[0].reveal());
     const ingress = await open('ingress', 'ingress');
-    await expect(sharedHandleKeys(ingress.nats)).rejects.toMatchObject({ code: 'invalid', message: expect.stringContaining('may not read the bucket parley-keys') });
+    await expect(sharedKeys(ingress.nats, HANDLES)).rejects.toMatchObject({ code: 'invalid', message: expect.stringContaining('may not read the bucket parley-keys') });
+  });
+
+  test('connectors read the key that the policy service draws for secrets of the configuration, and draw none', async () => {
+    const [connector, policy, ingress] = [await open('connector', 'connector'), await open('policy', 'policy'), await open('ingress', 'ingress')];
+    await expect(sharedKeys(connector.nats, { ...CONFIG_KEYS, draws: false })).rejects.toMatchObject({ code: 'invalid', message: expect.stringContaining('has no key under config: set PARLEY_CONFIG_KEY') as string });
+    const [drawn] = await sharedKeys(policy.nats, CONFIG_KEYS);
+    expect((await sharedKeys(connector.nats, { ...CONFIG_KEYS, draws: false }))[0].reveal()).toBe(drawn.reveal());
+    await expect(sharedKeys(ingress.nats, CONFIG_KEYS)).rejects.toMatchObject({ code: 'invalid', message: expect.stringContaining('may not read the bucket parley-config-keys') as string });
   });
 
   test('an audit reader follows the audit stream', async () => {
@@ -151,6 +159,9 @@ describe('once it is applied', () => {
     await plain.close();
   });
 });
+
+const HANDLES = { bucket: KEYS_BUCKET, key: HANDLE_KEYS_KEY, variable: 'PARLEY_HANDLE_KEY', draws: true };
+const CONFIG_KEYS = { bucket: CONFIG_KEYS_BUCKET, key: CONFIG_KEYS_KEY, variable: 'PARLEY_CONFIG_KEY', draws: true };
 
 type Operation = 'publish' | 'subscribe';
 const record = `$KV.${SESSIONS_BUCKET}.${sessionKey('anonymous', 's1')}`;
@@ -190,6 +201,8 @@ const FORBIDDEN: readonly (readonly [User, string, Operation, string])[] = [
     [user, 'set the key of handles', 'publish', `$KV.${KEYS_BUCKET}.${HANDLE_KEYS_KEY}`] as const,
     [user, 'hear the key of handles as it is set', 'subscribe', `$KV.${KEYS_BUCKET}.>`] as const,
   ]),
+  ...(['ingress', 'session', 'audit'] as const).map((user) => [user, 'read the key of the configuration', 'publish', `$JS.API.STREAM.MSG.GET.KV_${CONFIG_KEYS_BUCKET}`] as const),
+  ['connector', 'set the key of the configuration', 'publish', `$KV.${CONFIG_KEYS_BUCKET}.${CONFIG_KEYS_KEY}`],
   ['connector', 'hear the key of handles as it is set', 'subscribe', `$KV.${KEYS_BUCKET}.>`],
   ['ingress', 'read pins of tools', 'publish', `$JS.API.STREAM.MSG.GET.KV_${PINS_BUCKET}`],
   ['ingress', 'approve of a tool', 'publish', `$KV.${PINS_BUCKET}.${pinned}`],

@@ -51,6 +51,7 @@ const answered: string[] = [];
 const target = (backendAuth: object): object => ({ name: 'files', mcp: { host: server.url }, policies: { backendAuth } });
 const ROUTES = (): Record<string, object> => ({
   key: { key: '$A_KEY' },
+  written: { key: `${MARK}-written` },
   places: { credentials: [{ location: { queryParameter: { name: 'k' } }, key: '$B_KEY' }, { location: { cookie: { name: 'k' } }, key: '$C_KEY' }] },
   file: { key: { file: join(folder, 'key.txt') } },
   signed: { jwtSign: { signingKey: '$SIGNING_KEY', alg: 'ES256' } },
@@ -139,7 +140,7 @@ test('no secret is in what is logged, audited, stored, said on the bus or answer
   for (const name of Object.keys(ROUTES())) expect([name, await use(name)]).toEqual([name, FAIL.has(name) ? [undefined, undefined] : ['m', 'm']]);
   const shown = JSON.stringify(server.seen.map(({ headers: got, path }) => [got, path]));
   expect(sts.asked.length).toBeGreaterThan(0);
-  for (const secret of ['a', 'b', 'c', 'file', 'caller', 'issued', 'session']) expect(shown).toContain(`${MARK}-${secret}`);
+  for (const secret of ['a', 'b', 'c', 'written', 'file', 'caller', 'issued', 'session']) expect(shown).toContain(`${MARK}-${secret}`);
   await eventually('audit events of all kinds', () => (heard.some((text) => text.includes('call_failed')) && heard.some((text) => text.includes('call_completed')) ? true : undefined));
 
   await use('telling');

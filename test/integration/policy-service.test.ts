@@ -9,7 +9,7 @@ import { openHost } from '#host/open.ts';
 import type { OpenedHost } from '#host/open.ts';
 import { readSettings } from '#host/settings.ts';
 import { policySchemas } from '#policies/order.ts';
-import type { Generation } from '#protocol/config/generation.ts';
+import { type Generation, mcpBackends } from '#protocol/config/generation.ts';
 import { CONFIG_BUCKET, CONFIG_KEY, configRecord } from '#protocol/records/config.ts';
 import type { ConfigRecord } from '#protocol/records/config.ts';
 import { policyService } from '../../services/policy/main.ts';
@@ -44,7 +44,7 @@ afterEach(async () => {
 async function openProcess(env: Record<string, string> = {}): Promise<OpenedHost> {
   const scope = await Effect.runPromise(Scope.make());
   scopes.push(scope);
-  const settings = readSettings({ PARLEY_LOG_LEVEL: 'silent', PARLEY_STATS_ADDR: 'off' });
+  const settings = readSettings({ ...env, PARLEY_LOG_LEVEL: 'silent', PARLEY_STATS_ADDR: 'off' });
   return Effect.runPromise(Scope.provide(openHost({ role: 'policy', settings, natsUrl: world.url, env, policies: policySchemas }), scope));
 }
 
@@ -169,6 +169,27 @@ describe('the policy service', () => {
     await stop();
     const status = await (await one.nats.kv(CONFIG_BUCKET)).get(CONFIG_KEY);
     expect(status?.revision).toBe((first?.revision ?? 0) + 1);
+  });
+
+  test('publishes a secret that stands in the file sealed, once for replicas with the same file and key, and anew for another key', async () => {
+    const target = 'mcp:\n  port: 4100\n  targets:\n    - name: one\n      mcp: {host: h}\n      policies:\n        backendAuth: {key: planted-in-the-file}\n';
+    await writeFile(file, target);
+    const [host, sibling, other] = [await openProcess(), await openProcess(), await openProcess({ PARLEY_CONFIG_KEY: 'ab'.repeat(32) })];
+    await startPolicy(host, { file });
+    const keyIn = (generation: Generation): string | undefined => {
+      const [known] = mcpBackends(generation).values();
+      const auth = known?.targets[0]?.kind === 'mcp' ? known.targets[0].auth : undefined;
+      const value = auth?.keys[0]?.value;
+      return value !== undefined && 'secret' in value ? value.secret.reveal() : undefined;
+    };
+    expect(keyIn(await generationWhere(sibling, servesPort(4100)))).toBe('planted-in-the-file');
+    const first = await stored(host);
+    await startPolicy(sibling, { file });
+    expect((await stored(host))?.revision).toBe(first?.revision);
+    await startPolicy(other, { file });
+    const second = await stored(host);
+    expect([second?.record.id, (second?.revision ?? 0) > (first?.revision ?? 0)]).toEqual([first?.record.id, true]);
+    expect(JSON.stringify([first, second])).not.toContain('planted-in-the-file');
   });
 
   test('replaces what is no record of ours', async () => {

@@ -46,6 +46,10 @@ const SECRETS = {
   natsPassword: planted('nats-password'),
   otlp: planted('otlp'),
   agent: planted('agent'),
+  literalKey: planted('literal-key'),
+  literalEnv: planted('literal-env'),
+  literalAuth: planted('literal-auth'),
+  configKey: randomBytes(32).toString('hex'),
   brokenEnv: planted('broken-env'),
   handleKey: randomBytes(32).toString('hex'),
 } as const;
@@ -111,15 +115,16 @@ afterAll(async () => {
 
 const stdio = (name: string, ...more: readonly string[]) => ({
   name,
-  stdio: { cmd: process.execPath, args: [TELLTALE, '--token=$PLANTED_ARG', `--into=${join(folder, name)}`, ...more], env: { PLANTED: '${PLANTED_ENV}', ...(more.length === 0 ? { TOLD: '$PLANTED_TOLD' } : {}) } },
+  stdio: { cmd: process.execPath, args: [TELLTALE, '--token=$PLANTED_ARG', `--into=${join(folder, name)}`, ...more], env: { PLANTED: '${PLANTED_ENV}', WRITTEN: SECRETS.literalEnv, ...(more.length === 0 ? { TOLD: '$PLANTED_TOLD' } : {}) } },
 });
 
 const configOf = (port: number): object => ({
   mcp: {
     port,
     failureMode: 'failOpen',
-    policies: { apiKey: { mode: 'strict', keys: [{ key: '$PLANTED_KEY', metadata: { user: 'alice' } }] } },
+    policies: { apiKey: { mode: 'strict', keys: [{ key: '$PLANTED_KEY', metadata: { user: 'alice' } }, { key: SECRETS.literalKey }] } },
     targets: [
+      { name: 'authorized', mcp: { host: 'http://127.0.0.1:${PLANTED_PORT}/mcp' }, policies: { backendAuth: { key: SECRETS.literalAuth } } },
       stdio('willing'),
       stdio('unwilling', '--unwilling'),
       { name: 'query', mcp: { host: 'http://127.0.0.1:${PLANTED_PORT}/mcp?key=$PLANTED_QUERY' } },
@@ -144,6 +149,7 @@ const env = (): Record<string, string> => ({
   PLANTED_PORT: String((telltale.address() as AddressInfo).port),
   BROKEN_SECRET: SECRETS.brokenEnv,
   PARLEY_HANDLE_KEY: SECRETS.handleKey,
+  PARLEY_CONFIG_KEY: SECRETS.configKey,
   PARLEY_LOG_LEVEL: 'trace',
   PARLEY_LOG_FORMAT: 'json',
   SPIFFE_ENDPOINT_SOCKET: `unix:///run/${SECRETS.agent}.sock`,
@@ -189,13 +195,15 @@ async function use(url: string): Promise<string> {
     expect(status).toBe(401);
     emitted.push({ where: 'a refusal', text });
   }
+  const written = await send(at, { headers: { ...who, authorization: `Bearer ${SECRETS.literalKey}` }, body: initializeOf() });
+  expect(written.status).toBe(200);
   const first = await send(at, { headers: who, body: initializeOf() });
   expect(first.status).toBe(200);
   const session = String(first.headers['mcp-session-id']);
   const headers = { ...who, 'mcp-session-id': session, 'mcp-protocol-version': LEGACY };
   await send(at, { headers, body: note('notifications/initialized') });
-  for (const body of [rpc('tools/list'), callOf('willing_echo', { message: 'hi' }), callOf('willing_once_only'), callOf('query_echo'), callOf('willing_die'), callOf('willing_echo', { message: 'again' }, 2)]) await send(at, { headers, body });
-  for (const name of ['willing_echo', 'willing_once_only', 'query_echo', 'unwilling_echo', 'willing_die']) await sendModern(at, 'tools/call', { name, headers: who, params: { arguments: {} } });
+  for (const body of [rpc('tools/list'), callOf('willing_echo', { message: 'hi' }), callOf('willing_once_only'), callOf('query_echo'), callOf('authorized_echo'), callOf('willing_die'), callOf('willing_echo', { message: 'again' }, 2)]) await send(at, { headers, body });
+  for (const name of ['willing_echo', 'willing_once_only', 'query_echo', 'authorized_echo', 'unwilling_echo', 'willing_die']) await sendModern(at, 'tools/call', { name, headers: who, params: { arguments: {} } });
   await send(at, { headers: { ...headers, 'mcp-session-id': 'A'.repeat(32) }, body: rpc('tools/list') });
   await send(at, { headers, body: 'no json' }).then(({ text }) => emitted.push({ where: 'a refusal', text }));
   return session;
@@ -264,8 +272,8 @@ describe.each(RUNS)('of the secrets of %s', (_name, processes) => {
       expect(told, 'the answer that holds a secret passed through').toBe(true);
       expect(leaks()).toEqual([]);
       const trusted = await readFile(join(folder, 'willing'), 'utf8');
-      for (const own of [SECRETS.stdioEnv, SECRETS.stdioArg, TOLD]) expect(trusted).toContain(own);
-      for (const ours of ['natsPassword', 'apiKey', 'urlQuery', 'otlp', 'handleKey'] as const) expect(trusted, ours).not.toContain(SECRETS[ours]);
+      for (const own of [SECRETS.stdioEnv, SECRETS.stdioArg, SECRETS.literalEnv, TOLD]) expect(trusted).toContain(own);
+      for (const ours of ['natsPassword', 'apiKey', 'urlQuery', 'otlp', 'handleKey', 'configKey', 'agent'] as const) expect(trusted, ours).not.toContain(SECRETS[ours]);
     },
     TEST_MS,
   );

@@ -7,9 +7,9 @@ import type { IdentityProvider } from '#policies/logins/provider.ts';
 import type { AuthorizationServer, PolicyCall, PolicyDeps, PublishedKeys } from '#policies/policy.ts';
 
 export function callWith(more: Partial<PolicyCall> = {}): PolicyCall {
-  const edited = { method: 'POST', path: '/mcp', query: '', host: 'gw.test', headers: {}, written: NOTHING_WRITTEN, ...more };
+  const edited = { method: 'POST', path: '/mcp', query: '', host: 'gw.test', scheme: 'http' as const, headers: {}, written: NOTHING_WRITTEN, ...more };
   return {
-    scheme: 'http', version: 'HTTP/1.1', source: { address: '127.0.0.1', port: 50_000, tls: undefined },
+    version: 'HTTP/1.1', source: { address: '127.0.0.1', port: 50_000, tls: undefined },
     with: (edits) => callWith({ ...more, ...editRequest(edited, edits) }),
     ...edited,
   };

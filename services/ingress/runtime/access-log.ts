@@ -11,6 +11,7 @@ import type { LogExport } from '#host/telemetry/log-export.ts';
 import { spanIdOf, traceIdOf } from '#host/telemetry/spans.ts';
 import type { Telemetry } from '#host/telemetry/telemetry.ts';
 import { type Finished, askedOf, knownOf, lineOf } from '../core/access-line.ts';
+import { factsOf } from './changed-response.ts';
 import type { EdgeRequest, EdgeResponse } from './edge.ts';
 import type { Exchange } from './exchange.ts';
 import { RecordedResponse } from './recorded-response.ts';
@@ -59,6 +60,14 @@ export class AccessLog {
   }
 }
 
+/** Over before anybody served it. */
+interface Early {
+  /** Where it came to nothing. */
+  readonly reason: string | undefined;
+  readonly facts: Facts;
+  readonly response?: EdgeResponse | undefined;
+}
+
 /** One request, from its arrival to its line. */
 export class LoggedCall {
   readonly response: RecordedResponse;
@@ -68,7 +77,7 @@ export class LoggedCall {
   #place: { readonly bind: BindWorld; readonly listener: Listener } | undefined;
   #route: Route | undefined;
   #exchange: Exchange | undefined;
-  #early: { readonly reason: string | undefined; readonly facts: Facts } = { reason: undefined, facts: NO_FACTS };
+  #early: Early = { reason: undefined, facts: NO_FACTS };
 
   constructor({ request, response }: { readonly request: EdgeRequest; readonly response: EdgeResponse }, plan: LogPlan, log: AccessLog) {
     this.#request = request;
@@ -92,9 +101,9 @@ export class LoggedCall {
     this.#exchange = exchange;
   }
 
-  /** It was over before that. @param reason where it came to nothing. */
-  ended(reason: string | undefined, facts: Facts): void {
-    this.#early = { reason, facts };
+  /** It is over before that. @param response that says so. */
+  ended(reason: string | undefined, facts: Facts, response?: EdgeResponse): void {
+    this.#early = { reason, facts, response };
   }
 
   get traceparent(): string | undefined {
@@ -104,13 +113,14 @@ export class LoggedCall {
   get finished(): Finished {
     const exchange = this.#exchange;
     const { reason, facts } = this.#early;
+    const responded = exchange?.response ?? this.#early.response;
     const { world, request: call = this.#request } = exchange ?? {};
     const answer = this.response.answer;
     const [only, ...others] = world?.backends ?? [];
     const ended = exchange?.ended;
     return {
       call,
-      facts: exchange?.facts ?? facts,
+      facts: (responded && factsOf(responded)) ?? exchange?.facts ?? facts,
       surroundings: this.#place === undefined ? {} : this.#place.bind.surroundings(this.#place.listener, this.#route),
       listener: this.#place?.listener,
       route: this.#route?.key,

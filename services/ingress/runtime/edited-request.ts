@@ -4,6 +4,7 @@ import { type Edited, type RequestEdit, editRequest } from '#policies/request-ed
 import type { PathMatch } from '#protocol/config/generation.ts';
 import type { Admission } from '../core/admission.ts';
 import type { EdgeRequest } from './edge.ts';
+import { tooLarge } from './request-body.ts';
 
 export class EditedRequest implements EdgeRequest {
   readonly #came: EdgeRequest;
@@ -69,7 +70,7 @@ export class EditedRequest implements EdgeRequest {
   }
 
   get scheme(): 'http' | 'https' {
-    return this.#came.scheme;
+    return this.#edited.scheme;
   }
 
   get version(): string {
@@ -97,18 +98,27 @@ export class EditedRequest implements EdgeRequest {
   }
 
   get bodyBytes(): number | undefined {
-    return this.#came.bodyBytes;
+    return this.#edited.content?.length ?? this.#came.bodyBytes;
   }
 
   chunks(): AsyncIterable<Uint8Array> {
-    return this.#came.chunks();
+    const { content } = this.#edited;
+    return content === undefined ? this.#came.chunks() : only(content);
   }
 
-  body(max: number): Promise<Uint8Array> {
-    return this.#came.body(max);
+  async body(max: number): Promise<Uint8Array> {
+    const { content } = this.#edited;
+    if (content === undefined) return this.#came.body(max);
+    if (content.length > max) throw tooLarge(max);
+    return content;
   }
 
-  prefix(max: number): Promise<BodyPrefix> {
-    return this.#came.prefix(max);
+  async prefix(max: number): Promise<BodyPrefix> {
+    const { content } = this.#edited;
+    return content === undefined ? this.#came.prefix(max) : { bytes: content.subarray(0, max), complete: content.length <= max };
   }
+}
+
+async function* only(chunk: Uint8Array): AsyncGenerator<Uint8Array> {
+  yield chunk;
 }

@@ -159,13 +159,13 @@ export class Gateway {
       case 'answer':
         response.carry(verdict.headers);
         learn(response, request, { ...known, ...verdict.facts });
-        arrival.logged?.ended(undefined, { ...known, ...verdict.facts });
+        arrival.logged?.ended(undefined, { ...known, ...verdict.facts }, response);
         if (verdict.login !== undefined) this.#deps.events.login(route, verdict.login);
         return this.#answer(arrival, route, verdict);
       case 'deny':
         response.carry(verdict.responseHeaders);
         learn(response, request, { ...known, ...verdict.facts });
-        arrival.logged?.ended(verdict.reason, { ...known, ...verdict.facts });
+        arrival.logged?.ended(verdict.reason, { ...known, ...verdict.facts }, response);
         if (verdict.login !== undefined) this.#deps.events.login(route, verdict.login, verdict.reason);
         else this.#deps.events.denied({ route, principal: known.principal ?? ANONYMOUS, extauthz: verdict.facts?.extauthz ?? known.extauthz }, verdict);
         return this.#answer(arrival, route, { status: verdict.status, content: verdict.content ?? plain(verdict.message) });

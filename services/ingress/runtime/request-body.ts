@@ -105,6 +105,6 @@ export function bodyBytes({ headers }: IncomingMessage): number | undefined {
 
 const saidLength = ({ headers }: IncomingMessage): number => Number(headers['content-length'] ?? 0);
 
-const tooLarge = (max: number): Fault => new Fault('invalid', `the body is larger than ${max} bytes`, { status: '413' });
+export const tooLarge = (max: number): Fault => new Fault('invalid', `the body is larger than ${max} bytes`, { status: '413' });
 
 const brokenOff = (cause: Error): Fault => new Fault('invalid', 'the body broke off', { status: '400' }, { cause });

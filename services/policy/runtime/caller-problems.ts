@@ -7,6 +7,7 @@ import { callerSources } from '#protocol/config/backend-auth.ts';
 import { type Generation, serversOf } from '#protocol/config/generation.ts';
 import { type Language, speaking } from '#protocol/config/language.ts';
 import { type ProblemWithoutPosition, problem } from '#protocol/config/problem.ts';
+import { SESSION_KEY, isSessionKey, sealedPaths } from '#protocol/config/secret-paths.ts';
 import type { RequestExpression } from '#protocol/config/request-expressions.ts';
 
 /** How what is loaded will be served, as far as that is known. */
@@ -16,6 +17,12 @@ export interface Running {
 }
 
 export const callerProblems = (generation: Generation, running: Running | undefined): ProblemWithoutPosition[] => [...sealProblems(generation, running), ...placeProblems(generation)];
+
+/** Ingress seals with this key, and cannot open what is sealed in a document: written there, it would be published for all to read. */
+export function sessionKeyProblems(document: unknown, running: Running | undefined): ProblemWithoutPosition[] {
+  if (running?.alone === true || !sealedPaths(document).some(isSessionKey)) return [];
+  return [problem(running === undefined ? 'warning' : 'error', SESSION_KEY, 'stands in the document itself, and ingress needs it: it is not published', 'only "parley up" can do with that: write $SESSION_KEY, and set it for policy, connector and ingress')];
+}
 
 /** Tokens of callers go from ingress to connectors sealed, and tokens that clients get by way of us to the policy service and back: between processes, with a key that both know. */
 function sealProblems(generation: Generation, running: Running | undefined): ProblemWithoutPosition[] {

@@ -19,14 +19,14 @@ import { publishRecord } from './publish.ts';
 /** How late a change is noticed where the file system gives no notice. */
 const POLL_MS = 30_000;
 const PUBLISH_AGAIN_MS = 2_000;
-/** Beside the document, a message holds its headers and the record's own fields. */
+/** Beside the record, a message holds its headers. */
 const RECORD_OVERHEAD_BYTES = 4 * 1024;
 
 export interface FollowOptions {
   readonly file: string;
   readonly env: Environment;
   readonly running: Running;
-  readonly host: Pick<Host, 'nats' | 'now'>;
+  readonly host: Pick<Host, 'nats' | 'now' | 'documentSeal'>;
   readonly events: PolicyEvents;
 }
 
@@ -92,9 +92,10 @@ function newTurn({ file, env, running, host, events }: FollowOptions): () => Pro
 }
 
 /** @throws Fault `invalid` when NATS would not carry it; see publishRecord for the rest. */
-async function publish(document: unknown, { id }: Generation, { nats, now }: FollowOptions['host']): ReturnType<typeof publishRecord> {
+async function publish(document: unknown, { id }: Generation, { nats, now, documentSeal }: FollowOptions['host']): ReturnType<typeof publishRecord> {
   const limit = (nats.connection.info?.max_payload ?? Number.POSITIVE_INFINITY) - RECORD_OVERHEAD_BYTES;
-  const bytes = Buffer.byteLength(JSON.stringify(document));
+  const record = await documentSeal.seal({ id, document, acceptedAt: now() });
+  const bytes = Buffer.byteLength(JSON.stringify(record));
   if (bytes > limit) throw new Fault('invalid', `as JSON the document is ${bytes} bytes, and NATS here carries at most ${limit}: raise max_payload of nats-server, or make the document smaller`);
-  return publishRecord(await nats.kv(CONFIG_BUCKET), { v: 1, id, document, acceptedAt: now() });
+  return publishRecord(await nats.kv(CONFIG_BUCKET), record);
 }

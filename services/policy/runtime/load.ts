@@ -8,7 +8,7 @@ import type { Generation } from '#protocol/config/generation.ts';
 import { byLine, hasErrors, problem } from '#protocol/config/problem.ts';
 import type { Position, Problem } from '#protocol/config/problem.ts';
 import { DOCUMENT_BYTES_MAX, readDocument } from '#protocol/config/read.ts';
-import { type Running, callerProblems, expressionProblems } from './caller-problems.ts';
+import { type Running, callerProblems, expressionProblems, sessionKeyProblems } from './caller-problems.ts';
 import { compileChains } from './chains.ts';
 import { loginProblems } from './login-problems.ts';
 
@@ -41,7 +41,7 @@ export function compileText(text: string, { file, env, running }: Source): Loade
   const reading = readDocument(text, { file });
   if (reading.problems.length > 0) return { document: undefined, generation: undefined, problems: reading.problems.toSorted(byLine), locate: reading.locate };
   const { generation, problems, expressions } = compileDocument(reading.document, { env, policies: policySchemas });
-  if (generation !== undefined) problems.push(...compileChains(generation).problems.map((what) => problem('error', [], what)), ...callerProblems(generation, running), ...expressionProblems(expressions, generation.language), ...loginProblems(generation, running, env));
+  if (generation !== undefined) problems.push(...compileChains(generation).problems.map((what) => problem('error', [], what)), ...callerProblems(generation, running), ...sessionKeyProblems(reading.document, running), ...expressionProblems(expressions, generation.language), ...loginProblems(generation, running, env));
   const placed = problems.map((one): Problem => ({ ...one, file, ...reading.locate(one.path) }));
   return { document: reading.document, generation: hasErrors(problems) ? undefined : generation, problems: placed.toSorted(byLine), locate: reading.locate };
 }

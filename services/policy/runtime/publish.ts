@@ -6,6 +6,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { JetStreamApiError } from '@nats-io/jetstream';
 import type { KV } from '@nats-io/kv';
+import { sameRecord } from '#host/document-seal.ts';
 import { Fault } from '#protocol/faults/fault.ts';
 import { CONFIG_KEY, configRecord } from '#protocol/records/config.ts';
 import type { ConfigRecord } from '#protocol/records/config.ts';
@@ -22,7 +23,8 @@ export async function publishRecord(kv: KV, record: ConfigRecord): Promise<Publi
   const text = JSON.stringify(record);
   for (let tries = 0; tries < TRIES_MAX; tries++) {
     const entry = await kv.get(CONFIG_KEY);
-    if (entry !== null && entry.operation === 'PUT' && idOf(entry.string()) === record.id) return 'unchanged';
+    const before = entry?.operation === 'PUT' ? recordIn(entry.string()) : undefined;
+    if (before !== undefined && sameRecord(before, record)) return 'unchanged';
     try {
       if (entry === null) await kv.create(CONFIG_KEY, text);
       else await kv.update(CONFIG_KEY, text, entry.revision);
@@ -36,9 +38,9 @@ export async function publishRecord(kv: KV, record: ConfigRecord): Promise<Publi
 }
 
 /** What is no record of ours is simply replaced. */
-function idOf(text: string): string | undefined {
+function recordIn(text: string): ConfigRecord | undefined {
   try {
-    return configRecord.safeParse(JSON.parse(text)).data?.id;
+    return configRecord.safeParse(JSON.parse(text)).data;
   } catch {
     return undefined;
   }
