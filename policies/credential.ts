@@ -5,7 +5,7 @@ import { RANDOM } from './cel/evaluation.ts';
 import { compileExpression } from './cel/expression.ts';
 import type { PlainValue } from './cel/plain.ts';
 import { type Facts, NO_FACTS, type PolicyCall, type PolicyDeps } from './policy.ts';
-import { REQUEST_SCOPE } from './rules/request-scope.ts';
+import { CREDENTIAL_SCOPE, isRawToken } from './rules/request-scope.ts';
 import { requestVariables } from './rules/request-variables.ts';
 import { expressionProblem } from './rules/rule-set.ts';
 
@@ -19,7 +19,7 @@ const parameterName = z.string().min(1, 'expected a text that is not empty').max
 const prefix = z.string().max(PREFIX_CHARS_MAX, `at most ${PREFIX_CHARS_MAX} characters`);
 
 const expression = z.string().superRefine((source, context) => {
-  const message = expressionProblem(source, REQUEST_SCOPE);
+  const message = expressionProblem(source, CREDENTIAL_SCOPE);
   if (message !== undefined) context.addIssue({ code: 'custom', message });
 });
 
@@ -69,15 +69,18 @@ export function readsHeadersOnly(source: string): boolean {
 
 /** Where a part of the request that it names is missing, there is no credential; what fails otherwise is not taken for none. */
 function expressionReader(source: string, deps: Pick<PolicyDeps, 'surroundings'>): (call: PolicyCall, facts?: Facts) => Presented {
-  const compiled = compileExpression(source, { deps: RANDOM, variables: REQUEST_SCOPE.variables });
+  const compiled = compileExpression(source, { deps: RANDOM, variables: CREDENTIAL_SCOPE.variables });
   if (!compiled.ok) throw new Error(compiled.problem.message);
   const { expression: read } = compiled;
+  const known = read.captures.paths.some(isRawToken) ? withRawToken : (facts: Facts) => facts;
   return (call, facts = NO_FACTS) => {
-    const outcome = read.evaluateUnredacted(requestVariables(call, facts, deps));
+    const outcome = read.evaluateUnredacted(requestVariables(call, known(facts), deps));
     if (!outcome.ok) return outcome.reason === 'missing' ? undefined : UNREADABLE;
     return presented(outcome.value);
   };
 }
+
+const withRawToken = ({ verifiedToken, ...facts }: Facts): Facts => (verifiedToken === undefined ? facts : { ...facts, jwt: { ...facts.jwt, rawToken: verifiedToken.reveal() } });
 
 function presented(value: PlainValue): Presented {
   if (value === null) return undefined;

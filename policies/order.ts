@@ -47,7 +47,7 @@ export const POLICIES = {
   authorization: { traffic: all, policy: authorization },
   backendAuth: CONNECTION,
   backendTLS: CONNECTION,
-  backendTunnel: EVERYWHERE,
+  backendTunnel: CONNECTION,
   basicAuth: { traffic: all, policy: basicAuth },
   buffer: EVERYWHERE,
   cors: { traffic: all, policy: cors },

@@ -93,6 +93,8 @@ export interface Facts {
   readonly principal?: string;
   /** Claims of a verified token. */
   readonly jwt?: Readonly<Record<string, unknown>>;
+  /** The token itself, for servers that are asked with it. Rules do not know of it. */
+  readonly verifiedToken?: Secret;
   /** What the operator wrote beside the key that was presented. */
   readonly apiKey?: Readonly<Record<string, unknown>>;
   readonly basicAuth?: { readonly username: string };

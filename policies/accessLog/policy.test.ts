@@ -72,7 +72,7 @@ describe('the configuration', () => {
     [{ filter: 'request.body == "x"' }, 'filter: request.body is not kept for a log'],
     [{ add: { a: 'response.body' } }, 'add.a: response.body is not kept for a log'],
     [{ add: { a: 'mcp.sessionId' } }, 'add.a: mcp.sessionId is what lets a client in'],
-    [{ add: { a: 'jwt.rawToken' } }, 'add.a: jwt.rawToken is not kept'],
+    [{ add: { a: 'jwt.rawToken' } }, 'add.a: jwt.rawToken is for servers alone'],
     [{ add: Object.fromEntries(Array.from({ length: 65 }, (_, n) => [`f${n}`, '1'])) }, 'add: at most 64 fields'],
     [{ database: { llm: 'full' } }, 'database: Parley knows this key but does not enforce it yet'],
   ])('%j is refused', (config, problem) => {

@@ -134,6 +134,14 @@ describe('its configuration', () => {
     expect(calloutOf({ service: { name: 'ns/judge.test', port: 80 } }, [], { services, workloads })).toMatchObject({ name: 'ns/judge.test:80', endpoints: [{ origin: 'http://10.0.0.1:8080' }, { origin: 'http://[::1]:9090' }] });
   });
 
+  test('is known by one key to all processes, whichever secrets they know, and by another at each place', () => {
+    const keyed = (key: string) => ({ ...HOST, policies: { backendAuth: { key } } });
+    const keysOf = (policy: object) => [...(load(documentOf(policy, [])).generation?.authorizers?.keys() ?? [])];
+    const all = keysOf({ conditional: [{ condition: 'true', ...keyed('one') }, keyed('two')] });
+    expect(new Set(all).size).toBe(2);
+    expect(keysOf({ conditional: [{ condition: 'true', ...keyed('withheld') }, keyed('withheld')] })).toEqual(all);
+  });
+
   test('is reached by way of a backend, whose policies count for it', () => {
     const backends = [{ name: 'proxy', host: 'proxy.test:3128', policies: { backendTLS: { hostname: 'inner.test' }, backendAuth: { key: '${NONE:-k}' } } }];
     const tunnel = calloutOf({ ...HOST, protocol: { http: {} }, policies: { backendTunnel: { proxy: { backend: 'proxy' } } } }, backends)?.reaching.tunnel;

@@ -3,6 +3,7 @@ import type { Request } from '#protocol/mcp/message.ts';
 import { callWith, depsWith } from '../../test/world/policy.ts';
 import { ISSUER, type IssuerKey, keySet, makeKey } from '../../test/world/tokens.ts';
 import { compileChain } from '../chain.ts';
+import { Secret } from '#protocol/config/secret.ts';
 import { NO_FACTS, type AuthorizationServer, type PolicyCall, type PolicyDeps, type SharedClient, type TokenRequest, type Verdict } from '../policy.ts';
 import { mcpAuthentication } from './policy.ts';
 
@@ -92,7 +93,7 @@ describe('a request', () => {
   });
 
   test('with a good token goes on, and who calls is known', async () => {
-    expect(await withToken({})).toEqual({ kind: 'rewrite', responseHeaders: [], facts: { principal: `jwt:${ISSUER}#ada`, jwt: CLAIMS } });
+    expect(await withToken({})).toEqual({ kind: 'rewrite', responseHeaders: [], facts: { principal: `jwt:${ISSUER}#ada`, jwt: CLAIMS, verifiedToken: expect.any(Secret) as Secret } });
   });
 
   test('cannot choose by its Host which tokens are for this server', async () => {

@@ -4,6 +4,11 @@ import type { RuleScope } from './rule-set.ts';
 
 export const REQUEST_SCOPE: RuleScope = { variables: ['request', 'source', 'destination', 'jwt', 'apiKey', 'basicAuth', 'extauthz', 'metadata', 'env', 'proxy'], refuse };
 
+/** Of expressions that find a credential for a server: the token that was verified is one. */
+export const CREDENTIAL_SCOPE: RuleScope = { variables: REQUEST_SCOPE.variables, refuse: (path) => (isRawToken(path) ? undefined : refuse(path)) };
+
+export const isRawToken = ([variable, field]: CapturePath): boolean => variable === 'jwt' && field === 'rawToken';
+
 function refuse([variable, field]: CapturePath): string | undefined {
   switch (`${variable}.${field ?? ''}`) {
     case 'request.':
@@ -13,7 +18,7 @@ function refuse([variable, field]: CapturePath): string | undefined {
     case 'destination.hostname':
       return 'destination.hostname is not known: use request.host';
     case 'jwt.rawToken':
-      return 'jwt.rawToken is not kept once it was judged: use its claims';
+      return 'jwt.rawToken is for servers alone, where backendAuth looks for a token: use its claims';
     case 'apiKey.key':
       return 'apiKey.key is not kept once it was judged: use the metadata written beside the key';
     default:

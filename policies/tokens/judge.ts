@@ -23,7 +23,8 @@ export const trustedIssuer = (config: IssuerConfig, deps: Pick<PolicyDeps, 'file
 
 /** @param known what policies before this one found out: the last that looked at a token has the last word of it. */
 export function factsOf({ claims, principal }: Verified, token: string, { refusedTokens }: Facts): Facts {
-  const facts = principal === undefined ? { jwt: claims } : { principal, jwt: claims };
+  const verified = { jwt: claims, verifiedToken: new Secret(token) };
+  const facts = principal === undefined ? verified : { principal, ...verified };
   return refusedTokens === undefined ? facts : { ...facts, refusedTokens: refusedTokens.filter((refused) => refused.reveal() !== token) };
 }
 

@@ -54,6 +54,8 @@ describe('a token', () => {
 
   test('must have the claims that are required', async () => {
     expect(await judge(await key.sign(CLAIMS), { requiredClaims: ['nbf'] })).toBe('claims');
+    expect(await judge(await key.sign(CLAIMS), { requiredClaims: ['tenant'] })).toBe('claims');
+    expect(await judge(await key.sign({ ...CLAIMS, tenant: 't' }), { requiredClaims: ['tenant'] })).toBe('good');
   });
 
   test('without signature (alg none) is refused', async () => {

@@ -2,8 +2,10 @@
 import { z } from 'zod';
 import { backendAuthSchema } from './backend-auth.ts';
 import { backendTlsSchema } from './backend-tls.ts';
+import { httpVersionSchema, keepalivesSchema, tunnelSchema } from './callout.ts';
 import { requestHeaderModifierSchema } from './header-modifier.ts';
 import { count, duration, exactlyOne, flag, nonEmpty, port, section, text, textMap, word } from './section.ts';
+import { serviceRefSchema } from './services.ts';
 import { toolPinningSchema } from './tool-pinning.ts';
 
 export const BACKENDS_MAX = 10_000;
@@ -35,13 +37,14 @@ export const connectionShape = {
   backendTLS: backendTlsSchema.nullish(),
   backendAuth: backendAuthSchema.nullish(),
   requestHeaderModifier: requestHeaderModifierSchema.nullish(),
+  backendTunnel: tunnelSchema.nullish(),
   toolPinning: toolPinningSchema.nullish(),
 };
 
 /** What holds for one server, and for no route. */
 const serverShape = {
-  http: section('backendHttp', { requestTimeout: duration.nullish() }).nullish(),
-  tcp: section('backendTcp', { connectTimeout: duration.nullish() }).nullish(),
+  http: z.strictObject({ version: httpVersionSchema.nullish(), requestTimeout: duration.nullish() }).nullish(),
+  tcp: z.strictObject({ connectTimeout: duration.nullish(), keepalives: keepalivesSchema.nullish() }).nullish(),
   ...connectionShape,
 };
 
@@ -83,8 +86,9 @@ export const routeBackendSchema = section('routeBackend', {
   backend: nonEmpty.optional(),
   mcp: mcpBackend.optional(),
   host: nonEmpty.optional(),
+  service: serviceRefSchema.optional(),
   dynamic: dynamicSchema.optional(),
-}).superRefine(exactlyOne(ROUTE_BACKEND_KINDS, ['backend', 'mcp', 'host', 'dynamic']));
+}).superRefine(exactlyOne(ROUTE_BACKEND_KINDS, ['backend', 'mcp', 'host', 'service', 'dynamic']));
 
 export type TargetDocument = z.infer<typeof targetSchema>;
 export type McpDocument = z.infer<typeof mcpBackend>;

@@ -17,10 +17,10 @@ const KEEP_ALIVE_MS = 180_000;
 
 const brief = duration.refine((text) => (parseDuration(text) ?? 0) > 0 && (parseDuration(text) ?? 0) <= TIME_MS_MAX, 'more than nothing, and at most 60s');
 
-const tcp = z.strictObject({
-  connectTimeout: brief.nullish(),
-  keepalives: z.strictObject({ enabled: flag.nullish(), time: duration.nullish(), interval: duration.nullish(), retries: count.nullish() }).nullish(),
-});
+export const httpVersionSchema = z.enum(['HTTP/1.1', 'HTTP/2.0']);
+export const keepalivesSchema = z.strictObject({ enabled: flag.nullish(), time: duration.nullish(), interval: duration.nullish(), retries: count.nullish() });
+
+const tcp = z.strictObject({ connectTimeout: brief.nullish(), keepalives: keepalivesSchema.nullish() });
 
 /** CONNECT carries one credential, in a header of its own. */
 const proxyAuth = section('tunnelAuth', { key: ownCredentialsShape.key }).superRefine(({ key }, context) => {
@@ -31,7 +31,7 @@ const proxyAuth = section('tunnelAuth', { key: ownCredentialsShape.key }).superR
 const place = { host: nonEmpty.optional(), backend: nonEmpty.optional(), service: serviceRefSchema.optional() };
 export const oneServer = exactlyOne(Object.keys(place));
 
-const tunnelSchema = z.strictObject({
+export const tunnelSchema = z.strictObject({
   proxy: z.strictObject(place).superRefine(oneServer),
   policies: section('tunnelPolicies', { backendTLS: backendTlsSchema.nullish(), backendAuth: proxyAuth.nullish(), tcp: tcp.nullish() }).nullish(),
 });
@@ -40,7 +40,7 @@ const policies = section('calloutPolicies', {
   requestHeaderModifier: requestHeaderModifierSchema.nullish(),
   backendTLS: backendTlsSchema.nullish(),
   backendAuth: ownAuthSchema.nullish(),
-  http: z.strictObject({ version: z.enum(['HTTP/1.1', 'HTTP/2.0']).nullish(), requestTimeout: brief.nullish() }).nullish(),
+  http: z.strictObject({ version: httpVersionSchema.nullish(), requestTimeout: brief.nullish() }).nullish(),
   tcp: tcp.nullish(),
   backendTunnel: tunnelSchema.nullish(),
 });
@@ -48,7 +48,8 @@ const policies = section('calloutPolicies', {
 export const calloutShape = { ...place, policies: policies.nullish() };
 
 export type CalloutPolicies = z.output<typeof policies>;
-export type TunnelPolicies = NonNullable<z.output<typeof tunnelSchema>['policies']>;
+export type TunnelDocument = z.output<typeof tunnelSchema>;
+export type TunnelPolicies = NonNullable<TunnelDocument['policies']>;
 
 export interface CalloutPlace {
   readonly host?: string | undefined;
@@ -124,18 +125,25 @@ export function reachingOf({ requestHeaderModifier, backendTLS, backendAuth, htt
     ...(backendTLS == null ? {} : { tls: backendTls(backendTLS) }),
     ...(backendAuth == null ? {} : { auth: ownAuth(backendAuth) }),
     ...(requestHeaderModifier == null ? {} : { headers: requestHeaderModifier }),
-    ...(http?.version == null ? {} : { version: http.version === 'HTTP/1.1' ? (1 as const) : (2 as const) }),
+    ...(http?.version == null ? {} : { version: versionOf(http.version) }),
     ...(http?.requestTimeout == null ? {} : { timeoutMs: parseDuration(http.requestTimeout) }),
     ...connectingOf(connecting),
     ...(tunnel === undefined ? {} : { tunnel }),
   };
 }
 
+export const versionOf = (written: z.output<typeof httpVersionSchema>): 1 | 2 => (written === 'HTTP/1.1' ? 1 : 2);
+
+export type Keepalives = z.output<typeof keepalivesSchema>;
+
+/** How long a connection is idle before it is looked after; 0 = it is not. How often then, and how many times, is the system's to say. */
+export const keepAliveMsOf = ({ enabled, time }: Keepalives): number => (enabled === false ? 0 : ((time == null ? undefined : parseDuration(time)) ?? KEEP_ALIVE_MS));
+
 function connectingOf(written: z.output<typeof tcp> | null | undefined): Pick<Reaching, 'connectMs' | 'keepAliveMs'> {
   const { connectTimeout, keepalives } = written ?? {};
   return {
     ...(connectTimeout == null ? {} : { connectMs: parseDuration(connectTimeout) }),
-    ...(keepalives == null ? {} : { keepAliveMs: keepalives.enabled === false ? 0 : keepalives.time == null ? KEEP_ALIVE_MS : parseDuration(keepalives.time) }),
+    ...(keepalives == null ? {} : { keepAliveMs: keepAliveMsOf(keepalives) }),
   };
 }
 

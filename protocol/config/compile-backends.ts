@@ -9,6 +9,7 @@ import { keyMaker } from './keys.ts';
 import { pathText } from './problem.ts';
 import type { Path } from './problem.ts';
 import { type Context, declare, unknownBackend, urlFinder } from './server-urls.ts';
+import type { ServiceRef } from './services.ts';
 
 export const SIMPLE_MCP_KEY = 'mcp';
 const DEFAULT_MCP_PATH = '/mcp';
@@ -22,8 +23,8 @@ export interface Backends {
   named(name: string, path: Path, ofRoute: Connection): string | undefined;
   /** Adds the backend written inside a route. */
   inline(document: McpDocument, place: InlinePlace): string;
-  /** Adds the host written inside a route; undefined after a complaint. */
-  inlineHost(host: string, place: InlinePlace): string | undefined;
+  /** Adds the host, or the service, written inside a route; undefined after a complaint. */
+  inlineHost(where: string | ServiceRef, place: InlinePlace): string | undefined;
   /** The same for `dynamic`. */
   inlineDynamic(document: DynamicDocument, place: InlinePlace): string | undefined;
 }
@@ -49,7 +50,7 @@ export function compileBackends(document: GatewayDocument, compiling: Compiling)
     if (backend !== undefined) byKey.set(backend.key, backend);
     return backend?.key;
   };
-  const addHost = (host: string, place: HostPlace): string | undefined => addHttp(httpBackend(host, place, context));
+  const addHost = (where: string | ServiceRef, place: HostPlace): string | undefined => addHttp(httpBackend(where, place, context));
   if (document.mcp != null) add(SIMPLE_MCP_KEY, document.mcp, { path: ['mcp'], connection: connectionOfRoute(document.mcp.policies, ['mcp', 'policies']) });
   for (const [name, { document: backend, path, connection }] of declared) {
     const key = keys.make(name, 'backend', pathText(path));
@@ -76,8 +77,9 @@ export function compileBackends(document: GatewayDocument, compiling: Compiling)
     inline(mcp, { path, routeName, ofRoute }) {
       return add(keys.make(undefined, routeName || mcp.targets[0]?.name || 'mcp', placeOf(path, routeName)), mcp, { path, connection: ofRoute });
     },
-    inlineHost(host, { path, routeName, ofRoute }) {
-      return addHost(host, { key: keys.make(undefined, routeName || 'host', placeOf([...path, 'host'], routeName)), path, policies: {}, connection: ofRoute });
+    inlineHost(where, { path, routeName, ofRoute }) {
+      const kind = typeof where === 'string' ? 'host' : 'service';
+      return addHost(where, { key: keys.make(undefined, routeName || kind, placeOf([...path, kind], routeName)), path, policies: {}, connection: ofRoute });
     },
     inlineDynamic(dynamic, { path, routeName, ofRoute }) {
       return addHttp(dynamicBackend(dynamic, { key: keys.make(undefined, routeName || 'dynamic', placeOf([...path, 'dynamic'], routeName)), path, policies: {}, connection: ofRoute }, context));

@@ -5,13 +5,14 @@
 import { z } from 'zod';
 import type { BackendDocument } from './backends.ts';
 import { speaksForCaller } from './backend-auth.ts';
-import { Callout, type CalloutDocument, type CalloutEndpoint, type CalloutPlace, type CalloutPolicies, type Tunnel, type TunnelPolicies, calloutShape, hasCredentials, reachingOf, tunnelTo } from './callout.ts';
+import { Callout, type CalloutDocument, type CalloutEndpoint, type CalloutPlace, type CalloutPolicies, type Keepalives, type Tunnel, type TunnelDocument, type TunnelPolicies, calloutShape, hasCredentials, reachingOf, tunnelTo } from './callout.ts';
 import type { FindService } from './compile-services.ts';
 import type { Compiling } from './compiling.ts';
 import { originOf } from './host-url.ts';
 import { meant } from './issues.ts';
 import { digestOf } from './keys.ts';
-import type { Path } from './problem.ts';
+import { type Path, pathText } from './problem.ts';
+import { withoutSecrets } from './secret-paths.ts';
 import type { ServiceRef } from './services.ts';
 
 const calloutSchema = z.strictObject(calloutShape);
@@ -56,9 +57,9 @@ export function compileCallout(document: CalloutDocument, { path, urlOf }: Callo
   const secured = policies.backendTLS != null;
   const found = document.service === undefined ? atUrl(urlOf(secured)) : atService(document.service, { path: [...path, 'service'], secured }, known);
   if (found === undefined) return undefined;
-  warnOfKeepalives(document, path, known);
+  warnOfKeepalives(document.policies?.tcp?.keepalives ?? {}, [...path, 'policies', 'tcp', 'keepalives'], known.compiling);
   const reaching = reachingOf(policies, tunnel);
-  const key = hasCredentials(reaching) ? digestOf([known.compiling.written(path), writtenBackend(document, known)]) : undefined;
+  const key = hasCredentials(reaching) ? keyOf(document, path, known) : undefined;
   return { callout: new Callout({ ...found, reaching, key }), url: found.url };
 }
 
@@ -124,7 +125,11 @@ function hostBackend(name: string, path: Path, { backends, compiling }: Known): 
   return index;
 }
 
-const writtenBackend = ({ backend: name }: CalloutPlace, { backends, compiling }: Known): unknown => (name === undefined ? null : compiling.written(['backends', backends.findIndex((backend) => backend.name === name)]));
+/** The same for all processes, and, while nothing of it changes, for all generations. Two places have two: their secrets may differ, which nobody sees here. */
+function keyOf({ backend }: CalloutPlace, path: Path, { backends, compiling }: Known): string {
+  const places = [path, ...(backend === undefined ? [] : [['backends', backends.findIndex(({ name }) => name === backend)]])];
+  return digestOf(places.map((place) => [pathText(place), withoutSecrets(compiling.written(place), place)]));
+}
 
 /** The origin of a `host` without a path, or of a `backend`'s. */
 function originAt({ host, backend }: CalloutPlace, path: Path, { backends, compiling }: Known) {
@@ -137,7 +142,8 @@ function originAt({ host, backend }: CalloutPlace, path: Path, { backends, compi
   };
 }
 
-function compileTunnel({ proxy, policies: own }: NonNullable<CalloutPolicies['backendTunnel']>, path: Path, known: Known): Tunnel | undefined {
+/** Undefined after a complaint. */
+export function compileTunnel({ proxy, policies: own }: TunnelDocument, path: Path, known: Known): Tunnel | undefined {
   const at = [...path, 'proxy'];
   const policies = proxy.backend === undefined ? (own ?? {}) : tunnelPolicies(proxy.backend, own ?? {}, { path: [...at, 'backend'], known });
   if (policies === undefined) return undefined;
@@ -158,10 +164,9 @@ function tunnelPolicies(backend: string, own: TunnelPolicies, { path, known }: {
   return { ...its.policies, ...(key === undefined ? {} : { backendAuth: { key } }), ...withoutNulls(own) };
 }
 
-/** How often, and how many times, is the system's to say. */
-function warnOfKeepalives({ policies }: CalloutDocument, path: Path, { compiling }: Known): void {
-  const { interval, retries } = policies?.tcp?.keepalives ?? {};
-  for (const [key, value] of Object.entries({ interval, retries })) if (value != null) compiling.warn([...path, 'policies', 'tcp', 'keepalives', key], 'understood, not acted on: the system says how often a connection is looked after');
+/** @param path of the keepalives. */
+export function warnOfKeepalives({ interval, retries }: Keepalives, path: Path, { warn }: Pick<Compiling, 'warn'>): void {
+  for (const [key, value] of Object.entries({ interval, retries })) if (value != null) warn([...path, key], 'understood, not acted on: the system says how often a connection is looked after');
 }
 
 type Written = Readonly<Record<string, unknown>>;

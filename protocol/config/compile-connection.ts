@@ -10,6 +10,8 @@
  */
 import { type BackendAuthDocument, backendAuth } from './backend-auth.ts';
 import { type BackendTlsDocument, backendTls } from './backend-tls.ts';
+import { type Keepalives, type TunnelDocument, keepAliveMsOf, versionOf } from './callout.ts';
+import { warnOfKeepalives } from './compile-callouts.ts';
 import type { Compiling } from './compiling.ts';
 import { isTaken } from './credential-location.ts';
 import { parseDuration } from './duration.ts';
@@ -20,7 +22,7 @@ import { openPaths } from './secret-paths.ts';
 import type { EndpointDocument, ReachedEndpoint } from './token-endpoint.ts';
 import type { ToolPinning } from './tool-pinning.ts';
 
-const CONNECTION_POLICIES = ['backendTLS', 'backendAuth', 'http', 'tcp'] as const;
+const CONNECTION_POLICIES = ['backendTLS', 'backendAuth', 'backendTunnel', 'http', 'tcp'] as const;
 
 export const isConnectionPolicy = (id: string): boolean => CONNECTION_POLICIES.some((one) => one === id);
 
@@ -33,21 +35,25 @@ interface Written<T> {
 export interface Connection {
   readonly tls?: Written<BackendTlsDocument>;
   readonly auth?: Written<BackendAuthDocument>;
+  readonly tunnel?: Written<TunnelDocument>;
   readonly headers?: Written<HeaderModifier>;
   /** Of the requests of the route. */
   readonly routeHeaders?: Written<HeaderModifier>;
   readonly pinning?: ToolPinning;
   readonly requestTimeout?: string;
   readonly connectTimeout?: string;
+  readonly version?: 1 | 2;
+  readonly keepalives?: Written<Keepalives>;
 }
 
 interface ConnectionDocument {
   readonly backendTLS?: BackendTlsDocument | null | undefined;
   readonly backendAuth?: BackendAuthDocument | null | undefined;
+  readonly backendTunnel?: TunnelDocument | null | undefined;
   readonly requestHeaderModifier?: HeaderModifier | null | undefined;
   readonly toolPinning?: ToolPinning | null | undefined;
-  readonly http?: { readonly requestTimeout?: string | null | undefined } | null | undefined;
-  readonly tcp?: { readonly connectTimeout?: string | null | undefined } | null | undefined;
+  readonly http?: { readonly version?: Parameters<typeof versionOf>[0] | null | undefined; readonly requestTimeout?: string | null | undefined } | null | undefined;
+  readonly tcp?: { readonly connectTimeout?: string | null | undefined; readonly keepalives?: Keepalives | null | undefined } | null | undefined;
 }
 
 export const NO_CONNECTION: Connection = Object.freeze({});
@@ -55,14 +61,17 @@ export const NO_CONNECTION: Connection = Object.freeze({});
 /** @param path of the policies. */
 export function connectionAt(policies: ConnectionDocument | null | undefined, path: Path): Connection {
   if (policies == null) return NO_CONNECTION;
-  const { backendTLS: tls, backendAuth: auth, requestHeaderModifier: headers, toolPinning: pinning, http, tcp } = policies;
+  const { backendTLS: tls, backendAuth: auth, backendTunnel: tunnel, requestHeaderModifier: headers, toolPinning: pinning, http, tcp } = policies;
   return {
     ...(tls == null ? {} : { tls: { document: tls, path: [...path, 'backendTLS'] } }),
     ...(auth == null ? {} : { auth: { document: auth, path: [...path, 'backendAuth'] } }),
+    ...(tunnel == null ? {} : { tunnel: { document: tunnel, path: [...path, 'backendTunnel'] } }),
     ...(headers == null ? {} : { headers: { document: headers, path: [...path, 'requestHeaderModifier'] } }),
     ...(pinning == null ? {} : { pinning }),
     ...(http?.requestTimeout == null ? {} : { requestTimeout: http.requestTimeout }),
     ...(tcp?.connectTimeout == null ? {} : { connectTimeout: tcp.connectTimeout }),
+    ...(http?.version == null ? {} : { version: versionOf(http.version) }),
+    ...(tcp?.keepalives == null ? {} : { keepalives: { document: tcp.keepalives, path: [...path, 'tcp', 'keepalives'] } }),
   };
 }
 
@@ -86,8 +95,8 @@ export const saysNothing = ({ routeHeaders, ...connection }: Connection, targets
 export type CompiledConnection = ServerConnection & Pick<McpHttpTarget, 'headers'>;
 
 /** A child process is not connected to: what would not be done is refused. */
-export function refuseForProcess({ tls, auth, headers }: Connection, name: string, compiling: Compiling): void {
-  for (const { path } of [tls, auth, headers].filter((written) => written !== undefined)) {
+export function refuseForProcess({ tls, auth, tunnel, headers }: Connection, name: string, compiling: Compiling): void {
+  for (const { path } of [tls, auth, tunnel, headers].filter((written) => written !== undefined)) {
     compiling.error(path, `the target "${name}" is a process, which has no connection to apply this to`, 'write it at the targets that are reached over HTTP');
   }
 }
@@ -110,17 +119,22 @@ interface Surroundings {
 
 /** @param url of the server, made for what is said here. Undefined after a complaint. */
 export function compileConnection(url: string, connection: Connection, { compiling, findUrl }: Surroundings): CompiledConnection | undefined {
-  const { tls, auth, headers, routeHeaders, connectTimeout } = connection;
+  const { tls, auth, tunnel, headers, routeHeaders, connectTimeout, version, keepalives } = connection;
   if (tls !== undefined && url.startsWith('http:')) return void compiling.error(tls.path, 'the URL of a target says http, which is not secured', 'write https, or a host without a scheme');
   if (auth !== undefined) {
     compiling.expressions(auth.path);
   }
   if (headers !== undefined) checkHeaders(headers, compiling);
+  if (keepalives !== undefined) warnOfKeepalives(keepalives.document, keepalives.path, compiling);
+  const proxy = tunnel === undefined ? undefined : compiling.tunnel(tunnel.document, tunnel.path);
   return {
     timeoutMs: timeoutOf(connection),
     ...(connectTimeout === undefined ? {} : { connectMs: parseDuration(connectTimeout) }),
+    ...(version === undefined ? {} : { version }),
+    ...(keepalives === undefined ? {} : { keepAliveMs: keepAliveMsOf(keepalives.document) }),
     ...(tls === undefined ? {} : { tls: backendTls(tls.document) }),
     ...(auth === undefined ? {} : { auth: backendAuth(auth.document, (endpoint, key) => reached(endpoint, [...auth.path, ...key], { compiling, findUrl })) }),
+    ...(proxy === undefined ? {} : { tunnel: proxy }),
     ...headersOf([routeHeaders, headers]),
   };
 }

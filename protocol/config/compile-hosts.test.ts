@@ -70,6 +70,45 @@ describe('whichever host a request is for', () => {
   });
 });
 
+describe('a service of a route', () => {
+  const more = {
+    services: [{ name: 's', namespace: 'ns', hostname: 's.test', ports: { 80: 8080 } }],
+    workloads: [{ namespace: 'ns', workloadIps: ['10.0.0.1'], services: { 'ns/s.test': {} } }, { namespace: 'ns', workloadIps: ['10.0.0.2'], services: { 'ns/s.test': {} }, capacity: 3 }],
+  };
+  const service = { name: 'ns/s.test', port: 80 };
+
+  test('is the servers of its workloads, reached alike', () => {
+    const [backend] = hosts(good(documentOf([{ backends: [{ service, policies: { backendTLS: {} } }] }], more)));
+    expect(backend).toMatchObject({ name: 'ns/s.test:80', endpoints: [{ origin: 'https://10.0.0.1:8080', weight: 1 }, { origin: 'https://10.0.0.2:8080', weight: 3 }], tls: { verify: 'all' } });
+  });
+
+  test('has to be there, and is one of a kind', () => {
+    expect(errors(documentOf([{ backends: [{ service: { name: 'ns/t.test', port: 80 } }] }], more))).toEqual(['routes[0].backends[0].service.name: there is no service "ns/t.test"']);
+    expect(errors(documentOf([{ backends: [{ service, host: 'h' }] }], more))).toEqual(['routes[0].backends[0]: only one of service, host may be given']);
+  });
+});
+
+describe('how a server is connected to', () => {
+  const policies = { http: { version: 'HTTP/2.0' }, tcp: { connectTimeout: '1s', keepalives: { time: '30s' } }, backendTunnel: { proxy: { host: 'proxy.test:3128' } } };
+
+  test('may be by way of a proxy, in one version of HTTP, and looked after', () => {
+    const reached = { version: 2, connectMs: 1_000, keepAliveMs: 30_000, tunnel: { origins: ['http://proxy.test:3128'] } };
+    expect(hosts(good(documentOf([{ backends: [{ host: 'h.test', policies }] }])))).toMatchObject([reached]);
+    const { backends } = good({ mcp: { targets: [{ name: 'a', mcp: { host: 'h.test' }, policies }] } });
+    expect([...backends.values()]).toMatchObject([{ targets: [reached] }]);
+  });
+
+  test('says nothing to a socket of this machine, or to a process', () => {
+    expect(errors(documentOf([{ backends: [{ host: 'unix:/run/a.sock', policies }] }]))).toEqual(['routes[0].backends[0].policies.backendTunnel: a proxy cannot connect us to a socket of this machine']);
+    expect(errors({ mcp: { targets: [{ ...stdio, policies: { backendTunnel: policies.backendTunnel } }] } })).toHaveLength(1);
+  });
+
+  test('is the system\'s to say where we cannot', () => {
+    const { problems } = compileDocument(documentOf([{ backends: [{ host: 'h.test', policies: { tcp: { keepalives: { interval: '1m', retries: 3, enabled: false } } } }] }]), { env: {} });
+    expect(problems.map(({ severity, path }) => [severity, path])).toEqual(['interval', 'retries'].map((key) => ['warning', `routes[0].backends[0].policies.tcp.keepalives.${key}`]));
+  });
+});
+
 describe('a host by name', () => {
   const backends = [{ name: 'files', host: 'h.test:8080', policies: { authorization: { rules: ['true'] } } }];
 

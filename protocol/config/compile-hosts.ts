@@ -1,4 +1,4 @@
-/** Plain HTTP backends: `host` of a route's backend, or of a top-level one that a route names; or `dynamic`, whichever server a request is for. */
+/** Plain HTTP backends: `host` or `service` of a route's backend, the `host` of a top-level one that a route names, or `dynamic`, whichever server a request is for. */
 import type { DynamicDocument } from './backends.ts';
 import { type Connection, compileConnection, ofHttp } from './compile-connection.ts';
 import type { Compiling } from './compiling.ts';
@@ -6,6 +6,7 @@ import type { HostAddress, HttpBackend, PolicyDocuments } from './generation.ts'
 import { originOf } from './host-url.ts';
 import type { Path } from './problem.ts';
 import { type Context, urlFinder } from './server-urls.ts';
+import type { ServiceRef } from './services.ts';
 
 const UNIX = 'unix:';
 /** As Linux has it, with its last zero. */
@@ -21,16 +22,28 @@ export interface HostPlace {
   readonly variantOf?: string | undefined;
 }
 
-/** Undefined after a complaint. */
-export function httpBackend(host: string, { key, path, name, policies, connection, variantOf }: HostPlace, context: Context): HttpBackend | undefined {
+/** @param where a host, or a service of the document. Undefined after a complaint. */
+export function httpBackend(where: string | ServiceRef, { key, path, name, policies, connection, variantOf }: HostPlace, context: Context): HttpBackend | undefined {
   const { compiling } = context;
-  const at = [...path, 'host'];
-  const address = addressOf(host, connection.tls !== undefined);
-  if ('problem' in address) return void compiling.error(at, address.problem);
-  const connected = compileConnection(address.origin, ofHttp(connection), { compiling, findUrl: urlFinder(context) });
+  const secured = connection.tls !== undefined;
+  const endpoints = typeof where === 'string' ? hostAddress(where, secured, [...path, 'host'], compiling) : serviceAddresses(where, secured, [...path, 'service'], compiling);
+  const [first] = endpoints ?? [];
+  if (endpoints === undefined || first === undefined) return undefined;
+  const socket = endpoints.find(({ socketPath }) => socketPath !== undefined);
+  if (socket !== undefined && connection.tunnel !== undefined) return void compiling.error(connection.tunnel.path, 'a proxy cannot connect us to a socket of this machine');
+  const connected = compileConnection(first.origin, ofHttp(connection), { compiling, findUrl: urlFinder(context) });
   if (connected === undefined) return undefined;
-  return { kind: 'http', key, name: name ?? compiling.quote(at), endpoints: [address], policies, ...connected, ...(variantOf === undefined ? {} : { variantOf }) };
+  const known = name ?? (typeof where === 'string' ? compiling.quote([...path, 'host']) : `${where.name}:${where.port}`);
+  return { kind: 'http', key, name: known, endpoints, policies, ...connected, ...(variantOf === undefined ? {} : { variantOf }) };
 }
+
+function hostAddress(host: string, secured: boolean, at: Path, compiling: Compiling): readonly HostAddress[] | undefined {
+  const address = addressOf(host, secured);
+  return 'problem' in address ? void compiling.error(at, address.problem) : [address];
+}
+
+const serviceAddresses = (service: ServiceRef, secured: boolean, at: Path, compiling: Compiling): readonly HostAddress[] | undefined =>
+  compiling.service(service, at)?.map(({ host, weight }) => ({ origin: `${secured ? 'https' : 'http'}://${host}`, weight }));
 
 const DYNAMIC = 'dynamic';
 

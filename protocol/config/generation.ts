@@ -4,10 +4,11 @@
  */
 import type { BackendAuth } from './backend-auth.ts';
 import type { BackendTls } from './backend-tls.ts';
-import type { Callout } from './callout.ts';
+import type { Callout, Tunnel } from './callout.ts';
 import type { HeaderTexts } from './header-modifier.ts';
 import type { Language } from './language.ts';
 import type { Secret } from './secret.ts';
+import type { TraceSettings } from './tracing.ts';
 import type { ToolPinning } from './tool-pinning.ts';
 
 export interface Generation {
@@ -36,6 +37,8 @@ export interface Settings {
   readonly readinessAddr: string | undefined;
   readonly logLevel: string | undefined;
   readonly logFormat: 'text' | 'json' | undefined;
+  /** Where spans go; the environment of a process goes before it. */
+  readonly tracing?: TraceSettings | undefined;
   /** Of the SPIFFE Workload API; the environment of a process goes before it. */
   readonly spiffeEndpoint?: string | undefined;
 }
@@ -154,9 +157,15 @@ export interface ServerConnection {
   readonly tls?: BackendTls | undefined;
   /** As whom we speak to it; undefined = as nobody. */
   readonly auth?: BackendAuth | undefined;
+  /** The proxy on the way; undefined = none. */
+  readonly tunnel?: Tunnel | undefined;
+  /** Of HTTP, the only one that is spoken; undefined = what fits. */
+  readonly version?: 1 | 2 | undefined;
+  /** TCP keep-alive: how long a connection is idle before it is looked after; 0 = it is not. */
+  readonly keepAliveMs?: number | undefined;
 }
 
-/** Servers that serve alike: requests go to them in turn, as they are. */
+/** Servers that serve alike: each request goes to one of them, as it is. */
 export interface HttpBackend extends ServerConnection {
   readonly kind: 'http';
   readonly key: string;
@@ -181,6 +190,8 @@ export interface HostAddress {
   readonly origin: string;
   /** Of a Unix socket. */
   readonly socketPath?: string | undefined;
+  /** How often it is chosen, against the others; 1 unless given. */
+  readonly weight?: number | undefined;
 }
 
 export interface McpHttpTarget extends ServerConnection {

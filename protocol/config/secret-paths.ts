@@ -53,6 +53,14 @@ export const WITHHELD = 'withheld';
 /** Of the same shape as one, and nobody's. */
 const NO_SESSION_KEY = '0'.repeat(64);
 
+/** The same in every process, whichever secrets of it that knows. @param path where in the document it stands. */
+export function withoutSecrets(value: unknown, path: Path): unknown {
+  if (typeof value === 'string') return isCredential(path) || isClientSecret(path) ? WITHHELD : value;
+  if (typeof value !== 'object' || value === null) return value;
+  if (Array.isArray(value)) return value.map((inner: unknown, index) => withoutSecrets(inner, [...path, index]));
+  return Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, withoutSecrets(inner, [...path, key])]));
+}
+
 /**
  * What processes of these services do not get to know of a document: what stands at a path for them, or undefined for what it
  * says. Credentials, and headers for targets, are for connectors, and for the policy service, which judges documents; the session key is for ingress, too; secrets of

@@ -8,20 +8,21 @@ const GATEWAY_POLICIES = ['extProc'] as const;
 
 const ROUTE_POLICIES = [
   'requestMirror',
-  'mcpGuardrails', 'a2a', 'ai', 'backendTunnel',
+  'mcpGuardrails', 'a2a', 'ai',
   'localRateLimit', 'remoteRateLimit', 'extProc',
   'buffer', 'timeout', 'retry', 'delay',
 ] as const;
 
 const BACKEND_POLICIES = [
-  'backendTunnel', 'health', 'mcpGuardrails',
+  'health', 'mcpGuardrails',
   'a2a', 'inferenceRouting', 'sessionAffinity', 'ai',
 ] as const;
 
 /** Keys by section of the document. */
 export const UNSUPPORTED_KEYS = {
   root: ['policies', 'routeGroups', 'tcpRoutes', 'llm', 'ui'],
-  frontendPolicies: ['http', 'tls', 'tcp', 'networkExtAuthz', 'proxy', 'proxyProtocol', 'tracing'],
+  frontendPolicies: ['http', 'tls', 'tcp', 'networkExtAuthz', 'proxy', 'proxyProtocol'],
+  tracing: ['service', 'backend', 'policies', 'attributes', 'resources', 'remove', 'filter'],
   bind: [],
   listener: ['tcpRoutes'],
   gateway: GATEWAY_POLICIES,
@@ -31,14 +32,12 @@ export const UNSUPPORTED_KEYS = {
   route: [],
   routePolicies: ROUTE_POLICIES,
   match: [],
-  routeBackend: ['service', 'internal', 'ai', 'aws', 'routeGroup', 'invalid'],
+  routeBackend: ['internal', 'ai', 'aws', 'routeGroup', 'invalid'],
   backend: ['internal', 'ai', 'aws'],
   backendPolicies: BACKEND_POLICIES,
   mcpBackend: [],
   target: ['sse', 'openapi'],
-  targetPolicies: ['transformations', 'backendTunnel'],
-  backendHttp: ['version'],
-  backendTcp: ['keepalives'],
+  targetPolicies: ['transformations'],
   backendTLS: [],
   backendAuth: ['copilot'],
   oauthTokenExchange: [],

@@ -9,10 +9,16 @@ const PINNING = 'whether the tools of its servers may change: [policies/toolPinn
 const HOST = 'a server of plain HTTP: `name:port`, an http or https URL without a path, or `unix:/path` of a socket';
 const HTTP = 'how long its servers may take: [http](#http)';
 const TCP = 'how its servers are connected to: [tcp](#tcp)';
+const TUNNEL = 'the proxy on the way to its servers: [backendTunnel](#backendtunnel)';
 const TLS = 'how its connections are secured: [backendTLS](#backendtls)';
 
 const MEANINGS: Readonly<Record<string, string>> = {
   'The document.config': 'settings of the process: [config](#config)',
+  'The document.frontendPolicies.tracing.host': 'where spans of all services go: host and port of a collector of OpenTelemetry, or a URL without a path; `OTEL_EXPORTER_OTLP_ENDPOINT` and `OTEL_SDK_DISABLED` of a process go before it',
+  'The document.frontendPolicies.tracing.protocol': 'how it is spoken to: `grpc` unless given',
+  'The document.frontendPolicies.tracing.path': 'where, by HTTP: `/v1/traces` unless given',
+  'The document.frontendPolicies.tracing.randomSampling': 'the share of traces that begin here and are recorded: none unless given',
+  'The document.frontendPolicies.tracing.clientSampling': '`true`: a trace that its client records is recorded',
   'The document.frontendPolicies.connect.mode': 'what becomes of CONNECT: `deny` unless given; with `tunnel` every bind with a socket opens tunnels, as with `tunnelProtocol: connect`, and serves nothing else. `route` is refused',
   'The document.frontendPolicies.networkAuthorization': 'rules for connections, on every port: [policies/networkAuthorization](../policies/networkAuthorization/README.md)',
   'The document.frontendPolicies.accessLog': 'which finished requests are written down: [policies/accessLog](../policies/accessLog/README.md)',
@@ -33,6 +39,7 @@ const MEANINGS: Readonly<Record<string, string>> = {
   'mcp.dnsRebindingProtection': 'Host and Origin must be of this machine, wherever it listens',
   'mcp.policies.backendTLS': TLS,
   'mcp.policies.backendAuth': AUTH,
+  'mcp.policies.backendTunnel': TUNNEL,
   'mcp.policies.toolPinning': PINNING,
   'mcp.policies.authorization': 'rules for requests: [policies/authorization](../policies/authorization/README.md)',
   'mcp.policies.mcpAuthorization': 'rules for tools, prompts and resources: [policies/mcpAuthorization](../policies/mcpAuthorization/README.md)',
@@ -41,6 +48,7 @@ const MEANINGS: Readonly<Record<string, string>> = {
   'targets.policies.tcp': TCP,
   'targets.policies.backendTLS': TLS,
   'targets.policies.backendAuth': AUTH,
+  'targets.policies.backendTunnel': TUNNEL,
   'targets.policies.requestHeaderModifier': HEADERS,
   'targets.policies.toolPinning': PINNING,
   'targets.mcp.host': 'a server over Streamable HTTP: a URL, or a host name',
@@ -63,6 +71,7 @@ const MEANINGS: Readonly<Record<string, string>> = {
   'routes.matches': '[matches](#matches); every request unless given',
   'routes.policies.backendTLS': TLS,
   'routes.policies.backendAuth': AUTH,
+  'routes.policies.backendTunnel': TUNNEL,
   'routes.policies.toolPinning': PINNING,
   'routes.policies.mcpAuthorization': 'at every backend of the route: [policies/mcpAuthorization](../policies/mcpAuthorization/README.md)',
   'routes.backends': '[backends of a route](#backends-of-a-route)',
@@ -80,6 +89,7 @@ const MEANINGS: Readonly<Record<string, string>> = {
   'backends of a route.policies.tcp': TCP,
   'backends of a route.policies.backendTLS': TLS,
   'backends of a route.policies.backendAuth': AUTH,
+  'backends of a route.policies.backendTunnel': TUNNEL,
   'backends of a route.policies.requestHeaderModifier': HEADERS,
   'backends of a route.policies.responseHeaderModifier': 'on this route, instead of what the backend itself says: [policies/responseHeaderModifier](../policies/responseHeaderModifier/README.md)',
   'backends of a route.policies.transformations': 'on this route, instead of what the backend itself says: [policies/transformations](../policies/transformations/README.md)',
@@ -87,6 +97,7 @@ const MEANINGS: Readonly<Record<string, string>> = {
   'backends of a route.policies.toolPinning': PINNING,
   'backends of a route.backend': 'the name of a [backend](#backends)',
   'backends of a route.host': HOST,
+  'backends of a route.service': 'servers that do the same: `name` (`namespace/hostname`) and `port` of one of [services](#services)',
   'backends of a route.dynamic.target': '`dynamic: {}` is plain HTTP to whichever server a request is for: its host, and the port of its scheme where it names none. `target` is CEL over the request that makes the `host:port` instead. An open proxy, as far as the route lets callers: restrict it by `hostnames` and `authorization`. Addresses of the connector itself, of its link and of metadata services are refused, unless `PARLEY_DYNAMIC_NETWORKS` has them. Without `backendAuth`',
   'backends of a route.mcp': `written here: ${SERVER}`,
   'backends.name': 'what routes and targets call it',
@@ -97,6 +108,7 @@ const MEANINGS: Readonly<Record<string, string>> = {
   'backends.policies.tcp': TCP,
   'backends.policies.backendTLS': TLS,
   'backends.policies.backendAuth': AUTH,
+  'backends.policies.backendTunnel': TUNNEL,
   'backends.policies.requestHeaderModifier': HEADERS,
   'backends.policies.responseHeaderModifier': 'on every route that leads here: [policies/responseHeaderModifier](../policies/responseHeaderModifier/README.md)',
   'backends.policies.transformations': 'on every route that leads here: [policies/transformations](../policies/transformations/README.md)',
@@ -105,6 +117,11 @@ const MEANINGS: Readonly<Record<string, string>> = {
   'backends.host': `for routes, and for the \`backend\` of a target: ${HOST}`,
   'backends.mcp': SERVER,
   'http.requestTimeout': 'MCP: how long a target may take to answer a list or the first look at it (default 15s, 10s); plain HTTP: how long until the head of an answer is here (no limit unless given)',
+  'http.version': 'the only version that is spoken; else what fits',
+  'tcp.keepalives.enabled': '`false` = idle connections are not looked after',
+  'tcp.keepalives.time': 'how long a connection is idle before it is (default 3m)',
+  'tcp.keepalives.interval': 'the system says how often: not acted on, with a warning',
+  'tcp.keepalives.retries': 'the system says how many times: not acted on, with a warning',
   'tcp.connectTimeout': 'how long until a connection is made, its TLS included (default 10s)',
   'backendTLS.root': 'authorities whose certificates are trusted; those of the system unless given',
   'backendTLS.cert': 'our certificate, for servers that ask for one',

@@ -21,7 +21,7 @@ interface Shape {
 const schema = z.toJSONSchema(documentSchema, { unrepresentable: 'any', io: 'input' }) as Shape;
 /** Described once, whoever has them. */
 const DESCRIBED_APART: ReadonlySet<string> = new Set([
-  'backendTLS', 'backendAuth', 'policies.http', 'policies.tcp', 'location', 'source', 'authorizationLocation', 'clientAuth', 'service', 'crossAppAccess.identityProvider.policies', 'crossAppAccess.resourceAuthorizationServer.policies',
+  'backendTLS', 'backendAuth', 'policies.http', 'policies.tcp', 'location', 'source', 'authorizationLocation', 'clientAuth', 'service', 'backendTunnel', 'crossAppAccess.identityProvider.policies', 'crossAppAccess.resourceAuthorizationServer.policies',
 ]);
 const OWN = new Set(SECTIONS.map(({ at }) => at.join('.')).filter((at) => at !== ''));
 

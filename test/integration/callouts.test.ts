@@ -47,6 +47,8 @@ function config(): Readonly<Record<string, unknown>> {
       route('tunnel', http({ policies: { backendTunnel: tunnel() } })),
       route('grpc-key', grpc({ policies: { backendAuth: { credentials: [{ location: { header: { name: 'x-key' } }, key: '$GATEWAY_KEY' }] }, requestHeaderModifier: { set: { 'x-gateway': 'parley' } } } })),
       route('grpc-tunnel', grpc({ policies: { backendTunnel: tunnel() } })),
+      route('target', {}, { backendTunnel: tunnel() }),
+      { ...route('host', {}), backends: [{ host: endpoint.url, policies: { backendTunnel: tunnel() } }] },
       route('token', {}, exchange({ policies: { ...headers, backendAuth: key, backendTunnel: tunnel() } })),
     ],
   };
@@ -66,7 +68,7 @@ beforeAll(async () => {
 });
 afterEach(() => {
   connects = 200;
-  for (const { seen } of [overHttp, overGrpc, endpoint, proxy]) (seen as unknown[]).splice(0);
+  for (const { seen } of [overHttp, overGrpc, endpoint]) (seen as unknown[]).splice(0);
 });
 afterAll(async () => {
   await parley?.stop();
@@ -111,9 +113,15 @@ describe('an authorizer', () => {
   });
 });
 
+test.each(['/target', '/host'])('a server is reached by way of a proxy, which is told who asks: %s', async (path) => {
+  expect(await call(path)).toBe(200);
+  // Connections are kept: some were made when the gateway looked at its targets.
+  expect(proxy.seen).toContainEqual({ authority: path === '/host' ? new URL(endpoint.url).host : new URL(server.url).host, authorization: `Basic ${PROXY_KEY}` });
+});
+
 test('a token endpoint is reached as it is written: by way of a proxy, with headers and who asks', async () => {
   expect(await call('/token', 'ann')).toBe(200);
   expect(endpoint.seen.map(({ path, headers }) => [path, headers['x-gateway'], headers.authorization])).toEqual([['/token', 'parley', `Bearer ${KEY}`]]);
-  expect(proxy.seen).toEqual([{ authority: new URL(endpoint.url).host, authorization: `Basic ${PROXY_KEY}` }]);
+  expect(proxy.seen).toContainEqual({ authority: new URL(endpoint.url).host, authorization: `Basic ${PROXY_KEY}` });
   expect(server.seen.at(-1)?.headers.authorization).toBe('Bearer exchanged-ann');
 });

@@ -9,6 +9,7 @@ import { startTokenEndpoint } from '../fixtures/token-endpoint.ts';
 import { makeAuthority } from '../world/certificates.ts';
 import { type ParleyWorld, startParley } from '../world/parley.ts';
 import { freePort } from '../world/port.ts';
+import { startProxy } from '../world/proxy.ts';
 import { keySet, makeKey } from '../world/tokens.ts';
 import { sendModern, textOf } from '../world/wire.ts';
 import { startWorkloadApi, svidOf } from '../world/workload-api.ts';
@@ -131,6 +132,14 @@ test('backendTLS-spiffe.yaml speaks as one workload to another', async () => {
   const server = await serve({ tls: { ...authority.issue('files', { uris: [PINNED] }), ca: authority.ca, requestCert: true, rejectUnauthorized: true } });
   await force('backendTLS-spiffe.yaml', { 'unix:///run/spire/agent.sock': agent.endpoint, 'files.internal': 'localhost', '8443': new URL(server.url).port });
   await called(server);
+});
+
+test('backendTunnel.yaml has a proxy connect us to the server, and tells it who asks', async () => {
+  const [server, proxy] = await Promise.all([serve({}), startProxy()]);
+  opened.push(() => proxy.close());
+  await force('backendTunnel.yaml', { [FILES]: server.url, 'proxy.example.com:3128': proxy.host });
+  await called(server);
+  expect(proxy.seen[0]).toEqual({ authority: new URL(server.url).host, authorization: `Basic ${ENV.FILES_KEY}` });
 });
 
 test('no other example says how a server is reached', async () => {

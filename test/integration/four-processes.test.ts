@@ -6,27 +6,32 @@ import { Client, StreamableHTTPClientTransport } from '@modelcontextprotocol/cli
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { stringify } from 'yaml';
 import { startEverything, type Everything } from '../fixtures/everything/main.ts';
+import { type HttpAuthorizer, startHttpAuthorizer } from '../world/authorizer.ts';
 import { startCommand, type Command } from '../world/command.ts';
 import { startNats, type NatsWorld } from '../world/nats.ts';
 import { freePort } from '../world/port.ts';
 
+const KEY = 'planted-in-the-document';
 const SERVICES = ['policy', 'session', 'connector', 'ingress'] as const;
 
 let nats: NatsWorld;
 let everything: Everything;
+/** Asked by the connector, which alone can say who asks. */
+let authorizer: HttpAuthorizer;
 let folder: string;
 let url: string;
 const running = new Map<(typeof SERVICES)[number], Command>();
 const clients: Client[] = [];
 
 beforeAll(async () => {
-  [nats, everything, folder] = await Promise.all([startNats(), startEverything(), mkdtemp(join(tmpdir(), 'parley-four-'))]);
+  [nats, everything, authorizer, folder] = await Promise.all([startNats(), startEverything(), startHttpAuthorizer(({ headers }, response) => void response.writeHead(headers['x-key'] === KEY ? 200 : 403).end()), mkdtemp(join(tmpdir(), 'parley-four-'))]);
   const port = await freePort();
   url = `http://127.0.0.1:${port}/mcp`;
   const config = join(folder, 'config.yaml');
-  await writeFile(config, stringify({ mcp: { port, targets: [{ name: 'everything', mcp: { host: everything.url } }] } }));
+  const extAuthz = { host: authorizer.host, protocol: { http: {} }, policies: { backendAuth: { key: { value: KEY, location: { header: { name: 'x-key' } } } } } };
+  await writeFile(config, stringify({ config: { session: { key: '$SESSION_KEY' } }, mcp: { port, policies: { extAuthz }, targets: [{ name: 'everything', mcp: { host: everything.url } }] } }));
   const start = (service: (typeof SERVICES)[number], ...more: readonly string[]): Command => {
-    const command = startCommand(['run', service, ...more], { NATS_URL: nats.url });
+    const command = startCommand(['run', service, ...more], { NATS_URL: nats.url, SESSION_KEY: '5e'.repeat(32) });
     running.set(service, command);
     return command;
   };
@@ -38,7 +43,7 @@ beforeAll(async () => {
 afterEach(() => Promise.all(clients.splice(0).map((client) => client.close())));
 afterAll(async () => {
   await Promise.all([...running.values()].map((command) => command.stop()));
-  await Promise.all([nats.stop(), everything.close(), rm(folder, { recursive: true, force: true })]);
+  await Promise.all([nats.stop(), everything.close(), authorizer.close(), rm(folder, { recursive: true, force: true })]);
 });
 
 async function connect(mode: 'legacy' | 'auto'): Promise<Client> {

@@ -64,7 +64,11 @@ describe.each(['one process', 'four processes'])('in %s', (processes) => {
     /** A match of its own for requests that say so. */
     const asked = (way: string): object => ({ matches: [{ path: { pathPrefix: '/seen' }, headers: [{ name: 'x-way', value: { exact: way } }] }] });
     const route = (prefix: string, backends: readonly object[], more: object = {}): object => ({ matches: [{ path: { pathPrefix: prefix } }], backends, ...more });
+    const workload = (service: string, host: string): object => ({ namespace: 'ns', workloadIps: ['127.0.0.1'], services: { [`ns/${service}`]: { 80: Number(host.split(':')[1]) } } });
+    const service = (name: string): object => ({ name, namespace: 'ns', hostname: name, ports: { 80: 80 } });
     const config = {
+      services: [service('servers'), service('none')],
+      workloads: [workload('servers', closed), workload('servers', backend.host), workload('none', closed), workload('none', closed)],
       binds: [
         {
           port,
@@ -78,6 +82,8 @@ describe.each(['one process', 'four processes'])('in %s', (processes) => {
                 route('/seen/garbage', [{ host: `127.0.0.1:${(garbage.address() as AddressInfo).port}` }]),
                 route('/seen', [{ host: secured.host, policies: { backendTLS: { root: tls.ca, cert: tls.clientCert, key: tls.clientKey }, backendAuth: { key: 'to-the-server' } } }], asked('secured')),
                 route('/seen', [{ host: local.host }], asked('local')),
+                route('/seen', [{ service: { name: 'ns/servers', port: 80 } }], asked('service')),
+                route('/seen', [{ service: { name: 'ns/none', port: 80 } }], asked('nowhere')),
                 route('/seen', [{ host: backend.host }], { ...asked('ours'), policies: { apiKey: { mode: 'strict', keys: [{ key: 'for-us' }] } } }),
                 route('/seen', [{ host: `localhost:${backend.host.split(':')[1]}` }], asked('named')),
               ],
@@ -177,6 +183,18 @@ describe.each(['one process', 'four processes'])('in %s', (processes) => {
   ] as const)('%s by %s is answered with %i', async (path, method, status, text) => {
     const response = await fetch(`${url}${path}`, { method });
     expect([response.status, await response.text()]).toEqual([status, typeof text === 'string' ? text : expect.stringMatching(text)]);
+  });
+
+  test.each([0, 1_000, 3 * FRAME])('of a service a server that can be reached is asked, with all %d bytes of a body', async (size) => {
+    for (let times = 0; times < 6; times += 1) {
+      const response = await fetch(`${url}/seen`, { method: 'POST', headers: { 'x-way': 'service' }, body: 'x'.repeat(size) });
+      expect([response.status, ((await response.json()) as Seen).bytes]).toEqual([200, size]);
+    }
+  });
+
+  test('a service of which no server can be reached is 503', async () => {
+    const response = await fetch(`${url}/seen`, { method: 'POST', headers: { 'x-way': 'nowhere' }, body: 'x'.repeat(3 * FRAME) });
+    expect([response.status, await response.text()]).toEqual([503, 'ns/none:80 cannot be used: ECONNREFUSED']);
   });
 
   test('a server is shown our certificate and our key, and not what a client shows us', async () => {

@@ -1,5 +1,5 @@
 /** As whom a connector speaks to a server that is asked on the gateway's own behalf, and to the proxy on the way there. */
-import type { Reaching } from '#protocol/config/callout.ts';
+import type { Reaching, Tunnel } from '#protocol/config/callout.ts';
 import type { AuthorizeAt } from '#host/callouts/wire.ts';
 import { CredentialList } from './credential-list.ts';
 import type { CredentialSurroundings } from './credentials.ts';
@@ -30,7 +30,8 @@ export function calloutCredentials({ auth, tunnel }: Reaching, surroundings: Omi
   };
 }
 
-function proxyAuthorization(key: NonNullable<Reaching['tunnel']>['auth'], { target, learn }: Omit<CredentialSurroundings, 'url'>): (() => string) | undefined {
+/** What the proxy of a tunnel is told of us; undefined = nothing. */
+export function proxyAuthorization(key: Tunnel['auth'], { target, learn }: Pick<CredentialSurroundings, 'target' | 'learn'>): (() => string) | undefined {
   if (key === undefined) return undefined;
   const { value, location } = key;
   const read = secretReader(value, { target, learn, key: 'backendTunnel.policies.backendAuth.key' });

@@ -2,9 +2,9 @@
 import type { Callout } from '#protocol/config/callout.ts';
 import { modified } from '#protocol/config/header-modifier.ts';
 import type { Fault } from '#protocol/faults/fault.ts';
-import { calloutConnector } from '#host/callouts/connections.ts';
 import { Endpoints } from '#host/callouts/endpoints.ts';
 import { type Authorize, isUnreached } from '#host/callouts/wire.ts';
+import { serverConnector } from '#host/server-connector.ts';
 import { type CalloutCredentials, calloutCredentials } from './callout-credentials.ts';
 import type { CredentialSurroundings } from './credentials.ts';
 import { ANSWER_MS, type HttpAsked, type HttpTold, LimitedHttp } from './limited-http.ts';
@@ -27,7 +27,7 @@ export class CalloutHttp {
     this.#callout = callout;
     this.#credentials = calloutCredentials(reaching, asking);
     const { authorizeAt, proxyAuthorization } = this.#credentials;
-    const connect = calloutConnector(reaching, { ...asking, target: `${target}: ${of.replace(/^the /, '')}`, timeoutMs: ANSWER_MS, proxyAuthorization });
+    const connect = serverConnector(reaching, { ...asking, target: `${target}: ${of.replace(/^the /, '')}`, timeoutMs: ANSWER_MS, proxyAuthorization });
     this.#http = new LimitedHttp(asking, { connect, answerMs: reaching.timeoutMs });
     this.#endpoints = new Endpoints(endpoints.map((endpoint) => ({ ...endpoint, authorize: authorizeAt?.(endpoint.origin) })));
   }

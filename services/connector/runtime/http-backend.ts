@@ -5,6 +5,7 @@ import { Fault, asFault } from '#protocol/faults/fault.ts';
 import type { ConnectorStatus } from '#protocol/subjects/connector.ts';
 import type { HttpRequestHead } from '#protocol/subjects/http.ts';
 import type { Asked, Bus } from '#host/bus/bus.ts';
+import { type Endpoint, Endpoints } from '#host/callouts/endpoints.ts';
 import type { Caller } from '#host/caller-seal.ts';
 import { DynamicServers } from './dynamic-servers.ts';
 import { HttpExchange, faultOf } from './http-exchange.ts';
@@ -21,11 +22,29 @@ const SIGNED_BODY_BYTES_MAX = 4 * 1024 * 1024;
 
 export type ExchangeMeta = { readonly principal: string; readonly route: string; readonly caller?: string | undefined; readonly request: string; readonly from?: string | undefined; readonly body?: string | undefined };
 
+/** What became of an exchange. */
+type Ended = (outcome: number | Fault) => void;
+
 /** One that a request can go to. */
 type Server = Pick<HttpServer, 'origin' | 'host' | 'servername' | 'credentials'> & { readonly pool: Dispatcher };
 
-/** What became of an exchange. */
-type Ended = (outcome: number | Fault) => void;
+interface Weighing {
+  readonly server: HttpServer;
+  readonly weight: number;
+}
+
+/** One request, whichever servers are asked. */
+interface Request {
+  readonly asked: Asked<ExchangeMeta>;
+  readonly head: HttpRequestHead;
+  readonly ended: Ended;
+  readonly tried: Set<Endpoint<Weighing>>;
+  exchange: HttpExchange | undefined;
+  /** The body, where it is all here. */
+  whole?: Uint8Array | undefined;
+  /** Of the one that is asked now. */
+  over?: ((outcome: 'answered' | 'unreached') => void) | undefined;
+}
 
 export interface HttpBackendOptions {
   readonly config: Config;
@@ -38,9 +57,11 @@ export class HttpBackend {
   status: ConnectorStatus['targets'][number];
   readonly #bus: Bus;
   readonly #servers: readonly HttpServer[];
+  /** Where there are several. */
+  readonly #endpoints: Endpoints<Weighing> | undefined;
+  /** Where each request says which. */
   readonly #dynamic: DynamicServers | undefined;
   readonly #open: EndpointSurroundings['open'];
-  #turn = 0;
   #exchanges = 0;
   #retired = false;
 
@@ -48,31 +69,64 @@ export class HttpBackend {
     this.config = config;
     this.#bus = bus;
     this.#open = surroundings.open;
-    this.#servers = config.endpoints.map((address) => new HttpServer(config, address, surroundings));
+    const all = config.endpoints.map((address) => ({ server: new HttpServer(config, address, surroundings), weight: address.weight ?? 1 }));
+    this.#servers = all.map(({ server }) => server);
+    this.#endpoints = all.length <= 1 ? undefined : new Endpoints(all);
     this.#dynamic = config.dynamic === undefined ? undefined : new DynamicServers(config, surroundings);
     this.status = { backend: config.key, target: config.name, kind: 'http', state: 'starting', eras: [], tools: null };
   }
 
   /** Passes a request on and its answer back. Never throws. */
   async serve(asked: Asked<ExchangeMeta>, head: HttpRequestHead, ended: Ended): Promise<void> {
-    const { answer, meta, payload } = asked;
     this.#exchanges += 1;
-    answer.whenClosed(() => this.#left());
+    asked.answer.whenClosed(() => this.#left());
+    const request: Request = { asked, head, ended, tried: new Set(), exchange: undefined };
+    try {
+      await this.#ask(request);
+    } catch (error) {
+      this.#fail(request, error);
+    }
+  }
+
+  #fail({ asked, ended }: Request, error: unknown): void {
+    const fault = error instanceof Fault ? error : asFault(error);
+    asked.answer.fail(fault);
+    ended(fault);
+  }
+
+  /** Of one server; of another, where it could not be reached. */
+  async #ask(request: Request): Promise<void> {
+    const { asked, head, tried } = request;
+    const { answer, payload } = asked;
+    const endpoint = this.#endpoints?.pick(tried);
+    if (endpoint !== undefined) tried.add(endpoint);
+    const server: Server = this.#dynamic?.serverFor(head.server ?? '') ?? endpoint?.value.server ?? (this.#servers[0] as HttpServer);
+    const pulled = this.#pulled(asked);
+    request.whole ??= await this.#bodyOf(payload, pulled);
+    const outgoing: Outgoing = { method: head.method, path: head.path, headers: { ...head.fields }, body: request.whole };
+    outgoing.headers['host'] = head.hostWritten === true ? head.host : (server.host ?? head.host);
+    await server.credentials?.add(outgoing, await this.#callerOf(asked, server));
+    if (!answer.open) return;
+    request.over = endpoint?.begin();
+    request.exchange ??= new HttpExchange({ answer, backend: head.server ?? this.config.name, timeoutMs: this.config.timeoutMs, ended: request.ended, asked: (outcome) => this.#over(request, outcome) });
+    this.#dispatch(server, { outgoing, body: outgoing.body ?? pulled ?? null, exchange: request.exchange });
+  }
+
+  /** A body that stayed at ingress is begun anew for each server: of one that was not reached, nothing was pulled. */
+  #pulled({ meta, answer }: Asked<ExchangeMeta>): PulledBody | undefined {
     const pulled = meta.from === undefined || meta.body === undefined ? undefined : new PulledBody(this.#bus, meta.from, meta.body);
     // Its fault comes by the exchange, where there is one.
     pulled?.on('error', () => undefined);
     answer.whenClosed(() => pulled?.destroy());
-    try {
-      const server = this.#serverFor(head);
-      const outgoing: Outgoing = { method: head.method, path: head.path, headers: { ...head.fields }, body: await this.#bodyOf(payload, pulled) };
-      outgoing.headers['host'] = head.hostWritten === true ? head.host : (server.host ?? head.host);
-      await server.credentials?.add(outgoing, await this.#callerOf(asked, server));
-      if (answer.open) this.#dispatch(server, { outgoing, body: outgoing.body ?? pulled ?? null, exchange: new HttpExchange({ answer, backend: head.server ?? this.config.name, timeoutMs: this.config.timeoutMs, ended }) });
-    } catch (error) {
-      const fault = error instanceof Fault ? error : asFault(error);
-      answer.fail(fault);
-      ended(fault);
-    }
+    return pulled;
+  }
+
+  #over(request: Request, outcome: 'answered' | 'unreached'): boolean {
+    request.over?.(outcome);
+    request.over = undefined;
+    if (outcome === 'answered' || this.#endpoints?.hasMore(request.tried) !== true || !request.asked.answer.open) return false;
+    this.#ask(request).catch((error: unknown) => this.#fail(request, error));
+    return true;
   }
 
   /** Looks whether its servers can be connected to, for the status table. */
@@ -92,13 +146,7 @@ export class HttpBackend {
   }
 
   async close(): Promise<void> {
-    await Promise.allSettled([...this.#servers, ...(this.#dynamic === undefined ? [] : [this.#dynamic])].map((servers) => servers.close()));
-  }
-
-  /** Where a request goes: the one place that knows. */
-  #serverFor({ server }: HttpRequestHead): Server {
-    if (this.#dynamic !== undefined) return this.#dynamic.serverFor(server ?? '');
-    return this.#servers[this.#turn++ % this.#servers.length] as HttpServer;
+    await Promise.allSettled([...this.#servers.map((server) => server.close()), this.#dynamic?.close()]);
   }
 
   async #bodyOf(payload: Uint8Array, pulled: PulledBody | undefined): Promise<Uint8Array | undefined> {
@@ -112,7 +160,7 @@ export class HttpBackend {
   }
 
   #dispatch({ pool, origin, servername }: Server, { outgoing: { method, path, headers }, body, exchange }: { readonly outgoing: Outgoing; readonly body: Uint8Array | PulledBody | null; readonly exchange: HttpExchange }): void {
-    pool.dispatch({ origin, method, path, headers, body, servername, headersTimeout: IDLE_MS, bodyTimeout: IDLE_MS } as Parameters<Server['pool']['dispatch']>[0], exchange);
+    pool.dispatch({ origin, method, path, headers, body, servername, headersTimeout: IDLE_MS, bodyTimeout: IDLE_MS } as Parameters<Dispatcher['dispatch']>[0], exchange);
   }
 
   #left(): void {

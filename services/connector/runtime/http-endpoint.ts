@@ -10,9 +10,10 @@ import { clock } from '#host/clock.ts';
 import type { Environment } from '#host/environment.ts';
 import type { Svids } from '#host/spiffe/svids.ts';
 import type { Learn } from '#host/telemetry/secrets.ts';
+import { serverConnector } from '#host/server-connector.ts';
+import { proxyAuthorization } from './callout-credentials.ts';
 import { Credentials } from './credentials.ts';
 import type { Dialing } from './dialing.ts';
-import { securedConnector } from '#host/secured-connector.ts';
 import { MESSAGE_BYTES_MAX } from './upstream.ts';
 
 const CONNECTIONS_MAX = 256;
@@ -86,7 +87,7 @@ export class HttpEndpoint {
   readonly #open: OpenCaller | undefined;
   readonly #headers: McpHttpTarget['headers'];
 
-  constructor({ name, url, tls, auth, headers, connectMs = CONNECT_MS }: Pick<McpHttpTarget, 'name' | 'url' | 'tls' | 'auth' | 'headers' | 'connectMs'>, { open, env = {}, learn = () => undefined, svids }: EndpointSurroundings = {}) {
+  constructor({ name, url, auth, headers, ...connection }: Omit<McpHttpTarget, 'kind' | 'timeoutMs'>, { open, env = {}, learn = () => undefined, svids }: EndpointSurroundings = {}) {
     this.#target = name;
     this.url = new URL(url);
     this.#open = open;
@@ -96,7 +97,7 @@ export class HttpEndpoint {
     this.#path = this.url.pathname + this.url.search;
     this.#pool = new Pool(this.url.origin, {
       connections: CONNECTIONS_MAX,
-      connect: tls === undefined ? { timeout: connectMs } : securedConnector(tls, { target: name, timeoutMs: connectMs, svids, learn }),
+      connect: serverConnector(connection, { target: name, timeoutMs: CONNECT_MS, svids, learn, proxyAuthorization: proxyAuthorization(connection.tunnel?.auth, { target: name, learn }) }),
       keepAliveTimeout: KEEP_ALIVE_MS,
     });
   }

@@ -4,6 +4,7 @@
  * E1 The head goes to the asker at once, unless the rest came with it: then one frame has it all.
  * E2 An asker without credit pauses the connection, and so the server.
  * E3 An asker that is gone has the connection closed: what is not wanted is not read.
+ * E4 A request of which nothing was sent may go to another server: the exchange is the same.
  */
 import type { Dispatcher } from 'undici';
 import { endToEnd } from '#protocol/http/fields.ts';
@@ -19,6 +20,8 @@ export interface ExchangeOptions {
   readonly timeoutMs: number | undefined;
   /** Told once: the status, or why there is none, or not all of the answer. */
   readonly ended: (outcome: number | Fault) => void;
+  /** What became of the asking: the answer begins, or nothing was sent. True = another server is asked. */
+  readonly asked?: (outcome: 'answered' | 'unreached') => boolean;
 }
 
 type Controller = Dispatcher.DispatchController;
@@ -51,6 +54,7 @@ export class HttpExchange implements Dispatcher.DispatchHandler {
     // Interim ones are for the connection they came by.
     if (status < 200) return;
     clearTimeout(this.#limit);
+    this.#options.asked?.('answered');
     this.#status = status;
     this.#head = { response: JSON.stringify({ status, fields: endToEnd(fields) } satisfies HttpResponseHead) };
     this.#telling = setImmediate(() => this.#tell());
@@ -76,6 +80,9 @@ export class HttpExchange implements Dispatcher.DispatchHandler {
   }
 
   onResponseError(_controller: Controller | undefined, error: Error): void {
+    const unsent = this.#controller === undefined && this.#stopped === undefined;
+    // What it says after its answer has begun is not heard.
+    if (this.#options.asked?.(unsent ? 'unreached' : 'answered') === true) return;
     clearTimeout(this.#limit);
     clearImmediate(this.#telling);
     const fault = this.#stopped ?? faultOf(this.#options.backend, error);

@@ -1,16 +1,15 @@
 /** One server of a plain HTTP backend: where it is, how it is connected to, as whom we speak to it. */
 import { isIP } from 'node:net';
-import { Pool, buildConnector } from 'undici';
+import { Pool } from 'undici';
 import type { HostAddress, HttpBackend } from '#protocol/config/generation.ts';
-import { securedConnector } from '#host/secured-connector.ts';
+import { type Connector, serverConnector } from '#host/server-connector.ts';
+import { proxyAuthorization } from './callout-credentials.ts';
 import { Credentials } from './credentials.ts';
 import { CONNECT_MS, type EndpointSurroundings, KEEP_ALIVE_MS } from './http-endpoint.ts';
 
 /** As many exchanges are open at most (http-backends.ts): none waits for a connection, which an endless one may have. */
 export const CONNECTIONS_MAX = 10_000;
 export const HEADERS_BYTES_MAX = 64 * 1024;
-
-type Connector = buildConnector.connector;
 
 export class HttpServer {
   readonly pool: Pool;
@@ -20,20 +19,20 @@ export class HttpServer {
   readonly #connect: Connector;
   readonly #url: URL;
 
-  constructor({ name, tls, auth, connectMs = CONNECT_MS }: HttpBackend, { origin, socketPath }: HostAddress, { env = {}, learn = () => undefined, svids }: EndpointSurroundings) {
+  constructor({ name, tls, auth, tunnel, connectMs, keepAliveMs, version }: HttpBackend, { origin, socketPath }: HostAddress, { env = {}, learn = () => undefined, svids }: EndpointSurroundings) {
     const url = new URL(origin);
     const named = socketPath === undefined && isIP(bare(url.hostname)) === 0;
     this.#url = url;
     this.host = named ? url.host : undefined;
     this.credentials = auth === undefined ? undefined : new Credentials(auth, { target: name, url, env, learn });
-    const connect: Connector =
-      tls === undefined
-        ? buildConnector({ timeout: connectMs, allowH2: false, ...(socketPath === undefined ? {} : { socketPath }) })
-        : securedConnector({ ...tls, alpn: tls.alpn ?? ['http/1.1'] }, { target: name, timeoutMs: connectMs, svids, learn, ...(socketPath === undefined ? {} : { options: { socketPath } }) });
+    const connect = serverConnector(
+      { tls: tls === undefined ? undefined : { ...tls, alpn: tls.alpn ?? ['http/1.1'] }, tunnel, connectMs, keepAliveMs, version: version ?? (tls === undefined ? 1 : undefined) },
+      { target: name, timeoutMs: CONNECT_MS, svids, learn, proxyAuthorization: proxyAuthorization(tunnel?.auth, { target: name, learn }), ...(socketPath === undefined ? {} : { options: { socketPath } }) },
+    );
     // Whom a certificate has to be of is not for a Host to say, which a client may have written.
     const servername = tls?.hostname ?? (named ? url.hostname : undefined);
     this.#connect = ({ servername: _asked, ...options }, callback) => connect(servername === undefined ? options : { ...options, servername }, callback);
-    this.pool = new Pool(origin, { connections: CONNECTIONS_MAX, connect: this.#connect, keepAliveTimeout: KEEP_ALIVE_MS, maxHeaderSize: HEADERS_BYTES_MAX, allowH2: tls?.alpn?.includes('h2') === true });
+    this.pool = new Pool(origin, { connections: CONNECTIONS_MAX, connect: this.#connect, keepAliveTimeout: KEEP_ALIVE_MS, maxHeaderSize: HEADERS_BYTES_MAX, allowH2: version === 2 || tls?.alpn?.includes('h2') === true });
   }
 
   get origin(): string {

@@ -1,7 +1,7 @@
 /** Asks those who give credentials out: in time, for answers of a size, and without following them elsewhere. */
 import { Agent, request } from 'undici';
 import { Fault } from '#protocol/faults/fault.ts';
-import type { Connector } from '#host/callouts/connections.ts';
+import type { Connector } from '#host/server-connector.ts';
 
 export const ANSWER_MS = 5_000;
 const ANSWER_BYTES_MAX = 64 * 1024;

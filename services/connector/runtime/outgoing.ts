@@ -1,13 +1,9 @@
 /** A request on its way out, and how a credential gets into it. */
 import type { CredentialLocation } from '#protocol/config/credential-location.ts';
 import { Fault } from '#protocol/faults/fault.ts';
+import type { Outgoing } from '#host/callouts/wire.ts';
 
-export interface Outgoing {
-  readonly method: string;
-  readonly body: Uint8Array | undefined;
-  path: string;
-  readonly headers: Record<string, string>;
-}
+export type { Outgoing };
 
 /** What a header can carry (RFC 9110 §5.5). */
 const FIELD_VALUE = /^[\x20-\x7e\x80-\xff]*$/;

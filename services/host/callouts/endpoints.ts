@@ -19,11 +19,30 @@ export interface Weighted {
   readonly weight: number;
 }
 
-interface Endpoint<T> {
+/** One of them, and how busy it is. */
+export class Endpoint<T> {
   readonly value: T;
-  readonly weight: number;
-  pending: number;
-  latencyMs: number;
+  #pending = 0;
+  #latencyMs = LATENCY_MS_MIN;
+
+  constructor(value: T) {
+    this.value = value;
+  }
+
+  get cost(): number {
+    return (this.#pending + 1) * this.#latencyMs;
+  }
+
+  /** It is asked. @returns what to call when its answer begins, or it could not be reached. */
+  begin(): (outcome: 'answered' | 'unreached') => void {
+    const startedAt = clock();
+    this.#pending += 1;
+    return (outcome) => {
+      this.#pending -= 1;
+      const tookMs = outcome === 'answered' ? clock() - startedAt : FAILED_MS;
+      this.#latencyMs = Math.max(LATENCY_MS_MIN, SHARE * tookMs + (1 - SHARE) * this.#latencyMs);
+    };
+  }
 }
 
 export class Endpoints<T extends Weighted> {
@@ -32,46 +51,42 @@ export class Endpoints<T extends Weighted> {
 
   /** @param all at least one, with a weight above 0. */
   constructor(all: readonly T[], random: () => number = Math.random) {
-    this.#all = all.map((value) => ({ value, weight: value.weight, pending: 0, latencyMs: LATENCY_MS_MIN }));
+    this.#all = all.map((value) => new Endpoint(value));
     this.#random = random;
+  }
+
+  /** @param tried fewer than there are. */
+  pick(tried: ReadonlySet<Endpoint<T>>): Endpoint<T> {
+    const left = tried.size === 0 ? this.#all : this.#all.filter((endpoint) => !tried.has(endpoint));
+    const [one, other] = [this.#draw(left), this.#draw(left)];
+    return other.cost < one.cost ? other : one;
+  }
+
+  /** Whether another may be tried (N2). */
+  hasMore(tried: ReadonlySet<Endpoint<T>>): boolean {
+    return tried.size < Math.min(TRIES_MAX, this.#all.length);
   }
 
   /** @param unsent whether an error means that nothing was sent. @throws what `ask` throws, of the last one tried. */
   async ask<A>(ask: (endpoint: T) => Promise<A>, unsent: (error: unknown) => boolean): Promise<A> {
     const tried = new Set<Endpoint<T>>();
     for (;;) {
-      const endpoint = this.#pick(tried);
+      const endpoint = this.pick(tried);
       tried.add(endpoint);
-      const startedAt = clock();
-      endpoint.pending += 1;
+      const over = endpoint.begin();
       try {
         const answer = await ask(endpoint.value);
-        learn(endpoint, clock() - startedAt);
+        over('answered');
         return answer;
       } catch (error) {
-        if (!unsent(error)) throw error;
-        learn(endpoint, FAILED_MS);
-        if (tried.size === Math.min(TRIES_MAX, this.#all.length)) throw error;
-      } finally {
-        endpoint.pending -= 1;
+        over(unsent(error) ? 'unreached' : 'answered');
+        if (!unsent(error) || !this.hasMore(tried)) throw error;
       }
     }
   }
 
-  #pick(tried: ReadonlySet<Endpoint<T>>): Endpoint<T> {
-    const left = tried.size === 0 ? this.#all : this.#all.filter((endpoint) => !tried.has(endpoint));
-    const [one, other] = [this.#draw(left), this.#draw(left)];
-    return costOf(other) < costOf(one) ? other : one;
-  }
-
   #draw(from: readonly Endpoint<T>[]): Endpoint<T> {
-    let left = this.#random() * from.reduce((sum, { weight }) => sum + weight, 0);
-    return from.find(({ weight }) => (left -= weight) < 0) ?? (from.at(-1) as Endpoint<T>);
+    let left = this.#random() * from.reduce((sum, { value }) => sum + value.weight, 0);
+    return from.find(({ value }) => (left -= value.weight) < 0) ?? (from.at(-1) as Endpoint<T>);
   }
-}
-
-const costOf = ({ pending, latencyMs }: Endpoint<unknown>): number => (pending + 1) * latencyMs;
-
-function learn(endpoint: Endpoint<unknown>, tookMs: number): void {
-  endpoint.latencyMs = Math.max(LATENCY_MS_MIN, SHARE * tookMs + (1 - SHARE) * endpoint.latencyMs);
 }

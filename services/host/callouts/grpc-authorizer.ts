@@ -6,8 +6,8 @@ import { modified } from '#protocol/config/header-modifier.ts';
 import { Fault } from '#protocol/faults/fault.ts';
 import { clock } from '../clock.ts';
 import { securedChannel, svidFor } from '../secured-connector.ts';
+import type { ConnectorParts } from '../server-connector.ts';
 import type { Svid } from '../spiffe/svid.ts';
-import type { CalloutParts } from './connections.ts';
 import { type Authorize, type AuthorizeAt, type Wire, overEndpoints } from './wire.ts';
 
 const CHECK = '/envoy.service.auth.v3.Authorization/Check';
@@ -32,13 +32,13 @@ const OPTIONS = {
 type CheckWire = Wire<Uint8Array, Uint8Array>;
 
 /** @param authorizeAt absent = we ask as nobody. @throws Fault `upstream` when a file of its `backendTLS` cannot be used, or there is no SVID to show. */
-export const openGrpcAuthorizer = (target: AuthorizerTarget, parts: CalloutParts, authorizeAt?: AuthorizeAt): Promise<CheckWire> =>
+export const openGrpcAuthorizer = (target: AuthorizerTarget, parts: ConnectorParts, authorizeAt?: AuthorizeAt): Promise<CheckWire> =>
   overEndpoints(target.callout, (origin) => openOne({ origin, target, parts, authorize: authorizeAt?.(origin) }));
 
 interface Opening {
   readonly origin: string;
   readonly target: AuthorizerTarget;
-  readonly parts: CalloutParts;
+  readonly parts: ConnectorParts;
   readonly authorize: Authorize | undefined;
 }
 
@@ -151,7 +151,7 @@ function securedBy(opening: Opening, svid: Svid | undefined): { readonly trust: 
 }
 
 /** Straight there, or by way of a proxy, in the words of the library. @throws Fault for a credential that it cannot tell a proxy. */
-function wayTo(origin: string, tunnel: Tunnel | undefined, { proxyAuthorization }: CalloutParts): { readonly address: string; readonly options: Record<string, string> } {
+function wayTo(origin: string, tunnel: Tunnel | undefined, { proxyAuthorization }: ConnectorParts): { readonly address: string; readonly options: Record<string, string> } {
   const address = addressOf(origin);
   if (tunnel === undefined) return { address, options: {} };
   const told = proxyAuthorization?.();

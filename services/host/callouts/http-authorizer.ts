@@ -4,7 +4,7 @@ import type { AuthorizerTarget, HttpAnswer, HttpQuestion } from '#policies/autho
 import { modified } from '#protocol/config/header-modifier.ts';
 import { Fault } from '#protocol/faults/fault.ts';
 import { clock } from '../clock.ts';
-import { type CalloutParts, calloutConnector } from './connections.ts';
+import { type ConnectorParts, serverConnector } from '../server-connector.ts';
 import { type Authorize, type AuthorizeAt, type Wire, overEndpoints } from './wire.ts';
 
 const CONNECTIONS_MAX = 64;
@@ -14,12 +14,12 @@ const ANSWER_BYTES_MAX = 256 * 1024;
 const STALE: ReadonlySet<string | undefined> = new Set(['UND_ERR_SOCKET', 'ECONNRESET', 'EPIPE']);
 
 /** @param authorizeAt absent = we ask as nobody. */
-export const openHttpAuthorizer = (target: AuthorizerTarget, parts: CalloutParts, authorizeAt?: AuthorizeAt): Promise<Wire<HttpQuestion, HttpAnswer>> =>
+export const openHttpAuthorizer = (target: AuthorizerTarget, parts: ConnectorParts, authorizeAt?: AuthorizeAt): Promise<Wire<HttpQuestion, HttpAnswer>> =>
   overEndpoints(target.callout, async (origin) => openOne(origin, target, parts, authorizeAt?.(origin)));
 
-function openOne(origin: string, { callout: { reaching }, timeoutMs }: AuthorizerTarget, parts: CalloutParts, authorize: Authorize | undefined): Wire<HttpQuestion, HttpAnswer> {
+function openOne(origin: string, { callout: { reaching }, timeoutMs }: AuthorizerTarget, parts: ConnectorParts, authorize: Authorize | undefined): Wire<HttpQuestion, HttpAnswer> {
   const { host } = new URL(origin);
-  const pool = new Pool(origin, { connections: CONNECTIONS_MAX, maxHeaderSize: HEADER_BYTES_MAX, connect: calloutConnector(reaching, { ...parts, target: `the authorizer ${host}`, timeoutMs }) });
+  const pool = new Pool(origin, { connections: CONNECTIONS_MAX, maxHeaderSize: HEADER_BYTES_MAX, connect: serverConnector(reaching, { ...parts, target: `the authorizer ${host}`, timeoutMs }) });
   const asked = async (question: HttpQuestion): Promise<HttpQuestion> => {
     if (reaching.headers === undefined && authorize === undefined) return question;
     const request = { ...question, headers: { ...modified(question.headers, reaching.headers ?? {}) } };

@@ -10,7 +10,7 @@ export interface Wire<Question, Answer> {
 }
 
 /** What is on its way to a server, as its credentials change it. */
-export interface CalloutRequest {
+export interface Outgoing {
   readonly method: string;
   path: string;
   /** Names in lower case. */
@@ -19,7 +19,7 @@ export interface CalloutRequest {
 }
 
 /** Adds who asks. @throws Fault `upstream`: nothing is asked without it. */
-export type Authorize = (request: CalloutRequest) => void | Promise<void>;
+export type Authorize = (request: Outgoing) => void | Promise<void>;
 
 /** Of one endpoint, by its origin: a signature is for one host. */
 export type AuthorizeAt = (origin: string) => Authorize;

@@ -114,3 +114,17 @@ describe('a header that a policy wrote', () => {
     expect(reader(call, {})).toEqual({ [sourceText(BEARER)]: 'made', [sourceText(COOKIE)]: 'came' });
   });
 });
+
+describe('the token that was verified', () => {
+  const RAW: CallerSource = { in: 'expression', expression: 'jwt.rawToken.unredacted()' };
+  const reader = callerReader([RAW], {});
+  const facts = { principal: 'p', jwt: { sub: 'ada' }, verifiedToken: new Secret('a.b.c') };
+
+  test('is had by an expression, wherever it stood', () => expect(reader(callWith({}), facts)).toEqual({ [sourceText(RAW)]: 'a.b.c' }));
+
+  test.each<[string, Facts]>([
+    ['was not kept', { principal: 'p', jwt: { sub: 'ada' } }],
+    ['stands beside one that is no good', { ...facts, refusedTokens: [new Secret('x')] }],
+    ['stands beside a key of this gateway', { ...facts, apiKey: {} }],
+  ])('is not had where it %s', (_, known) => expect(reader(callWith({}), known)).toBeUndefined());
+});

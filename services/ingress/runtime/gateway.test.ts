@@ -66,7 +66,7 @@ describe('policies that change responses', () => {
 
   test('change a denial, and what no route is found for', async () => {
     const denied = await put([marks('gateway')], [policy(() => learned({ principal: 'ada' })), policy(refuses), marks('route')]);
-    expect([denied.status, denied.headers.get('x-by')]).toEqual([401, 'route of ada, gateway of ada']);
+    expect([denied.status, denied.headers.get('x-by'), told]).toEqual([401, 'route of ada, gateway of ada', ['ada x/no']]);
     const lost = await put([marks('gateway', () => ({ kind: 'rewrite', responseHeaders: [], requestEdits: [{ kind: 'setPath', path: '/lost' }] }))]);
     expect([lost.status, lost.headers.get('x-by')]).toEqual([404, 'gateway of undefined']);
   });

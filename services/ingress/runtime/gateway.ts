@@ -156,19 +156,23 @@ export class Gateway {
         learn(response, now.request, all);
         return go(all, now);
       }
-      case 'answer':
+      case 'answer': {
+        const all = { ...known, ...verdict.facts };
         response.carry(verdict.headers);
-        learn(response, request, { ...known, ...verdict.facts });
-        arrival.logged?.ended(undefined, { ...known, ...verdict.facts }, response);
+        learn(response, request, all);
+        arrival.logged?.ended(undefined, all, response);
         if (verdict.login !== undefined) this.#deps.events.login(route, verdict.login);
         return this.#answer(arrival, route, verdict);
-      case 'deny':
+      }
+      case 'deny': {
+        const all = { ...known, ...verdict.facts };
         response.carry(verdict.responseHeaders);
-        learn(response, request, { ...known, ...verdict.facts });
-        arrival.logged?.ended(verdict.reason, { ...known, ...verdict.facts }, response);
+        learn(response, request, all);
+        arrival.logged?.ended(verdict.reason, all, response);
         if (verdict.login !== undefined) this.#deps.events.login(route, verdict.login, verdict.reason);
-        else this.#deps.events.denied({ route, principal: known.principal ?? ANONYMOUS, extauthz: verdict.facts?.extauthz ?? known.extauthz }, verdict);
+        else this.#deps.events.denied({ route, principal: all.principal ?? ANONYMOUS, extauthz: all.extauthz }, verdict);
         return this.#answer(arrival, route, { status: verdict.status, content: verdict.content ?? plain(verdict.message) });
+      }
     }
   }
 

@@ -1,6 +1,6 @@
 /** What stands in the way of asking servers with the token of whoever calls: seen when a document is loaded, before anybody calls. */
 import { VALUE_SCOPE } from '#policies/rules/request-expression.ts';
-import { REQUEST_SCOPE } from '#policies/rules/request-scope.ts';
+import { CREDENTIAL_SCOPE } from '#policies/rules/request-scope.ts';
 import { expressionProblem } from '#policies/rules/rule-set.ts';
 import { samePlace, verifiedPlaces } from '#policies/tokens/places.ts';
 import { callerSources } from '#protocol/config/backend-auth.ts';
@@ -68,7 +68,7 @@ const nothingKept = (route: string, target: string): ProblemWithoutPosition =>
 export const expressionProblems = (expressions: readonly RequestExpression[] = [], language?: Language): ProblemWithoutPosition[] =>
   speaking(language, () =>
     expressions.flatMap(({ path, source, use }) => {
-      const message = expressionProblem(source, use === 'token' ? REQUEST_SCOPE : VALUE_SCOPE);
+      const message = expressionProblem(source, use === 'token' ? CREDENTIAL_SCOPE : VALUE_SCOPE);
       return message === undefined ? [] : [problem('error', path, message)];
     }),
   );

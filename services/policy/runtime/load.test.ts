@@ -40,7 +40,7 @@ describe('a gateway whose servers are asked with tokens of callers', () => {
 
   test.each([
     ['request.headers["x-user"', 'line 1, column 16 of the expression: not an expression'],
-    ['jwt.rawToken', 'jwt.rawToken is not kept once it was judged'],
+    ['apiKey.key', 'apiKey.key is not kept once it was judged'],
     ['request.body', 'request.body cannot be used here'],
   ])('is refused with the expression %s for its token', (expression, words) => {
     const [problem, ...others] = load({ oauthTokenExchange: { host: 'h', subjectToken: { source: { expression } } } }, ALONE).problems;

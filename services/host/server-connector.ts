@@ -1,27 +1,29 @@
-/** How connections to a server that is asked on our own behalf are made: secured, by way of a proxy, in one version of HTTP. */
+/** How connections to a server are made: secured, by way of a proxy, in one version of HTTP. */
 import { Agent, buildConnector } from 'undici';
 import type { Reaching, Tunnel } from '#protocol/config/callout.ts';
 import { Fault } from '#protocol/faults/fault.ts';
-import { type OwnParts, securedConnector } from '../secured-connector.ts';
+import { type OwnParts, securedConnector } from './secured-connector.ts';
 
 export type Connector = buildConnector.connector;
 
 /** What this process has for them. */
-export interface CalloutParts extends OwnParts {
+export interface ConnectorParts extends OwnParts {
   /** What the proxy of a tunnel is told of us; absent = nothing. @throws Fault */
   readonly proxyAuthorization?: (() => string) | undefined;
 }
 
-interface Connecting extends CalloutParts {
+interface Connecting extends ConnectorParts {
   /** Of the server, for messages. */
   readonly target: string;
   /** Where the configuration does not say for how long one connects. */
   readonly timeoutMs: number;
+  /** What else they are. */
+  readonly options?: buildConnector.BuildOptions;
 }
 
-export function calloutConnector({ tls, version, connectMs, keepAliveMs, tunnel }: Reaching, connecting: Connecting): Connector {
+export function serverConnector({ tls, version, connectMs, keepAliveMs, tunnel }: Pick<Reaching, 'tls' | 'version' | 'connectMs' | 'keepAliveMs' | 'tunnel'>, connecting: Connecting): Connector {
   const timeoutMs = connectMs ?? connecting.timeoutMs;
-  const options = { ...versionOptions(version), ...keepAliveOptions(keepAliveMs) };
+  const options = { ...versionOptions(version), ...keepAliveOptions(keepAliveMs), ...connecting.options };
   const direct = tls === undefined ? buildConnector({ timeout: timeoutMs, ...options }) : securedConnector(tls, { ...connecting, timeoutMs, options });
   return tunnel === undefined ? direct : tunnelingConnector(tunnel, { secured: direct, version }, { ...connecting, timeoutMs: tunnel.connectMs ?? timeoutMs });
 }
@@ -55,7 +57,7 @@ function tunnelingConnector({ origins, tls, keepAliveMs }: Tunnel, { secured, ve
   };
   return (options, callback) => {
     const { hostname, port, protocol } = options;
-    connect(`${hostname}:${port === '' ? (protocol === 'https:' ? 443 : 80) : port}`).then(
+    connect(`${hostname.includes(':') ? `[${hostname}]` : hostname}:${port === '' ? (protocol === 'https:' ? 443 : 80) : port}`).then(
       (socket) => (protocol === 'https:' ? secured({ ...options, httpSocket: socket as never }, callback) : callback(null, socket as never)),
       (error: Error) => callback(error, null),
     );
