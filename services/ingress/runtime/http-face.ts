@@ -33,7 +33,7 @@ async function pass(exchange: Exchange, backend: HttpBackend, reach: HttpReach):
   const { request, response, deps, world, principal, caller } = exchange;
   const head = headOf(exchange, backend, reach);
   const { bodyBytes } = request;
-  const whole = bodyBytes !== undefined && bodyBytes <= CHUNK_BYTES_MAX;
+  const whole = request.upgrade === undefined && bodyBytes !== undefined && bodyBytes <= CHUNK_BYTES_MAX;
   const payload = !whole || bodyBytes === 0 ? NOTHING : await request.body(CHUNK_BYTES_MAX);
   const offer = whole ? undefined : deps.bodies.offer(request);
   const traceparent = exchange.traceparent;
@@ -63,11 +63,12 @@ async function pass(exchange: Exchange, backend: HttpBackend, reach: HttpReach):
 const from = (offer: Offer | undefined, instance: string): { readonly from?: string; readonly body?: string } => (offer === undefined ? {} : { from: instance, body: offer.name });
 
 function headOf({ request, facts }: Exchange, { key }: HttpBackend, { servers, via }: HttpReach): HttpRequestHead {
-  const { method, path, query, host, written } = request;
+  const { method, path, query, host, written, upgrade } = request;
   const server = servers.get(key)?.(request, facts);
   const fields = forwardedFields(request);
   if (server !== undefined) fields['via'] = [fields['via'], `1.1 ${via}`].filter((hop) => hop !== undefined).join(', ');
-  return { method, path: query === '' ? path : `${path}?${query}`, host, ...(server === undefined ? {} : { server }), ...(written.has(':authority') ? { hostWritten: true } : {}), fields };
+  const more = { ...(server === undefined ? {} : { server }), ...(written.has(':authority') ? { hostWritten: true as const } : {}), ...(upgrade === undefined ? {} : { upgrade }) };
+  return { method, path: query === '' ? path : `${path}?${query}`, host, ...more, fields };
 }
 
 function refuseHttp(exchange: Exchange, fault: Fault): void {
