@@ -36,7 +36,7 @@ beforeAll(async () => {
   serverPort = Number(fixed);
   const marked = {
     hostnames: ['localhost'],
-    policies: { requestHeaderModifier: { set: { 'x-by': 'gateway' } }, responseHeaderModifier: { set: { 'x-back-by': 'gateway' } } },
+    policies: { transformations: { request: { set: { 'x-by': '"gateway"' } }, response: { set: { 'x-back-by': '"gateway"' } } } },
     backends: [{ dynamic: {}, policies: { backendTLS: { root: join(folder, 'servers.pem') } } }],
   };
   const unnamed = { backends: [{ dynamic: {} }] };
