@@ -29,6 +29,7 @@ import { hasErrors, pathText, problem, valueAt } from './problem.ts';
 import type { Path, ProblemWithoutPosition } from './problem.ts';
 import { type RequestExpression, requestExpressions } from './request-expressions.ts';
 import { openPaths } from './secret-paths.ts';
+import { traceSettings } from './tracing.ts';
 import { type Written, validateDocument } from './validate.ts';
 
 const SESSION_TTL_MS = 30 * 60 * 1000;
@@ -81,7 +82,7 @@ function compileValid({ id, valid, language, compiling, problems, expressions, a
   const binds = compileBinds(valid, backends, compiling);
   // Its schema is with those of the policies, which call what is defined there.
   compiling.policies({ customFunctions: valid.config?.customFunctions }, ['config']);
-  const { connect: _, ...frontendPolicies } = withAccessLog(valid, compiling);
+  const { connect: _, tracing: __, ...frontendPolicies } = withAccessLog(valid, compiling);
   if (binds.length === 0) compiling.warn([], 'nothing is served: no gateways, binds or mcp section');
   if (hasErrors(problems)) return { problems };
   return {
@@ -173,6 +174,7 @@ function settingsOf(document: GatewayDocument): Settings {
     readinessAddr: config.readinessAddr ?? undefined,
     logLevel: Array.isArray(level) ? level.join(',') : (level ?? undefined),
     logFormat: config.logging?.format ?? undefined,
+    ...(document.frontendPolicies?.tracing == null ? {} : { tracing: traceSettings(document.frontendPolicies.tracing) }),
     ...(config.spiffe?.endpoint == null ? {} : { spiffeEndpoint: config.spiffe.endpoint }),
   };
 }

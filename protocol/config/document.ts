@@ -6,6 +6,7 @@ import { gatewayRefs, hostname, nonEmpty, port, section, text, word } from './se
 import { SERVICES_MAX, WORKLOADS_MAX, serviceSchema, workloadSchema } from './services.ts';
 import { startupSchema } from './startup.ts';
 import { tlsSchema } from './tls.ts';
+import { tracingSchema } from './tracing.ts';
 import { UNSUPPORTED_VALUES } from './unsupported.ts';
 
 const ROUTES_MAX = 10_000;
@@ -58,6 +59,7 @@ const frontendPolicies = section('frontendPolicies', {
   networkAuthorization: z.unknown().optional(),
   accessLog: z.unknown().optional(),
   logging: z.looseObject({}).nullish(),
+  tracing: tracingSchema.nullish(),
   connect: z.strictObject({ mode: word(['deny', 'tunnel'], UNSUPPORTED_VALUES.connectMode) }).nullish(),
 });
 

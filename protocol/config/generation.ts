@@ -8,6 +8,7 @@ import type { Callout, Tunnel } from './callout.ts';
 import type { HeaderTexts } from './header-modifier.ts';
 import type { Language } from './language.ts';
 import type { Secret } from './secret.ts';
+import type { TraceSettings } from './tracing.ts';
 import type { ToolPinning } from './tool-pinning.ts';
 
 export interface Generation {
@@ -36,6 +37,8 @@ export interface Settings {
   readonly readinessAddr: string | undefined;
   readonly logLevel: string | undefined;
   readonly logFormat: 'text' | 'json' | undefined;
+  /** Where spans go; the environment of a process goes before it. */
+  readonly tracing?: TraceSettings | undefined;
   /** Of the SPIFFE Workload API; the environment of a process goes before it. */
   readonly spiffeEndpoint?: string | undefined;
 }

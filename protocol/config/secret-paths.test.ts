@@ -85,5 +85,7 @@ test('a header for a target is known to those who send it, and looked up by nobo
   for (const services of [['ingress'], ['session'], ['ingress', 'session']]) expect(sentBy(services, document)).toEqual([{ 'x-key': 'withheld' }]);
   expect(sentBy(['connector'], document, { KEY: 'planted' })).toEqual([{ 'x-key': 'planted' }]);
   expect(sentBy(['connector'], document)).toEqual(['mcp.targets[0].policies.requestHeaderModifier.set.x-key']);
+  const named = { mcp: { targets: [{ name: 'a', mcp: { host: 'h' }, policies: { requestHeaderModifier: { set: { 'x-key': 'k' }, remove: ['x-other'] } } }] } };
+  expect(sealedPaths(named).map(pathText)).toEqual(['mcp.targets[0].policies.requestHeaderModifier.set.x-key']);
   expect(sentBy(['ingress'], { mcp: { policies: modifier('$KEY'), targets: TARGETS } })).toEqual(['mcp.policies.requestHeaderModifier.set.x-key']);
 });

@@ -21,7 +21,7 @@ const isHeader = (path: Path): boolean => path.at(-3) === 'requestHeaderModifier
 const isProcessVariable = (path: Path): boolean => path.includes('targets') && path.at(-3) === 'stdio' && path.at(-2) === 'env';
 
 /** For a target alone: nobody else sends it. */
-const isTargetHeader = (path: Path): boolean => path.at(-3) === 'requestHeaderModifier' && path.at(-6) === 'targets';
+const isTargetHeader = (path: Path): boolean => path.at(-3) === 'requestHeaderModifier' && path.at(-2) !== 'remove' && path.at(-6) === 'targets';
 
 const isCredential = (path: Path): boolean =>
   (path.includes(POLICY) && KEYS.has(path.at(-1)) && !path.some((step) => PLAIN.has(step))) || isProcessVariable(path) || isTargetHeader(path);

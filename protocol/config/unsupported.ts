@@ -21,7 +21,8 @@ const BACKEND_POLICIES = [
 /** Keys by section of the document. */
 export const UNSUPPORTED_KEYS = {
   root: ['policies', 'routeGroups', 'tcpRoutes', 'llm', 'ui'],
-  frontendPolicies: ['http', 'tls', 'tcp', 'networkExtAuthz', 'proxy', 'proxyProtocol', 'tracing'],
+  frontendPolicies: ['http', 'tls', 'tcp', 'networkExtAuthz', 'proxy', 'proxyProtocol'],
+  tracing: ['service', 'backend', 'policies', 'attributes', 'resources', 'remove', 'filter'],
   bind: [],
   listener: ['tcpRoutes'],
   gateway: GATEWAY_POLICIES,

@@ -9,7 +9,7 @@ const stdio = { name: 'a', stdio: { cmd: 'x' } };
 
 /** Uses every section and every key that Parley serves. */
 const FULL = {
-  frontendPolicies: {},
+  frontendPolicies: { tracing: { host: 'collector:4317' } },
   config: {
     enableIpv6: true,
     dns: { lookupFamily: 'Auto', edns0: true },
@@ -157,7 +157,7 @@ describe('what the reference has and Parley does not do yet', () => {
   const EXCHANGE: Path = ['backends', 0, 'mcp', 'targets', 1, 'policies', 'backendAuth', 'oauthTokenExchange'];
   const CALLOUT: Path = [...EXCHANGE, 'policies'];
   const PLACES: Record<keyof typeof UNSUPPORTED_KEYS, Path> = {
-    root: [], frontendPolicies: ['frontendPolicies'], bind: ['binds', 0], listener: ['binds', 0, 'listeners', 0], gateway: ['gateways', 'default'], gatewayListener: ['gateways', 'web', 'listeners', 0], tls: ['gateways', 'web', 'listeners', 0, 'tls'],
+    root: [], frontendPolicies: ['frontendPolicies'], tracing: ['frontendPolicies', 'tracing'], bind: ['binds', 0], listener: ['binds', 0, 'listeners', 0], gateway: ['gateways', 'default'], gatewayListener: ['gateways', 'web', 'listeners', 0], tls: ['gateways', 'web', 'listeners', 0, 'tls'],
     gatewayPolicies: ['binds', 0, 'listeners', 0, 'policies'], route: ['routes', 0], routePolicies: ['mcp', 'policies'], match: ['binds', 0, 'listeners', 0, 'routes', 0, 'matches', 0],
     routeBackend: ['routes', 0, 'backends', 0], backend: ['backends', 0], backendPolicies: ['backends', 0, 'policies'], mcpBackend: ['mcp'], target: ['mcp', 'targets', 0],
     targetPolicies: ['backends', 0, 'mcp', 'targets', 0, 'policies'],

@@ -5,7 +5,8 @@
  * H1 A body of the request that fits one frame travels with the question. Any other stays at ingress, and the connector
  *    pulls it from there as the backend takes it, with the same credit: neither side holds a body whole.
  * H2 The head of the answer is a fact of its first frame (`response`), which is also its last where all of it fits.
- * H3 A fault after the head means that the rest does not come: the client's response is cut, and not ended well.
+ * H3 An answer with status 101 has changed the protocol: what follows its head, and what is pulled, is that of the connection.
+ * H4 A fault after the head means that the rest does not come: the client's response is cut, and not ended well.
  */
 import { z } from 'zod';
 import { CALLER_META } from './caller.ts';
@@ -48,6 +49,8 @@ export interface HttpRequestHead {
   readonly host: string;
   /** It is what the backend is to be asked for, whatever its own name is. */
   readonly hostWritten?: true | undefined;
+  /** The protocol to change to. Then the body is what the client says after that. */
+  readonly upgrade?: string | undefined;
   /** End to end, without `host`. */
   readonly fields: Readonly<Record<string, string>>;
 }

@@ -99,7 +99,7 @@ export const openHost = Effect.fnUntraced(function* (options: OpenHostOptions): 
     () => openGenerations({ nats, log, compile, ...(runs(options, 'connector', 'policy') ? { open: opener(documentSeal, secrets) } : {}) }),
     async (open) => open.stop(),
   ).pipe(Effect.retry(ELECTION));
-  followDocument(generations, settings, { log, output });
+  followDocument(generations, settings, { log, output, telemetry });
   const svids = yield* acquire('SVIDs', () => openSvids(settings, generations, { log, telemetry, learn: secrets.learn }), async (open) => open.close());
   const audit = openAudit({ connection, connected: () => bus.connected, instance, log, metrics: telemetry, mask: secrets.mask });
 
@@ -208,12 +208,13 @@ async function closeConnection(connection: NatsConnection): Promise<void> {
 }
 
 /** The environment wins over the gateway document: whoever starts a process decides how much it says. */
-function followDocument(generations: OpenGenerations, settings: HostSettings, { log, output }: { readonly log: Logger; readonly output: LogOutput }): void {
+function followDocument(generations: OpenGenerations, settings: HostSettings, { log, output, telemetry }: { readonly log: Logger; readonly output: LogOutput; readonly telemetry: OpenTelemetry }): void {
   const { levelIsSet, formatIsSet } = settings.log;
-  generations.onChange(({ settings: { logLevel, logFormat } }) => {
+  generations.onChange(({ settings: { logLevel, logFormat, tracing } }) => {
     const level = LOG_LEVELS.find((one): one is LogLevel => one === logLevel);
     if (level !== undefined && !levelIsSet) log.level = level;
     if (logFormat !== undefined && !formatIsSet) output.format = logFormat === 'text' ? 'pretty' : 'json';
+    telemetry.followTraces(tracing).catch((error: unknown) => log.error({ err: error }, 'spans cannot be sent where the configuration says'));
   });
 }
 

@@ -59,7 +59,7 @@ test('what the environment says is taken', () => {
     bindAddresses: ['0.0.0.0', '::'],
     statsAddr: { host: '::1', port: 9000 },
     drainMs: 30_000,
-    traces: { url: 'http://collector:4318/v1/traces', ratio: 0.25 },
+    traces: { protocol: 'http', url: 'http://collector:4318/v1/traces', ratio: 0.25 },
   });
 });
 
@@ -72,7 +72,7 @@ test('a variable that is set to nothing counts as not set', () => {
 });
 
 test('OTEL_SDK_DISABLED switches traces off although there is a collector', () => {
-  expect(readSettings({ OTEL_SDK_DISABLED: 'true', OTEL_EXPORTER_OTLP_ENDPOINT: 'http://collector:4318' }).traces).toBeUndefined();
+  expect(readSettings({ OTEL_SDK_DISABLED: 'true', OTEL_EXPORTER_OTLP_ENDPOINT: 'http://collector:4318' }).traces).toBe('off');
 });
 
 describe('a wrong variable is named, with what it must be', () => {

@@ -3,6 +3,7 @@ import { homedir } from 'node:os';
 import { isAbsolute, join, resolve } from 'node:path';
 import { z } from 'zod';
 import { Secret } from '#protocol/config/secret.ts';
+import type { TraceSettings } from '#protocol/config/tracing.ts';
 import { isSpiffeEndpoint } from '#protocol/config/spiffe-endpoint.ts';
 import { duration, keys, readEnvironment, type Environment } from './environment.ts';
 import type { DocumentKeys } from './document-seal.ts';
@@ -32,13 +33,6 @@ export interface NatsSettings {
   readonly syncInterval: string;
 }
 
-export interface TraceSettings {
-  /** The full URL spans are posted to. */
-  readonly url: string;
-  /** Share of the traces begun here that is recorded, 0 to 1; a trace begun elsewhere keeps its own decision. */
-  readonly ratio: number;
-}
-
 export interface LogSettings {
   readonly level: LogLevel;
   /** True = the environment says so, and the gateway document does not change it. */
@@ -64,8 +58,8 @@ export interface HostSettings {
   readonly spiffeEndpoint: string | undefined;
   /** Undefined = not set: the gateway document may choose, else STATS_ADDR_DEFAULT. */
   readonly statsAddr: Address | 'off' | undefined;
-  /** Undefined = traces are off, and cost nothing. */
-  readonly traces: TraceSettings | undefined;
+  /** Undefined = not set: the gateway document may say where they go. Without either, traces cost nothing. */
+  readonly traces: TraceSettings | 'off' | undefined;
 }
 
 /** The first is of no use without the second. */
@@ -164,11 +158,11 @@ function addressOr(context: z.RefinementCtx, value: string): Address | 'off' {
   return z.NEVER;
 }
 
-function traces(set: z.infer<typeof environment>): TraceSettings | undefined {
+function traces(set: z.infer<typeof environment>): HostSettings['traces'] {
   const base = set.OTEL_EXPORTER_OTLP_ENDPOINT;
   const url = set.OTEL_EXPORTER_OTLP_TRACES_ENDPOINT ?? (base === undefined ? undefined : `${base.replace(/\/+$/, '')}/v1/traces`);
-  if (url === undefined || set.OTEL_SDK_DISABLED?.toLowerCase() === 'true') return undefined;
-  return { url, ratio: set.OTEL_TRACES_SAMPLER_ARG ?? 1 };
+  if (set.OTEL_SDK_DISABLED?.toLowerCase() === 'true') return 'off';
+  return url === undefined ? undefined : { protocol: 'http', url, ratio: set.OTEL_TRACES_SAMPLER_ARG ?? 1 };
 }
 
 function defaultDataDir(env: Readonly<Record<string, string | undefined>>): string {

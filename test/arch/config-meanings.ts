@@ -14,6 +14,11 @@ const TLS = 'how its connections are secured: [backendTLS](#backendtls)';
 
 const MEANINGS: Readonly<Record<string, string>> = {
   'The document.config': 'settings of the process: [config](#config)',
+  'The document.frontendPolicies.tracing.host': 'where spans of all services go: host and port of a collector of OpenTelemetry, or a URL without a path; `OTEL_EXPORTER_OTLP_ENDPOINT` and `OTEL_SDK_DISABLED` of a process go before it',
+  'The document.frontendPolicies.tracing.protocol': 'how it is spoken to: `grpc` unless given',
+  'The document.frontendPolicies.tracing.path': 'where, by HTTP: `/v1/traces` unless given',
+  'The document.frontendPolicies.tracing.randomSampling': 'the share of traces that begin here and are recorded: none unless given',
+  'The document.frontendPolicies.tracing.clientSampling': '`true`: a trace that its client records is recorded',
   'The document.frontendPolicies.connect.mode': 'what becomes of CONNECT: `deny` unless given; with `tunnel` every bind with a socket opens tunnels, as with `tunnelProtocol: connect`, and serves nothing else. `route` is refused',
   'The document.frontendPolicies.networkAuthorization': 'rules for connections, on every port: [policies/networkAuthorization](../policies/networkAuthorization/README.md)',
   'The document.frontendPolicies.accessLog': 'which finished requests are written down: [policies/accessLog](../policies/accessLog/README.md)',

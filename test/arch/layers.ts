@@ -29,7 +29,7 @@ export const RULES: IForbiddenRuleType[] = [
     name: 'nothing-imports-test',
     severity: 'error',
     comment: 'test/ is not shipped: move what you need beside the code it is about.',
-    from: { pathNot: TEST },
+    from: { pathNot: `${TEST}|^test/` },
     to: { path: '^test/' },
   },
   {

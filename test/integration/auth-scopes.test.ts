@@ -1,9 +1,8 @@
 /** What a token lacks, seen from outside: on every face of MCP the client is told what to ask for, before anything is asked of a session or a server. */
-import { jetstream } from '@nats-io/jetstream';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { auditTail } from '#host/audit/tail.ts';
 import type { AuditCloudEvent } from '#protocol/audit/event.ts';
 import { startEverything, type Everything } from '../fixtures/everything/main.ts';
+import { hearAudit } from '../world/audit.ts';
 import { type ParleyWorld, startParley } from '../world/parley.ts';
 import { freePort } from '../world/port.ts';
 import { ISSUER, keySet, makeKey } from '../world/tokens.ts';
@@ -12,7 +11,7 @@ import { LEGACY, type Sent, callOf, initializeOf, metric, modernOf, note, rpc, s
 let everything: Everything;
 let parley: ParleyWorld;
 let tokenOf: (scope: string) => Promise<string>;
-let stop: AbortController;
+let stopHearing: () => void;
 const audited: AuditCloudEvent[] = [];
 const at = (path: string): string => new URL(path, parley.url).href;
 const SESSION = 'x'.repeat(32);
@@ -31,13 +30,10 @@ beforeAll(async () => {
     env: { PARLEY_STATS_ADDR: '127.0.0.1:0' },
   });
   tokenOf = (scope) => key.sign({ iss: ISSUER, sub: 'ada', aud: resource, exp: Math.floor(Date.now() / 1000) + 600, scope });
-  stop = new AbortController();
-  await new Promise<void>((ready) => {
-    void auditTail(jetstream(parley.host.nats.connection), { onEvent: (event) => void (event !== undefined && audited.push(event)), onReady: ready, signal: stop.signal });
-  });
+  stopHearing = await hearAudit(parley.host.nats.connection, (event) => audited.push(event));
 });
 afterAll(async () => {
-  stop?.abort();
+  stopHearing?.();
   await parley?.stop();
   await everything?.close();
 });

@@ -21,7 +21,7 @@ const nameIn = ({ context_extensions: { backend } }: Checked): string => String(
 /** The backends that were asked about, in order. */
 const asked = (): string[] => authorizer.seen.map(nameIn);
 
-const asks = (backend: string, more: object = {}): object => ({ host: authorizer.host, policies: { http: { requestTimeout: '400ms' } }, protocol: { grpc: { context: { backend } } }, ...more });
+const asks = (backend: string, more: object = {}): object => ({ host: authorizer.host, policies: { http: { requestTimeout: '1s' } }, protocol: { grpc: { context: { backend } } }, ...more });
 
 function config(dead: string): Readonly<Record<string, unknown>> {
   const target = (more: object = {}): object => ({ name: 'one', mcp: { host: everything.url }, ...more });

@@ -1,6 +1,7 @@
 /** `extAuthz` by HTTP: what the server is asked, and what its answers do, good ones and bad. */
 import type { ServerResponse } from 'node:http';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { absentAuthorizer, downRoutes } from '../contracts/absent-authorizer.ts';
 import { startEverything, type Everything } from '../fixtures/everything/main.ts';
 import { type Asked, type HttpAuthorizer, startHttpAuthorizer } from '../world/authorizer.ts';
 import { eventually, startParley, type ParleyWorld } from '../world/parley.ts';
@@ -21,7 +22,7 @@ const opened = (path: string, headers: Record<string, string> = {}): Promise<Tol
 const yes: Decide = (_, response) => void response.end();
 const outcomes = (outcome: string, who = authorizer.host): Promise<number> => metric(parley.host.statsUrl, 'parley_authorizer_checks_total', { authorizer: who, outcome });
 
-const asks = (http: object = {}, more: object = {}): object => ({ extAuthz: { host: authorizer.host, protocol: { http }, policies: { http: { requestTimeout: '400ms' } }, ...more } });
+const asks = (http: object = {}, more: object = {}): object => ({ extAuthz: { host: authorizer.host, protocol: { http }, policies: { http: { requestTimeout: '1s' } }, ...more } });
 
 function config(): Readonly<Record<string, unknown>> {
   const routes = [
@@ -35,9 +36,7 @@ function config(): Readonly<Record<string, unknown>> {
     route('nowhere', asks({ redirect: 'jwt.login' })),
     route('cached', asks({ includeResponseHeaders: ['x-role'] }, { cache: { key: ['request.headers["authorization"]'], ttl: '1h' } })),
     route('open', asks({}, { failureMode: 'allow' })),
-    route('down', { extAuthz: { host: dead, protocol: { http: {} } } }),
-    route('down-allow', { extAuthz: { host: dead, protocol: { http: {} }, failureMode: 'allow' } }),
-    route('down-status', { extAuthz: { host: dead, protocol: { http: {} }, failureMode: { denyWithStatus: 503 } } }),
+    ...downRoutes({ host: dead, protocol: { http: {} } }, route),
   ];
   return { binds: [{ port, listeners: [{ routes }] }] };
 }
@@ -203,14 +202,7 @@ describe('an answer that does not decide', () => {
 });
 
 describe('an authorizer that is not there', () => {
-  test.each([['/down', 403], ['/down-allow', 200], ['/down-status', 503]])('at %s is %d', async (path, status) => {
-    expect((await opened(path)).status).toBe(status);
-  });
-
-  test('is counted', async () => {
-    expect(await outcomes('unavailable', dead)).toBe(3);
-    expect(await outcomes('allowed-failing', dead)).toBe(1);
-  });
+  absentAuthorizer({ statusOf: async (path) => (await opened(path)).status, outcomes: (outcome) => outcomes(outcome, dead) });
 });
 
 describe('a change of the configuration', () => {

@@ -2,10 +2,9 @@
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
-import { startMisbehaving } from '../fixtures/misbehaving/http.ts';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { startTokenEndpoint, type IssuingEndpoint } from '../fixtures/token-endpoint.ts';
-import { startParley } from '../world/parley.ts';
+import { startFilesGateway } from '../world/files-gateway.ts';
 import { callModern, openLegacy, sendModern } from '../world/wire.ts';
 
 const SCOPE = 'https://cognitiveservices.azure.com/.default';
@@ -14,7 +13,6 @@ const ASSERTION = 'urn:ietf:params:oauth:client-assertion-type:jwt-bearer';
 
 let folder: string;
 let entra: IssuingEndpoint;
-const opened: (() => Promise<void>)[] = [];
 
 beforeAll(async () => {
   [folder, entra] = await Promise.all([
@@ -23,21 +21,12 @@ beforeAll(async () => {
   ]);
   await writeFile(join(folder, 'token'), 'federated\n');
 });
-afterEach(async () => {
-  for (const close of opened.splice(0).toReversed()) await close();
-});
 afterAll(async () => {
   await Promise.all([entra?.close(), rm(folder, { recursive: true, force: true })]);
 });
 
-async function world(azure: object, env: Record<string, string> = {}): Promise<string> {
-  const server = await startMisbehaving({ admits: ({ headers }) => headers.authorization === 'Bearer at' });
-  opened.push(() => server.close());
-  const targets = [{ name: 'files', mcp: { host: server.url }, policies: { backendAuth: { azure } } }];
-  const parley = await startParley({ env, config: { mcp: { targets } } });
-  opened.push(() => parley.stop());
-  return parley.url;
-}
+const world = async (azure: object, env: Record<string, string> = {}): Promise<string> =>
+  (await startFilesGateway({ backendAuth: { azure }, env, admits: ({ headers }) => headers.authorization === 'Bearer at' })).url;
 
 const SECRET = { clientSecret: { tenant_id: 'ten ant', client_id: 'c', client_secret: '$A_SECRET' } };
 

@@ -1,31 +1,19 @@
 /** Which tokens of a caller reach a server that is asked as its caller, and which do not. */
-import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
-import { startMisbehaving, type MisbehavingHttp } from '../fixtures/misbehaving/http.ts';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { type FilesGateway, startFilesGateway } from '../world/files-gateway.ts';
 import { startNats, type NatsWorld } from '../world/nats.ts';
-import { startParley } from '../world/parley.ts';
 import { ISSUER, type IssuerKey, keySet, makeKey } from '../world/tokens.ts';
 import { initializeOf, send, sendModern, textOf } from '../world/wire.ts';
 
 let nats: NatsWorld;
 let key: IssuerKey;
-const opened: (() => Promise<void>)[] = [];
 
 beforeAll(async () => {
   [nats, key] = await Promise.all([startNats(), makeKey()]);
 });
-afterEach(async () => {
-  for (const close of opened.splice(0).toReversed()) await close();
-});
 afterAll(() => nats?.stop());
 
-async function world(policies: object): Promise<{ url: string; server: MisbehavingHttp }> {
-  const server = await startMisbehaving({});
-  opened.push(() => server.close());
-  const targets = [{ name: 'files', mcp: { host: server.url }, policies: { backendAuth: { passthrough: {} } } }];
-  const parley = await startParley({ nats, config: { mcp: { policies, targets } } });
-  opened.push(() => parley.stop());
-  return { url: parley.url, server };
-}
+const world = (policies: object): Promise<FilesGateway> => startFilesGateway({ nats, policies, backendAuth: { passthrough: {} } });
 
 const claims = (more: object = {}): Record<string, unknown> => ({ iss: ISSUER, sub: 'ada', aud: 'gw', exp: Math.floor(Date.now() / 1000) + 600, ...more });
 const WORDS = 'files is asked with a token of the caller, and none came with the call';

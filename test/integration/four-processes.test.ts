@@ -10,6 +10,7 @@ import { type HttpAuthorizer, startHttpAuthorizer } from '../world/authorizer.ts
 import { startCommand, type Command } from '../world/command.ts';
 import { startNats, type NatsWorld } from '../world/nats.ts';
 import { freePort } from '../world/port.ts';
+import { callText } from '../world/sdk-client.ts';
 
 const KEY = 'planted-in-the-document';
 const SERVICES = ['policy', 'session', 'connector', 'ingress'] as const;
@@ -53,13 +54,6 @@ async function connect(mode: 'legacy' | 'auto'): Promise<Client> {
   return client;
 }
 
-async function call(client: Client, name: string, args: Record<string, unknown> = {}): Promise<string> {
-  const { content } = await client.callTool({ name, arguments: args });
-  const [first] = content;
-  if (first?.type !== 'text') throw new Error(`${name} answered without text`);
-  return first.text;
-}
-
 describe.each([
   ['legacy', '2025-11-25'],
   ['auto', '2026-07-28'],
@@ -75,7 +69,7 @@ describe.each([
 
   test('calls, reads, and is prompted', async () => {
     const client = await connect(mode);
-    expect(await call(client, 'echo', { message: 'grüße 🦜' })).toBe('Echo: grüße 🦜');
+    expect(await callText(client, 'echo', { message: 'grüße 🦜' })).toBe('Echo: grüße 🦜');
     const { contents } = await client.readResource({ uri: 'test://template/7/data' });
     expect(contents[0]).toMatchObject({ uri: 'test://template/7/data' });
     expect((await client.getPrompt({ name: 'test_simple_prompt' })).messages).toHaveLength(1);
@@ -92,26 +86,26 @@ describe.each([
   test('is asked by the server while it calls', async () => {
     const client = await connect(mode);
     client.setRequestHandler('elicitation/create', () => ({ action: 'accept', content: { username: 'u', email: 'e@example.com' } }));
-    expect(await call(client, 'test_elicitation', { message: 'Who?' })).toContain('"username":"u"');
+    expect(await callText(client, 'test_elicitation', { message: 'Who?' })).toContain('"username":"u"');
     client.setRequestHandler('sampling/createMessage', () => ({ model: 'm', role: 'assistant', content: { type: 'text', text: 'sampled' } }));
-    expect(await call(client, 'test_sampling', { prompt: 'p' })).toBe('LLM response: sampled');
+    expect(await callText(client, 'test_sampling', { prompt: 'p' })).toBe('LLM response: sampled');
   });
 
   test('stops a call at its server when it cancels', async () => {
     const client = await connect(mode);
-    const before = Number(await call(client, 'cancelled_calls'));
+    const before = Number(await callText(client, 'cancelled_calls'));
     const cancel = new AbortController();
     const arrived = Promise.withResolvers<void>();
     const slow = client.callTool({ name: 'slow', arguments: { ms: 60_000 } }, { signal: cancel.signal, onprogress: () => arrived.resolve() });
     await arrived.promise;
     cancel.abort();
     await expect(slow).rejects.toThrow();
-    await expect.poll(() => call(client, 'cancelled_calls')).toBe(String(before + 1));
+    await expect.poll(() => callText(client, 'cancelled_calls')).toBe(String(before + 1));
   });
 
   test('does many things at once', async () => {
     const client = await connect(mode);
-    const answers = await Promise.all(Array.from({ length: 100 }, (_, n) => call(client, 'echo', { message: `${n}` })));
+    const answers = await Promise.all(Array.from({ length: 100 }, (_, n) => callText(client, 'echo', { message: `${n}` })));
     expect(answers).toEqual(Array.from({ length: 100 }, (_, n) => `Echo: ${n}`));
   });
 });
@@ -122,7 +116,7 @@ test('a legacy subscriber and a modern listener hear of the same resource throug
   const heard = [updated(legacy), updated(modern)];
   await legacy.subscribeResource({ uri: 'test://watched-resource' });
   await modern.listen({ resourceSubscriptions: ['test://watched-resource'] });
-  await call(modern, 'touch_resource');
+  await callText(modern, 'touch_resource');
   expect(await Promise.all(heard)).toEqual(['test://watched-resource', 'test://watched-resource']);
 });
 

@@ -4,42 +4,25 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { SignJWT, jwtVerify } from 'jose';
-import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
-import { startMisbehaving, type MisbehavingHttp } from '../fixtures/misbehaving/http.ts';
-import { startTokenEndpoint, type IssuingEndpoint, type TokenReply, type TokenRequest } from '../fixtures/token-endpoint.ts';
-import { startParley } from '../world/parley.ts';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import type { IssuingEndpoint, TokenReply, TokenRequest } from '../fixtures/token-endpoint.ts';
+import { type FilesGateway, issuing, startFilesGateway } from '../world/files-gateway.ts';
 import { callModern, openLegacy, sendModern } from '../world/wire.ts';
 
 const { privateKey, publicKey } = generateKeyPairSync('rsa', { modulusLength: 2048 });
 const EMAIL = 'parley@project.iam.gserviceaccount.com';
 
 let folder: string;
-const opened: (() => Promise<void>)[] = [];
 
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'parley-google-'));
-});
-afterEach(async () => {
-  for (const close of opened.splice(0).toReversed()) await close();
 });
 afterAll(async () => {
   await rm(folder, { recursive: true, force: true });
 });
 
-async function google(answer: (request: TokenRequest) => TokenReply | Promise<TokenReply>): Promise<IssuingEndpoint> {
-  const endpoint = await startTokenEndpoint(answer);
-  opened.push(() => endpoint.close());
-  return endpoint;
-}
-
-async function world(gcp: object, admitted: string, env: Record<string, string> = {}): Promise<{ url: string; server: MisbehavingHttp }> {
-  const server = await startMisbehaving({ admits: ({ headers }) => headers.authorization === `Bearer ${admitted}` });
-  opened.push(() => server.close());
-  const targets = [{ name: 'files', mcp: { host: server.url }, policies: { backendAuth: { gcp } } }];
-  const parley = await startParley({ env: { HOME: folder, ...env }, config: { mcp: { targets } } });
-  opened.push(() => parley.stop());
-  return { url: parley.url, server };
-}
+const world = (gcp: object, admitted: string, env: Record<string, string> = {}): Promise<FilesGateway> =>
+  startFilesGateway({ backendAuth: { gcp }, env: { HOME: folder, ...env }, admits: ({ headers }) => headers.authorization === `Bearer ${admitted}` });
 
 const accountFile = async (endpoint: IssuingEndpoint): Promise<string> => {
   const file = join(folder, `${crypto.randomUUID()}.json`);
@@ -62,7 +45,7 @@ async function both(url: string): Promise<void> {
 
 describe('a service account', () => {
   test('gets an access token for its signed grant, once', async () => {
-    const endpoint = await google(async (request) => {
+    const endpoint = await issuing(async (request) => {
       expect(await grantOf(request, endpoint)).toMatchObject({ scope: 'https://www.googleapis.com/auth/cloud-platform' });
       return { body: { access_token: 'at-1', expires_in: 3600 } };
     });
@@ -73,7 +56,7 @@ describe('a service account', () => {
   test.each([['https://audience.test', 'https://audience.test'], [undefined, 'https://127.0.0.1']])('gets an ID token, for %s that is written: %s', async (audience, expected) => {
     const token = await new SignJWT({}).setProtectedHeader({ alg: 'RS256' }).setExpirationTime('1h').sign(privateKey);
     const asked: unknown[] = [];
-    const endpoint = await google(async (request) => {
+    const endpoint = await issuing(async (request) => {
       asked.push((await grantOf(request, endpoint))['target_audience']);
       return { body: { id_token: token } };
     });
@@ -84,7 +67,7 @@ describe('a service account', () => {
 });
 
 test('a user gets an access token for a refresh token', async () => {
-  const endpoint = await google(({ form }) => {
+  const endpoint = await issuing(({ form }) => {
     expect(Object.fromEntries(form)).toEqual({ grant_type: 'refresh_token', client_id: 'c', client_secret: 's', refresh_token: 'r' });
     return { body: { access_token: 'at-2', expires_in: 3600 } };
   });
@@ -97,7 +80,7 @@ test.each([
   ['an ID token', { type: 'idToken', audience: 'https://a.test' }, '/computeMetadata/v1/instance/service-accounts/default/identity?audience=https%3A%2F%2Fa.test&format=full'],
 ])('the metadata server gives %s', async (_, gcp, path) => {
   const token = await new SignJWT({}).setProtectedHeader({ alg: 'RS256' }).setExpirationTime('1h').sign(privateKey);
-  const metadata = await google(({ method, path: asked, headers }) => {
+  const metadata = await issuing(({ method, path: asked, headers }) => {
     expect([method, asked, headers['metadata-flavor']]).toEqual(['GET', path, 'Google']);
     return { body: 'type' in gcp ? token : { access_token: token, expires_in: 3600 } };
   });
@@ -113,7 +96,7 @@ describe('an account of somebody else’s (workload identity federation)', () =>
 
   /** Verifies the token of the pod, and who asks for one of an account. */
   async function federation(more: (request: TokenRequest) => TokenReply | undefined = () => undefined): Promise<IssuingEndpoint> {
-    return google(async (request) => {
+    return issuing(async (request) => {
       const answer = more(request);
       if (answer !== undefined) return answer;
       const { path, form, headers, body } = request;
@@ -159,7 +142,7 @@ describe('an account of somebody else’s (workload identity federation)', () =>
 });
 
 test('an account gets a token of another that it may speak for', async () => {
-  const endpoint = await google(({ path, headers, form, body }) => {
+  const endpoint = await issuing(({ path, headers, form, body }) => {
     if (path === '/user') return { body: { access_token: `of-${form.get('refresh_token')}`, expires_in: 3600 } };
     expect([path, headers.authorization, JSON.parse(body)]).toEqual(['/v1/sa:generateAccessToken', 'Bearer of-r', { scope: ['https://www.googleapis.com/auth/cloud-platform'], lifetime: '3600s', delegates: ['d'] }]);
     return { body: { accessToken: 'of-other', expireTime: new Date(Date.now() + 3_600_000).toISOString() } };

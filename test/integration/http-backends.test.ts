@@ -13,7 +13,7 @@ import { type Command, startCommand } from '../world/command.ts';
 import { type NatsWorld, startNats } from '../world/nats.ts';
 import { eventually, startParley } from '../world/parley.ts';
 import { freePort } from '../world/port.ts';
-import { dial } from '../world/wire.ts';
+import { type RawConnection, dial } from '../world/wire.ts';
 
 const FRAME = 128 * 1024;
 const LARGE = 50 * 1024 * 1024;
@@ -45,6 +45,8 @@ afterAll(async () => {
   await nats?.stop();
   await rm(folder, { recursive: true, force: true });
 });
+
+const connections = ({ server }: HttpBackendFixture): Promise<number> => new Promise((resolve, reject) => server.getConnections((error, count) => (error === null ? resolve(count) : reject(error))));
 
 interface Seen {
   readonly method: string;
@@ -171,6 +173,13 @@ describe.each(['one process', 'four processes'])('in %s', (processes) => {
     expect([response.headers.get('x-hop'), response.headers.get('keep-alive')]).toEqual([null, expect.not.stringContaining('9')]);
   });
 
+  test('what follows a body is passed on after it', async () => {
+    const connection = await dial(url);
+    connection.socket.write('GET /trailers HTTP/1.1\r\nhost: a\r\nte: trailers\r\n\r\n');
+    expect(await connection.read('\r\n0\r\n')).toMatch(/\r\ntrailer: x-sum\r\n[^]*\r\n4\r\nbody\r\n0\r\nx-sum: 4\r\n\r\n$/i);
+    connection.socket.destroy();
+  });
+
   test.each([
     ['/nothing', 'GET', 204, ''],
     ['/unchanged', 'GET', 304, ''],
@@ -246,6 +255,19 @@ describe.each(['one process', 'four processes'])('in %s', (processes) => {
     connection.socket.destroy();
   });
 
+  test('a client that asks first sends its body when it is wanted, and not at all when it may not', async () => {
+    const expecting = (fields: string): string => `POST /seen HTTP/1.1\r\nhost: a\r\nx-way: ours\r\n${fields}expect: 100-continue\r\ncontent-length: 4\r\n\r\n`;
+    const [allowed, denied] = await Promise.all([dial(url), dial(url)]);
+    allowed.socket.write(expecting('authorization: Bearer for-us\r\n'));
+    expect(await allowed.read('\r\n\r\n')).toBe('HTTP/1.1 100 Continue\r\n\r\n');
+    allowed.socket.write('body');
+    expect(await allowed.read('"bytes":4')).toContain('HTTP/1.1 200 OK');
+    denied.socket.write(expecting(''));
+    await denied.closed;
+    expect(await denied.read('401')).toMatch(/^HTTP\/1\.1 401 /);
+    allowed.socket.destroy();
+  });
+
   test('a chunk that is none ends a body that is on its way, and the request with it', async () => {
     const cut = backend.cutOff();
     const connection = await dial(url);
@@ -254,6 +276,52 @@ describe.each(['one process', 'four processes'])('in %s', (processes) => {
     connection.socket.write('zz\r\nGET /seen HTTP/1.1\r\nhost: a\r\n\r\n');
     await connection.closed;
     await eventually('the connection to be closed', () => (backend.cutOff() > cut ? true : undefined));
+  });
+
+  /** A connection that was changed to a protocol of that name. */
+  const changed = async (protocol: string, path = '/socket'): Promise<RawConnection> => {
+    const connection = await dial(url);
+    connection.socket.write(`GET ${path} HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: ${protocol}\r\n\r\nearly`);
+    await connection.read('\r\n\r\n');
+    return connection;
+  };
+
+  test('a connection changes to WebSocket, and messages go both ways', async () => {
+    const socket = new WebSocket(`${url.replace('http', 'ws')}/socket`);
+    await once(socket, 'open');
+    socket.send('grüße');
+    const [{ data }] = (await once(socket, 'message')) as [MessageEvent];
+    expect(data).toBe('grüße');
+    socket.close();
+    await once(socket, 'close');
+  });
+
+  test('a connection changes to any protocol, with what was said too early, and ends as its client ends it', async () => {
+    const connection = await changed('echo');
+    connection.socket.write('more');
+    connection.socket.end();
+    await connection.closed;
+    expect(await connection.read('never')).toMatch(/^HTTP\/1\.1 101 [^]*upgrade: echo\r\n[^]*\r\n\r\nearlymore$/i);
+  });
+
+  test.each([
+    ['/other', '502', /changed to other, which nobody asked it to$/],
+    ['/refused', '403', /no$/],
+    ['/socket', '404', /\r\n\r\n$/],
+  ] as const)('a change at %s is answered with %s', async (path, status, text) => {
+    const connection = await changed(path === '/socket' ? 'h2c' : 'echo', path);
+    expect(connection.socket.destroyed || (await connection.read('\r\n\r\n')).startsWith(`HTTP/1.1 ${status} `)).toBe(true);
+    if (path !== '/socket') await connection.closed;
+    expect(await connection.read('\r\n\r\n')).toMatch(text);
+    connection.socket.destroy();
+  });
+
+  test('a client that leaves a changed connection takes the one to the server with it', async () => {
+    const connection = await changed('echo');
+    await connection.read('early');
+    const before = await connections(backend);
+    connection.socket.destroy();
+    await eventually('the connection to be closed', async () => ((await connections(backend)) < before ? true : undefined));
   });
 
   test('a connector that is killed in an answer cuts it, and another serves the next', async () => {

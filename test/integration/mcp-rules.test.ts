@@ -1,10 +1,9 @@
 /** Rules of MCP (mcpAuthorization) through the whole of Parley: what is denied is neither listed nor callable, in both eras, at one server or several. */
 import { Client, StreamableHTTPClientTransport } from '@modelcontextprotocol/client';
-import { jetstream } from '@nats-io/jetstream';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
-import { auditTail } from '#host/audit/tail.ts';
 import type { AuditCloudEvent } from '#protocol/audit/event.ts';
 import { startEverything, type Everything } from '../fixtures/everything/main.ts';
+import { hearAudit } from '../world/audit.ts';
 import { startNats, type NatsWorld } from '../world/nats.ts';
 import { startParley, type ParleyWorld } from '../world/parley.ts';
 import { freePort } from '../world/port.ts';
@@ -23,7 +22,7 @@ let one: Everything;
 let two: Everything;
 let parley: ParleyWorld;
 let port: number;
-let stop: AbortController;
+let stopHearing: () => void;
 const audited: AuditCloudEvent[] = [];
 const clients: Client[] = [];
 const url = (path: string): string => new URL(path, parley.url).href;
@@ -49,14 +48,11 @@ function config(rules: readonly unknown[]): Readonly<Record<string, unknown>> {
 beforeAll(async () => {
   [one, two, port] = await Promise.all([startEverything(), startEverything(), freePort()]);
   parley = await startParley({ config: config(RULES), env: { PARLEY_STATS_ADDR: '127.0.0.1:0' } });
-  stop = new AbortController();
-  await new Promise<void>((ready) => {
-    void auditTail(jetstream(parley.host.nats.connection), { onEvent: (event) => void (event !== undefined && audited.push(event)), onReady: ready, signal: stop.signal });
-  });
+  stopHearing = await hearAudit(parley.host.nats.connection, (event) => audited.push(event));
 });
 afterEach(() => Promise.all(clients.splice(0).map((client) => client.close())));
 afterAll(async () => {
-  stop?.abort();
+  stopHearing?.();
   await parley?.stop();
   await Promise.all([one, two].map((server) => server?.close()));
 });

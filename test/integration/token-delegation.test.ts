@@ -1,12 +1,11 @@
 /** Tokens that are exchanged on behalf of two, with more to say, over two endpoints: all of which verify what they are told. */
 import { X509Certificate, hash } from 'node:crypto';
 import { decodeProtectedHeader, importJWK, jwtVerify } from 'jose';
-import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
-import { startMisbehaving, type MisbehavingHttp } from '../fixtures/misbehaving/http.ts';
-import { startTokenEndpoint, type IssuingEndpoint, type TokenReply, type TokenRequest } from '../fixtures/token-endpoint.ts';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import type { IssuingEndpoint, TokenReply, TokenRequest } from '../fixtures/token-endpoint.ts';
 import { makeAuthority } from '../world/certificates.ts';
+import { type FilesGateway, issuing, startFilesGateway } from '../world/files-gateway.ts';
 import { startNats, type NatsWorld } from '../world/nats.ts';
-import { startParley } from '../world/parley.ts';
 import { type IssuerKey, makeKey } from '../world/tokens.ts';
 import { callOf, initializeOf, note, send, sendModern, textOf, type Told } from '../world/wire.ts';
 
@@ -15,30 +14,15 @@ const BASIC = `Basic ${Buffer.from('parley:planted-secret').toString('base64')}`
 
 let nats: NatsWorld;
 let key: IssuerKey;
-const opened: (() => Promise<void>)[] = [];
 
 beforeAll(async () => {
   [nats, key] = await Promise.all([startNats(), makeKey()]);
 });
-afterEach(async () => {
-  for (const close of opened.splice(0).toReversed()) await close();
-});
 afterAll(() => nats?.stop());
 
-async function endpoint(answer: Parameters<typeof startTokenEndpoint>[0]): Promise<IssuingEndpoint> {
-  const one = await startTokenEndpoint(answer);
-  opened.push(() => one.close());
-  return one;
-}
-
 /** The server lets in whoever shows `exchanged…`. */
-async function gateway(backendAuth: object): Promise<{ url: string; server: MisbehavingHttp }> {
-  const server = await startMisbehaving({ admits: ({ headers }) => headers.authorization?.startsWith('Bearer exchanged') === true });
-  opened.push(() => server.close());
-  const parley = await startParley({ nats, env: { CLIENT_SECRET: 'planted-secret' }, config: { mcp: { targets: [{ name: 'files', mcp: { host: server.url }, policies: { backendAuth } }] } } });
-  opened.push(() => parley.stop());
-  return { url: parley.url, server };
-}
+const gateway = (backendAuth: object): Promise<FilesGateway> =>
+  startFilesGateway({ nats, backendAuth, env: { CLIENT_SECRET: 'planted-secret' }, admits: ({ headers }) => headers.authorization?.startsWith('Bearer exchanged') === true });
 
 const echo = (url: string, headers: Record<string, string>): Promise<Told> => sendModern(url, 'tools/call', { name: 'echo', headers, params: { arguments: { message: 'm' } } });
 const issue = (): TokenReply => ({ body: { access_token: 'exchanged', token_type: 'Bearer', expires_in: 3600 } });
@@ -47,7 +31,7 @@ describe('an actor', () => {
   const actorToken = { source: { header: { name: 'x-agent', prefix: 'Bearer ' } } };
 
   test('is told beside the subject, and tokens of one are not used for another', async () => {
-    const as = await endpoint(({ form }) => ({ body: { access_token: `exchanged-${form.get('subject_token')}-${form.get('actor_token')}`, expires_in: 3600 } }));
+    const as = await issuing(({ form }) => ({ body: { access_token: `exchanged-${form.get('subject_token')}-${form.get('actor_token')}`, expires_in: 3600 } }));
     const { url, server } = await gateway({ oauthTokenExchange: { host: as.url, actorToken } });
     for (const [user, agent] of [['ann', 'one'], ['ann', 'two'], ['ann', 'one']]) expect(textOf((await echo(url, { authorization: `Bearer ${user}`, 'x-agent': `Bearer ${agent}` })).json)).toBe('m');
     expect(as.seen.map(({ form }) => Object.fromEntries(form))).toMatchObject([
@@ -59,7 +43,7 @@ describe('an actor', () => {
   });
 
   test('may act where the subject says so, and nothing is asked where not', async () => {
-    const as = await endpoint(issue);
+    const as = await issuing(issue);
     const { url, server } = await gateway({ oauthTokenExchange: { host: as.url, actorToken: { ...actorToken, tokenType: `${TYPE}jwt`, enforceMayAct: true } } });
     const agent = await key.sign({ sub: 'agent', iss: 'https://agents.test' });
     const ask = async (claims: Record<string, unknown>, acting = agent) => echo(url, { authorization: `Bearer ${await key.sign(claims)}`, 'x-agent': `Bearer ${acting}` });
@@ -73,7 +57,7 @@ describe('an actor', () => {
 });
 
 test('further parameters are what expressions make of the call, each call’s own', async () => {
-  const as = await endpoint(issue);
+  const as = await issuing(issue);
   const { url, server } = await gateway({ oauthTokenExchange: { host: as.url, additionalParams: { tenant: 'request.headers["x-tenant"]', fixed: '"a b"' } } });
   for (const tenant of ['blue', 'red', 'blue']) expect(textOf((await echo(url, { authorization: 'Bearer ann', 'x-tenant': tenant })).json)).toBe('m');
   expect(as.seen.map(({ form }) => [form.get('tenant'), form.get('fixed')])).toEqual([['blue', 'a b'], ['red', 'a b']]);
@@ -93,7 +77,7 @@ describe('the certificate of a client', () => {
     ['x5c', ({ x5c }) => expect((x5c as string[]).map((der) => new X509Certificate(Buffer.from(der, 'base64')).subject)).toEqual([leaf.subject, new X509Certificate(authority.ca).subject])],
     ['x5t#S256', (header) => expect(header['x5t#S256']).toBe(hash('sha256', leaf.raw, 'base64url'))],
   ])('is shown as %s in an assertion that its key signs', async (header, check) => {
-    const as = await endpoint(async (request) => {
+    const as = await issuing(async (request) => {
       await jwtVerify(request.form.get('client_assertion') ?? '', leaf.publicKey, { issuer: 'parley', audience: 'https://as.test', maxTokenAge: '1m' });
       check(headerOf(request));
       return issue();
@@ -106,7 +90,7 @@ describe('the certificate of a client', () => {
     ['of another key', authority.issue('other').cert, 'not the certificate of the signingKey'],
     ['that is none', 'planted', 'no chain of 1 to 10 certificates (PEM)'],
   ])('%s ends the call in words', async (_, certificate, words) => {
-    const as = await endpoint(issue);
+    const as = await issuing(issue);
     const { url } = await gateway({ oauthTokenExchange: { host: as.url, clientAuth: clientAuth('x5c', certificate) } });
     expect((await echo(url, { authorization: 'Bearer ann' })).json?.error?.message).toBe(`files: backendAuth.oauthTokenExchange.clientAuth.certificate: this is ${words}`);
     expect(as.seen).toEqual([]);
@@ -117,7 +101,7 @@ test.each<[string, object, string]>([
   ['another type than was asked for', { access_token: 'x', issued_token_type: `${TYPE}refresh_token` }, 'gave a token of another type than was asked for'],
   ['a token that is shown in another way', { access_token: 'x', token_type: 'DPoP' }, 'gave a token that is no bearer token'],
 ])('%s is none', async (_, body, words) => {
-  const as = await endpoint(() => ({ body }));
+  const as = await issuing(() => ({ body }));
   const { url, server } = await gateway({ oauthTokenExchange: { host: as.url, requestedTokenType: `${TYPE}access_token` } });
   expect((await echo(url, { authorization: 'Bearer ann' })).json?.error?.message).toBe(`files: backendAuth.oauthTokenExchange: the token endpoint at ${as.url} ${words}`);
   expect(server.seen).toEqual([]);
@@ -131,22 +115,20 @@ describe('access across applications (ID-JAG)', () => {
     publicKey = await importJWK(key.jwk, 'ES256');
   });
 
-  interface Both {
-    readonly url: string;
-    readonly server: MisbehavingHttp;
+  interface Both extends FilesGateway {
     readonly idp: IssuingEndpoint;
     readonly as: IssuingEndpoint;
   }
 
   /** An identity provider that verifies ID tokens, and an authorization server that verifies its assertions. */
-  async function world(more: object = {}, idpAnswer?: Parameters<typeof startTokenEndpoint>[0], asAnswer?: Parameters<typeof startTokenEndpoint>[0]): Promise<Both> {
-    const idp = await endpoint(idpAnswer ?? (async ({ headers, form }) => {
+  async function world(more: object = {}, idpAnswer?: Parameters<typeof issuing>[0], asAnswer?: Parameters<typeof issuing>[0]): Promise<Both> {
+    const idp = await issuing(idpAnswer ?? (async ({ headers, form }) => {
       if (headers.authorization !== BASIC) return denied;
       const { payload } = await jwtVerify(form.get('subject_token') ?? '', publicKey, { audience: 'parley' });
       const assertion = await key.sign({ iss: 'https://idp.test', sub: payload.sub, aud: form.get('audience'), resource: form.get('resource'), scope: form.get('scope'), client_id: 'at-resource', exp: Math.floor(Date.now() / 1000) + 300 }, { typ: 'oauth-id-jag+jwt' });
       return { body: { access_token: assertion, issued_token_type: `${TYPE}id-jag`, token_type: 'N_A', expires_in: 300 } };
     }));
-    const as = await endpoint(asAnswer ?? (async ({ form }) => {
+    const as = await issuing(asAnswer ?? (async ({ form }) => {
       if (form.get('client_id') !== 'at-resource' || form.get('client_secret') !== 'planted-secret' || form.get('grant_type') !== 'urn:ietf:params:oauth:grant-type:jwt-bearer') return denied;
       const { payload } = await jwtVerify(form.get('assertion') ?? '', publicKey, { issuer: 'https://idp.test', audience: SERVER, typ: 'oauth-id-jag+jwt' });
       return { body: { access_token: `exchanged-${payload.sub}-${form.get('scope')}-${String(payload['scope'])}`, token_type: 'Bearer', expires_in: 3600 } };
@@ -185,7 +167,7 @@ describe('access across applications (ID-JAG)', () => {
     expect(as.seen[0]?.form.get('scope')).toBe(scope);
   });
 
-  test.each<[string, Parameters<typeof startTokenEndpoint>[0] | undefined, Parameters<typeof startTokenEndpoint>[0] | undefined, (world: Both) => string]>([
+  test.each<[string, Parameters<typeof issuing>[0] | undefined, Parameters<typeof issuing>[0] | undefined, (world: Both) => string]>([
     ['the first refuses', () => ({ status: 400, body: { error: 'access_denied' } }), undefined, ({ idp }) => `identityProvider: the token endpoint at ${idp.url} answered HTTP 400 (access_denied)`],
     ['the first gives something else', () => ({ body: { access_token: 'planted', issued_token_type: `${TYPE}access_token` } }), undefined, ({ idp }) => `identityProvider: the token endpoint at ${idp.url} gave a token of another type than was asked for`],
     ['the second refuses', undefined, () => ({ status: 400, body: { error: 'invalid_grant' } }), ({ as }) => `resourceAuthorizationServer: the token endpoint at ${as.url} answered HTTP 400 (invalid_grant)`],

@@ -1,45 +1,32 @@
 /** Tokens of callers that are exchanged at a token endpoint, which verifies who asks for what. */
 import { generateKeyPairSync } from 'node:crypto';
 import { jwtVerify } from 'jose';
-import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
-import { startMisbehaving, type MisbehavingHttp } from '../fixtures/misbehaving/http.ts';
-import { startTokenEndpoint, type IssuingEndpoint, type TokenReply, type TokenRequest } from '../fixtures/token-endpoint.ts';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import type { IssuingEndpoint, TokenReply, TokenRequest } from '../fixtures/token-endpoint.ts';
+import { type FilesGateway, type FilesOptions, issuing, startFilesGateway } from '../world/files-gateway.ts';
 import { startNats, type NatsWorld } from '../world/nats.ts';
-import { startParley } from '../world/parley.ts';
 import { callOf, initializeOf, note, send, sendModern, textOf, type Told } from '../world/wire.ts';
 
 const SECRET = 'planted secret/+';
 const ACCESS_TOKEN = 'urn:ietf:params:oauth:token-type:access_token';
 
 let nats: NatsWorld;
-const opened: (() => Promise<void>)[] = [];
 
 beforeAll(async () => {
   nats = await startNats();
 });
-afterEach(async () => {
-  for (const close of opened.splice(0).toReversed()) await close();
-});
 afterAll(() => nats?.stop());
 
-interface World {
-  readonly url: string;
-  readonly server: MisbehavingHttp;
+interface World extends FilesGateway {
   readonly endpoint: IssuingEndpoint;
 }
 
 /** The server lets in whoever shows `exchanged-<token of the caller>`. */
-async function world(exchange: object, answer: Parameters<typeof startTokenEndpoint>[0]): Promise<World> {
-  const [endpoint, server] = await Promise.all([
-    startTokenEndpoint(answer),
-    startMisbehaving({ admits: ({ headers }) => headers.authorization?.startsWith('Bearer exchanged-') === true }),
-  ]);
-  opened.push(() => endpoint.close(), () => server.close());
+async function world(exchange: object, answer: Parameters<typeof issuing>[0]): Promise<World> {
+  const endpoint = await issuing(answer);
   const oauthTokenExchange = { host: endpoint.url, path: '/token', ...exchange };
-  const targets = [{ name: 'files', mcp: { host: server.url }, policies: { backendAuth: { oauthTokenExchange } } }];
-  const parley = await startParley({ nats, config: { mcp: { targets } }, env: { CLIENT_SECRET: SECRET } });
-  opened.push(() => parley.stop());
-  return { url: parley.url, server, endpoint };
+  const admits: FilesOptions['admits'] = ({ headers }) => headers.authorization?.startsWith('Bearer exchanged-') === true;
+  return { ...(await startFilesGateway({ nats, backendAuth: { oauthTokenExchange }, env: { CLIENT_SECRET: SECRET }, admits })), endpoint };
 }
 
 const subjectOf = ({ form }: TokenRequest): string => form.get('subject_token') ?? form.get('assertion') ?? '';
@@ -144,7 +131,7 @@ describe('a token endpoint knows the client', () => {
 });
 
 describe('a token that cannot be had ends the call, and the server is not asked', () => {
-  test.each<[string, Parameters<typeof startTokenEndpoint>[0], string]>([
+  test.each<[string, Parameters<typeof issuing>[0], string]>([
     ['refuses', () => ({ status: 400, body: { error: 'invalid_grant', error_description: 'ann is no good' } }), 'answered HTTP 400 (invalid_grant)'],
     ['echoes the token as an error', () => ({ status: 400, body: { error: 'planted-token!' } }), 'answered HTTP 400'],
     ['says nothing of use', () => ({ body: 'planted <html>' }), 'gave no token'],
@@ -161,7 +148,6 @@ describe('a token that cannot be had ends the call, and the server is not asked'
   test('by an endpoint that is not there', async () => {
     const { url, server, endpoint } = await world({}, issue);
     await endpoint.close();
-    opened.shift();
     expect((await echo(url, 'ann')).json?.error?.message).toBe(`files: backendAuth.oauthTokenExchange: the token endpoint at ${endpoint.url} cannot be used: ECONNREFUSED`);
     expect(server.seen).toEqual([]);
   });

@@ -1,10 +1,9 @@
 /** `parley tools ls`, `show` and `approve` on the pins of real connectors. */
-import { jetstream } from '@nats-io/jetstream';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { auditTail } from '#host/audit/tail.ts';
 import type { AuditData } from '#protocol/audit/event.ts';
 import { KvPinStore } from '../../services/connector/runtime/pin-store.ts';
 import { type Changing, startChanging } from '../fixtures/changing/main.ts';
+import { hearAudit } from '../world/audit.ts';
 import { runCommand } from '../world/command.ts';
 import { type NatsWorld, startNats } from '../world/nats.ts';
 import { type ParleyWorld, eventually, startParley } from '../world/parley.ts';
@@ -23,7 +22,7 @@ let url: string;
 let files: Changing;
 let other: Changing;
 const audited: AuditData[] = [];
-const stop = new AbortController();
+let stopHearing: () => void;
 const parleyTools = (...args: string[]) => runCommand(['tools', ...args], { NATS_URL: nats.url });
 
 beforeAll(async () => {
@@ -37,13 +36,11 @@ beforeAll(async () => {
     routes: [{ gateways: 'more', name: 'again', backends: [{ mcp: { targets: [target('twice', other)] } }] }],
   };
   parley = await startParley({ nats, config });
-  await new Promise<void>((ready) => {
-    void auditTail(jetstream(parley.host.nats.connection), { onEvent: (event) => void (event !== undefined && audited.push(event.data)), onReady: ready, signal: stop.signal, since: new Date(0) });
-  });
+  stopHearing = await hearAudit(parley.host.nats.connection, ({ data }) => audited.push(data), new Date(0));
   await eventually('all to be seen', () => audited.filter(({ kind }) => kind === 'tools_pinned').length === 3 || undefined);
 });
 afterAll(async () => {
-  stop.abort();
+  stopHearing?.();
   await parley?.stop();
   await Promise.all([files?.close(), other?.close()]);
   await nats?.stop();

@@ -12,7 +12,7 @@ import { childrenOf, isRunning } from '../world/processes.ts';
 import { callOf, initializeOf, openLegacy, rpc, send, sendModern, textOf, type Told } from '../world/wire.ts';
 
 const PROGRAM = join(import.meta.dirname, '../fixtures/misbehaving/stdio.ts');
-const TIMEOUT_MS = 700;
+const TIMEOUT_MS = 1_500;
 
 const target = (name: string, stdio: object, timeout?: string): object => ({
   name,

@@ -1,8 +1,7 @@
 /** Gateways that pin tools (toolPinning), on one nats-server, in front of servers that change them; and what audit tells of it. */
-import { jetstream } from '@nats-io/jetstream';
-import { auditTail } from '#host/audit/tail.ts';
 import type { AuditData } from '#protocol/audit/event.ts';
 import { type Changing, type ShownTool, startChanging } from '../fixtures/changing/main.ts';
+import { hearAudit } from './audit.ts';
 import { type Ended, runCommand } from './command.ts';
 import { type NatsWorld, startNats } from './nats.ts';
 import { type ParleyWorld, eventually, startParley } from './parley.ts';
@@ -27,16 +26,16 @@ export class Pinning {
   readonly audited: AuditData[] = [];
   readonly nats: NatsWorld;
   readonly port: number;
-  readonly #reading = new AbortController();
   /** Only reads along: it hears what is told while a gateway starts, too. */
   readonly #witness: ParleyWorld;
+  #stopHearing: () => void = () => undefined;
   #backends = 0;
   readonly #undo: (() => Promise<unknown>)[] = [];
 
   static async open(): Promise<Pinning> {
     const [nats, port] = await Promise.all([startNats(), freePort()]);
     const pinning = new Pinning(nats, port, await startParley({ nats, services: [] }));
-    await pinning.#listen();
+    pinning.#stopHearing = await hearAudit(pinning.#witness.host.nats.connection, ({ data }) => pinning.audited.push(data));
     return pinning;
   }
 
@@ -113,13 +112,8 @@ export class Pinning {
   }
 
   async close(): Promise<void> {
-    this.#reading.abort();
+    this.#stopHearing();
     await this.#witness.stop();
     await this.nats.stop();
-  }
-
-  #listen(): Promise<void> {
-    const onEvent = (event: { readonly data: AuditData } | undefined) => void (event !== undefined && this.audited.push(event.data));
-    return new Promise((onReady) => void auditTail(jetstream(this.#witness.host.nats.connection), { onEvent, onReady, signal: this.#reading.signal }));
   }
 }

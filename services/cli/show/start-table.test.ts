@@ -1,6 +1,6 @@
 import picocolors from 'picocolors';
 import { describe, expect, test } from 'vitest';
-import type { Generation, McpTarget, Route } from '#protocol/config/generation.ts';
+import type { Backend, Generation, McpTarget, Route } from '#protocol/config/generation.ts';
 import { firstMcpUrl, startTable } from './start-table.ts';
 import type { StartReport, TargetState } from './start-table.ts';
 
@@ -89,6 +89,14 @@ describe('the table at the start', () => {
     expect(text).toMatch(/^in tunnels to port 443 +mcp /m);
     expect(text).toMatch(/^in tunnels to any other port +mcp /m);
     expect(firstMcpUrl(tunnelling, [])).toBeUndefined();
+  });
+
+  test('shows hosts of plain HTTP, to which no client of MCP is sent', () => {
+    const host: Backend = { kind: 'http', key: 'mcp', name: 'api.test:8080', endpoints: [{ origin: 'http://api.test:8080' }], timeoutMs: undefined, policies: {} };
+    const served: Generation = { ...generation([route()]), backends: new Map([['mcp', host]]) };
+    const text = startTable(report({ generation: served, targets: [{ backend: 'mcp', target: 'api.test:8080', kind: 'http', state: 'ready', eras: [], tools: null }] }), plain);
+    expect(text).toMatch(/^mcp +api\.test:8080 +http +ready +- +-$/m);
+    expect(firstMcpUrl(served, [])).toBeUndefined();
   });
 
   test('says that there is no configuration yet', () => {

@@ -6,15 +6,13 @@ import type { HttpRequestHead } from '#protocol/subjects/http.ts';
 import type { Asked, Bus } from '#host/bus/bus.ts';
 import { type Endpoint, Endpoints } from '#host/callouts/endpoints.ts';
 import type { Caller } from '#host/caller-seal.ts';
-import { HttpExchange, faultOf } from './http-exchange.ts';
+import { HttpExchange, IDLE_MS, faultOf } from './http-exchange.ts';
 import type { EndpointSurroundings } from './http-endpoint.ts';
 import { HttpServer } from './http-server.ts';
 import type { Outgoing } from './outgoing.ts';
 import { PulledBody } from './pulled-body.ts';
 import { sealedCaller } from './upstream.ts';
 
-/** Neither side has said a byte for as long: nobody is there any more. */
-const IDLE_MS = 15 * 60_000;
 /** A signature covers the body, which is held for it. */
 const SIGNED_BODY_BYTES_MAX = 4 * 1024 * 1024;
 
@@ -38,6 +36,7 @@ interface Request {
   /** The body, where it is all here. */
   whole?: Uint8Array | undefined;
   /** Of the one that is asked now. */
+  credentials?: HttpServer['credentials'];
   over?: ((outcome: 'answered' | 'unreached') => void) | undefined;
 }
 
@@ -98,10 +97,25 @@ export class HttpBackend {
     const outgoing: Outgoing = { method: head.method, path: head.path, headers: { ...head.fields }, body: request.whole };
     outgoing.headers['host'] = head.hostWritten === true ? head.host : (server.host ?? head.host);
     await server.credentials?.add(outgoing, await this.#callerOf(asked, server));
-    if (!answer.open) return;
+    if (!answer.open) return request.ended(new Fault('gone', 'nobody waits for the answer any more', { reason: 'cancelled' }));
     request.over = endpoint?.begin();
-    request.exchange ??= new HttpExchange({ answer, backend: this.config.name, timeoutMs: this.config.timeoutMs, ended: request.ended, asked: (outcome) => this.#over(request, outcome) });
-    this.#dispatch(server, { outgoing, body: outgoing.body ?? pulled ?? null, exchange: request.exchange });
+    request.credentials = server.credentials;
+    request.exchange ??= this.#exchange(request, pulled);
+    dispatch(server, { ...outgoing, body: outgoing.body ?? (head.upgrade === undefined ? pulled : undefined), upgrade: head.upgrade }, request.exchange);
+  }
+
+  #exchange(request: Request, pulled: PulledBody | undefined): HttpExchange {
+    const { asked: { answer }, head, ended } = request;
+    const { name, timeoutMs } = this.config;
+    return new HttpExchange({
+      answer,
+      backend: name,
+      timeoutMs,
+      upgrade: head.upgrade === undefined || pulled === undefined ? undefined : { protocol: head.upgrade, said: pulled },
+      ended,
+      asked: (outcome) => this.#over(request, outcome),
+      answered: (status, date) => void (request.credentials?.correctable && request.credentials.corrected(status, date)),
+    });
   }
 
   /** A body that stayed at ingress is begun anew for each server: of one that was not reached, nothing was pulled. */
@@ -148,10 +162,6 @@ export class HttpBackend {
     return caller === undefined || credentials?.ofCaller !== true ? undefined : this.#open?.(caller);
   }
 
-  #dispatch(server: HttpServer, { outgoing: { method, path, headers }, body, exchange }: { readonly outgoing: Outgoing; readonly body: Uint8Array | PulledBody | null; readonly exchange: HttpExchange }): void {
-    server.pool.dispatch({ method, path, headers, body, servername: server.servername, headersTimeout: IDLE_MS, bodyTimeout: IDLE_MS } as Parameters<HttpServer['pool']['dispatch']>[0], exchange);
-  }
-
   #left(): void {
     this.#exchanges -= 1;
     this.#closeIfDone();
@@ -160,4 +170,17 @@ export class HttpBackend {
   #closeIfDone(): void {
     if (this.#retired && this.#exchanges === 0) void this.close();
   }
+}
+
+type Dispatched = Parameters<HttpServer['pool']['dispatch']>[0];
+
+interface Sent extends Omit<Outgoing, 'body'> {
+  readonly body: Uint8Array | PulledBody | undefined;
+  readonly upgrade: string | undefined;
+}
+
+function dispatch({ pool, servername }: HttpServer, { method, path, headers, body, upgrade }: Sent, exchange: HttpExchange): void {
+  const request = { method, path, headers, body: body ?? null, upgrade: upgrade ?? null, servername, headersTimeout: IDLE_MS, bodyTimeout: IDLE_MS };
+  // Any method is one, and undici takes a server name that its types do not know.
+  pool.dispatch(request as Dispatched, exchange);
 }

@@ -6,18 +6,29 @@
  * E3 An asker that is gone has the connection closed: what is not wanted is not read.
  * E4 A request of which nothing was sent may go to another server: the exchange is the same.
  */
+import type { IncomingHttpHeaders } from 'node:http';
+import type { Socket } from 'node:net';
+import type { Duplex, Readable } from 'node:stream';
 import type { Dispatcher } from 'undici';
-import { endToEnd } from '#protocol/http/fields.ts';
+import { endToEnd, upgradeOf } from '#protocol/http/fields.ts';
 import { Fault } from '#protocol/faults/fault.ts';
 import type { StreamFacts } from '#protocol/subjects/frames.ts';
 import { CHUNK_BYTES_MAX, type HttpResponseHead } from '#protocol/subjects/http.ts';
 import { type Answer, NOTHING } from '#host/bus/bus.ts';
+import { sendChunks } from '#host/bus/chunks.ts';
+
+/** Neither side has said a byte for as long: nobody is there any more. */
+export const IDLE_MS = 15 * 60_000;
 
 export interface ExchangeOptions {
   readonly answer: Answer;
   readonly backend: string;
   /** Until the head is here; undefined = no limit of its own. */
   readonly timeoutMs: number | undefined;
+  /** What the client asked to change to, and what it says then. */
+  readonly upgrade?: { readonly protocol: string; readonly said: Readable } | undefined;
+  /** Told of an answer's status and date, for credentials that may be wrong by the server's clock. */
+  readonly answered?: ((status: number, date: string | undefined) => void) | undefined;
   /** Told once: the status, or why there is none, or not all of the answer. */
   readonly ended: (outcome: number | Fault) => void;
   /** What became of the asking: the answer begins, or nothing was sent. True = another server is asked. */
@@ -37,11 +48,17 @@ export class HttpExchange implements Dispatcher.DispatchHandler {
   #status = 0;
   #limit: NodeJS.Timeout | undefined;
   #stopped: Fault | undefined;
+  /** The connection, once its protocol was changed. */
+  #tunnel: Duplex | undefined;
+  #over = false;
 
   constructor(options: ExchangeOptions) {
     const { answer, backend, timeoutMs } = options;
     this.#options = options;
-    answer.onCancel(() => this.#stop(new Fault('gone', 'nobody waits for the answer any more', { reason: 'cancelled' })));
+    const left = (): void => this.#stop(new Fault('gone', 'nobody waits for the answer any more', { reason: 'cancelled' }));
+    answer.onCancel(left);
+    // This process ends, and said so to the asker.
+    answer.whenClosed(left);
     if (timeoutMs !== undefined) this.#limit = setTimeout(() => this.#stop(new Fault('timeout', `${backend} did not answer within ${timeoutMs} ms`)), timeoutMs);
   }
 
@@ -50,12 +67,36 @@ export class HttpExchange implements Dispatcher.DispatchHandler {
     if (this.#stopped !== undefined) controller.abort(this.#stopped);
   }
 
+  onRequestUpgrade(controller: Controller, status: number, fields: IncomingHttpHeaders, socket: Duplex): void {
+    clearTimeout(this.#limit);
+    const { answer, backend, upgrade } = this.#options;
+    const agreed = upgradeOf(fields);
+    socket.on('error', (error) => this.onResponseError(controller, error));
+    if (upgrade === undefined || agreed?.toLowerCase() !== upgrade.protocol.toLowerCase()) return void socket.destroy(wrongUpgrade(backend, agreed));
+    this.#options.asked?.('answered');
+    this.#status = status;
+    this.#tunnel = socket;
+    (socket as Socket).setTimeout(IDLE_MS, () => socket.destroy(new Fault('timeout', `${backend} and its client have been silent for too long`)));
+    answer.head({ response: JSON.stringify({ status, fields: { ...endToEnd(fields), connection: 'upgrade', upgrade: agreed } } satisfies HttpResponseHead) });
+    socket.on('data', (chunk: Buffer) => {
+      if (sendChunks(answer, chunk)) return;
+      socket.pause();
+      void answer.drained().then(() => socket.resume());
+    });
+    socket.once('end', () => {
+      this.#end(NOTHING);
+      socket.end();
+    });
+    upgrade.said.pipe(socket);
+  }
+
   onResponseStart(_controller: Controller, status: number, fields: Record<string, string | string[] | undefined>): void {
     // Interim ones are for the connection they came by.
     if (status < 200) return;
     clearTimeout(this.#limit);
     this.#options.asked?.('answered');
     this.#status = status;
+    this.#options.answered?.(status, fields['date'] as string | undefined);
     this.#head = { response: JSON.stringify({ status, fields: endToEnd(fields) } satisfies HttpResponseHead) };
     this.#telling = setImmediate(() => this.#tell());
   }
@@ -66,17 +107,15 @@ export class HttpExchange implements Dispatcher.DispatchHandler {
   }
 
   onResponseEnd(_controller: Controller, trailers: Record<string, string | string[] | undefined>): void {
-    const { answer, ended } = this.#options;
     const last = Object.keys(trailers).length === 0 ? undefined : { trailers: JSON.stringify(trailers) };
     const body = this.#first.length === 1 ? (this.#first[0] as Buffer) : Buffer.concat(this.#first);
     if (this.#head === undefined || body.length > CHUNK_BYTES_MAX) {
       this.#tell();
-      answer.end(NOTHING, last);
+      this.#end(NOTHING, last);
     } else {
       clearImmediate(this.#telling);
-      answer.end(body, { ...this.#head, ...last });
+      this.#end(body, { ...this.#head, ...last });
     }
-    ended(this.#status);
   }
 
   onResponseError(_controller: Controller | undefined, error: Error): void {
@@ -88,15 +127,26 @@ export class HttpExchange implements Dispatcher.DispatchHandler {
     const fault = this.#stopped ?? faultOf(this.#options.backend, error);
     // The rest may be missing, but what came is the client's (H3).
     if (this.#head !== undefined) this.#tell();
-    this.#options.answer.fail(fault);
-    this.#options.ended(fault);
+    this.#finish(() => this.#options.answer.fail(fault), fault);
+  }
+
+  #end(payload: Uint8Array, facts?: StreamFacts): void {
+    this.#finish(() => this.#options.answer.end(payload, facts), this.#status);
+  }
+
+  #finish(last: () => void, outcome: number | Fault): void {
+    if (this.#over) return;
+    this.#over = true;
+    last();
+    this.#options.ended(outcome);
   }
 
   #stop(why: Fault): void {
-    if (this.#stopped !== undefined) return;
+    if (this.#stopped !== undefined || this.#over) return;
     this.#stopped = why;
     clearTimeout(this.#limit);
-    this.#controller?.abort(why);
+    if (this.#tunnel === undefined) this.#controller?.abort(why);
+    else this.#tunnel.destroy(why);
   }
 
   /** The head, and what came with it. */
@@ -111,13 +161,14 @@ export class HttpExchange implements Dispatcher.DispatchHandler {
 
   #send(controller: Controller, chunk: Buffer): void {
     const { answer } = this.#options;
-    let free = true;
-    for (let at = 0; at < chunk.length; at += CHUNK_BYTES_MAX) free = answer.data(chunk.subarray(at, at + CHUNK_BYTES_MAX)) && free;
-    if (free || controller.paused) return;
+    if (sendChunks(answer, chunk) || controller.paused) return;
     controller.pause();
     void answer.drained().then(() => controller.resume());
   }
 }
+
+const wrongUpgrade = (backend: string, to: string | undefined): Fault =>
+  new Fault('upstream', `${backend} changed to ${to ?? 'another protocol'}, which nobody asked it to`, { target: backend, reason: 'upgrade' });
 
 const TIMEOUTS: ReadonlySet<string | undefined> = new Set(['UND_ERR_CONNECT_TIMEOUT', 'UND_ERR_HEADERS_TIMEOUT', 'UND_ERR_BODY_TIMEOUT', 'ETIMEDOUT']);
 /** What cannot be said in HTTP, and no other server will take either. */
@@ -129,6 +180,6 @@ export function faultOf(backend: string, error: unknown): Fault {
   const facts = { target: backend, reason: code ?? 'unknown' };
   if (TIMEOUTS.has(code)) return new Fault('timeout', `${backend} did not answer in time`, facts, { cause: error });
   if (UNSAYABLE.has(code)) return new Fault('invalid', `the request cannot be passed on: ${message}`, { ...facts, status: '400' }, { cause: error });
-  if (message === 'bad upgrade') return new Fault('upstream', `${backend} changed to another protocol, which nobody asked it to`, { ...facts, reason: 'upgrade' }, { cause: error });
+  if (message === 'bad upgrade') return wrongUpgrade(backend, undefined);
   return new Fault('upstream', `${backend} cannot be used: ${code ?? message}`, facts, { cause: error });
 }

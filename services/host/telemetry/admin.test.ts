@@ -10,7 +10,7 @@ afterEach(async () => {
 
 const lines: string[] = [];
 const log = createLog({ level: 'warn', format: 'json', sink: { write: (line) => void lines.push(line) } });
-const telemetry = openTelemetry({ service: 'parley-test', instance: 'test-1', traces: undefined, log });
+const telemetry = await openTelemetry({ service: 'parley-test', instance: 'test-1', traces: undefined, log });
 
 async function admin(port: number, notReady: () => string | undefined): Promise<Admin> {
   const started = await startAdmin({ address: { host: '127.0.0.1', port }, log, notReady, serveMetrics: telemetry.serveMetrics });

@@ -5,7 +5,9 @@ import { text } from 'node:stream/consumers';
 import { resourceFromAttributes } from '@opentelemetry/resources';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { createLog } from './log.ts';
+
 import { openTracing, startNoSpan, traceIdOf, type Tracing } from './spans.ts';
+import { openTelemetry } from './telemetry.ts';
 
 const TRACE = '0af7651916cd43dd8448eb211c80319c';
 const SAMPLED = `00-${TRACE}-b7ad6b7169203331-01`;
@@ -41,14 +43,14 @@ afterEach(() => {
   collector.close();
 });
 
-function tracing(ratio = 1): Tracing {
+function tracing(ratio = 1): Promise<Tracing> {
   const url = `http://127.0.0.1:${(collector.address() as AddressInfo).port}/v1/traces`;
-  return openTracing({ url, ratio }, resourceFromAttributes({ 'service.name': 'test' }), createLog({ level: 'silent', format: 'json' }));
+  return openTracing({ protocol: 'http', url, ratio }, resourceFromAttributes({ 'service.name': 'test' }), createLog({ level: 'silent', format: 'json' }));
 }
 
 describe('with a collector', () => {
   test('a span continues the trace it was given, and the next hop continues the span', async () => {
-    const { startSpan, shutdown } = tracing();
+    const { startSpan, shutdown } = await tracing();
     const outer = startSpan('POST /mcp', { kind: 'server', traceparent: SAMPLED, attributes: { 'mcp.method.name': 'tools/call' } });
     const inner = startSpan('tools/call', { kind: 'client', traceparent: outer.traceparent });
     inner.set('gen_ai.tool.name', 'echo');
@@ -64,7 +66,7 @@ describe('with a collector', () => {
   });
 
   test('a trace somebody else chose not to record is passed on unrecorded', async () => {
-    const { startSpan, shutdown } = tracing();
+    const { startSpan, shutdown } = await tracing();
     const span = startSpan('POST /mcp', { kind: 'server', traceparent: UNSAMPLED });
     span.end();
     await shutdown();
@@ -73,7 +75,7 @@ describe('with a collector', () => {
   });
 
   test('a ratio of 0 records none of our own traces, and still gives them an id', async () => {
-    const { startSpan, shutdown } = tracing(0);
+    const { startSpan, shutdown } = await tracing(0);
     const span = startSpan('POST /mcp', { kind: 'server' });
     span.end();
     await shutdown();
@@ -82,7 +84,7 @@ describe('with a collector', () => {
   });
 
   test.each(['', 'hello', `00-${'0'.repeat(32)}-b7ad6b7169203331-01`, `00-${TRACE}-short-01`])('the malformed traceparent %j begins a new trace', async (traceparent) => {
-    const { startSpan, shutdown } = tracing();
+    const { startSpan, shutdown } = await tracing();
     startSpan('POST /mcp', { kind: 'server', traceparent }).end();
     await shutdown();
     expect(received[0]?.traceId).not.toBe(TRACE);
@@ -103,6 +105,21 @@ describe('without a collector', () => {
     expect(startNoSpan('POST /mcp', { kind: 'server' }).traceparent).toBeUndefined();
     expect(startNoSpan('a', { kind: 'server' })).toBe(startNoSpan('b', { kind: 'client' }));
   });
+});
+
+test('spans follow the configuration where the process was told nothing', async () => {
+  const url = `http://127.0.0.1:${(collector.address() as AddressInfo).port}/v1/traces`;
+  const options = { service: 'test', instance: 'test-1', log: createLog({ level: 'silent', format: 'json' }) };
+  const settings = { protocol: 'http' as const, url, ratio: 1 };
+  const [free, told] = await Promise.all([openTelemetry({ ...options, traces: undefined }), openTelemetry({ ...options, traces: 'off' })]);
+  const { startSpan } = free;
+  expect(free.tracing).toBe(false);
+  await Promise.all([free.followTraces(settings), told.followTraces(settings)]);
+  expect([free.tracing, told.tracing]).toEqual([true, false]);
+  startSpan('followed', { kind: 'server' }).end();
+  await free.followTraces(undefined);
+  expect([free.tracing, received.map(({ name }) => name)]).toEqual([false, ['followed']]);
+  await Promise.all([free.shutdown(), told.shutdown()]);
 });
 
 test('the trace id is read out of a traceparent', () => {

@@ -1,9 +1,8 @@
 /** Spans of one hop, linked by W3C traceparent text, since the hops meet on NATS headers and JSON, not in an async context. */
 import { ROOT_CONTEXT, SpanKind, SpanStatusCode, trace, type Context, type Span, type Tracer } from '@opentelemetry/api';
-import { OTLPTraceExporter } from '@opentelemetry/exporter-trace-otlp-http';
 import type { Resource } from '@opentelemetry/resources';
 import { BatchSpanProcessor, ParentBasedSampler, TraceIdRatioBasedSampler, TracerProvider } from '@opentelemetry/sdk-trace';
-import type { TraceSettings } from '../settings.ts';
+import type { TraceSettings } from '#protocol/config/tracing.ts';
 import { hearComplaints } from './complaints.ts';
 import type { Logger } from './log.ts';
 
@@ -87,13 +86,14 @@ export interface Tracing {
   shutdown(): Promise<void>;
 }
 
-/** Nothing global is registered: two hosts in one process keep their spans apart. The exporter reads its own OTEL_EXPORTER_OTLP_HEADERS. */
-export function openTracing(settings: TraceSettings, resource: Resource, log: Logger): Tracing {
+/** Nothing global is registered: two hosts in one process keep their spans apart. The exporters, loaded where they are needed, read OTEL_EXPORTER_OTLP_HEADERS themselves. */
+export async function openTracing({ protocol, url, ratio }: TraceSettings, resource: Resource, log: Logger): Promise<Tracing> {
   hearComplaints(log);
+  const { OTLPTraceExporter } = await (protocol === 'grpc' ? import('@opentelemetry/exporter-trace-otlp-grpc') : import('@opentelemetry/exporter-trace-otlp-http'));
   const provider = new TracerProvider({
     resource,
-    sampler: new ParentBasedSampler({ root: new TraceIdRatioBasedSampler(settings.ratio) }),
-    spanProcessors: [new BatchSpanProcessor({ exporter: new OTLPTraceExporter({ url: settings.url }) })],
+    sampler: new ParentBasedSampler({ root: new TraceIdRatioBasedSampler(ratio) }),
+    spanProcessors: [new BatchSpanProcessor({ exporter: new OTLPTraceExporter({ url }) })],
   });
   return { startSpan: startWith(provider.getTracer('parley')), shutdown: () => provider.shutdown() };
 }

@@ -1,7 +1,8 @@
 /** What a process tells about itself in numbers, spans and records. Metrics are always there; the others only where they are collected. */
+import { isDeepStrictEqual } from 'node:util';
 import { resourceFromAttributes } from '@opentelemetry/resources';
 import type { LogCollector } from '#policies/accessLog/policy.ts';
-import type { TraceSettings } from '../settings.ts';
+import type { TraceSettings } from '#protocol/config/tracing.ts';
 import type { Logger } from './log.ts';
 import { type LogExport, openLogExport } from './log-export.ts';
 import { openMetrics, type Metrics, type OpenMetrics } from './metrics.ts';
@@ -17,6 +18,8 @@ export interface Telemetry extends Metrics {
 }
 
 export interface OpenTelemetry extends Telemetry {
+  /** Where the configuration in force sends spans; undefined = nowhere. Those that are open when that changes are lost. */
+  followTraces(settings: TraceSettings | undefined): Promise<void>;
   readonly serveMetrics: OpenMetrics['serve'];
   shutdown(): Promise<void>;
 }
@@ -25,20 +28,32 @@ export interface TelemetryOptions {
   /** `service.name` of spans and metrics. */
   readonly service: string;
   readonly instance: string;
-  /** Undefined = traces off. */
-  readonly traces: TraceSettings | undefined;
+  /** Undefined = it was not told where they go: `followTraces` says. */
+  readonly traces: TraceSettings | 'off' | undefined;
   readonly log: Logger;
   /** What is taken out of everything that leaves. */
   readonly secrets?: Secrets;
 }
 
-export function openTelemetry({ service, instance, traces, log, secrets }: TelemetryOptions): OpenTelemetry {
+/** Resolves when spans go where the process was told to send them. */
+export async function openTelemetry({ service, instance, traces, log, secrets }: TelemetryOptions): Promise<OpenTelemetry> {
   const resource = resourceFromAttributes({ 'service.name': service, 'service.instance.id': instance });
-  const tracing = traces === undefined ? undefined : openTracing(traces, resource, log);
+  let tracing = traces === undefined || traces === 'off' ? undefined : await openTracing(traces, resource, log);
+  let followed: TraceSettings | undefined;
   const metrics = openMetrics(resource);
   return {
-    tracing: tracing !== undefined,
-    startSpan: tracing?.startSpan ?? startNoSpan,
+    get tracing() {
+      return tracing !== undefined;
+    },
+    startSpan: (name, options) => (tracing === undefined ? startNoSpan(name, options) : tracing.startSpan(name, options)),
+    async followTraces(settings) {
+      if (traces !== undefined || isDeepStrictEqual(settings, followed)) return;
+      followed = settings;
+      const opened = settings === undefined ? undefined : await openTracing(settings, resource, log);
+      const before = followed === settings ? tracing : opened;
+      if (followed === settings) tracing = opened;
+      await before?.shutdown();
+    },
     exportLogs: (collector) => openLogExport(collector, { resource, log, secrets }),
     counter: metrics.counter,
     histogram: metrics.histogram,

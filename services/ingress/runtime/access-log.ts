@@ -24,16 +24,18 @@ const REQUEST = 'request';
 /** Where lines go. */
 export class AccessLog {
   readonly log: Logger;
-  /** Spans of ours are recorded, and a line names its own. */
-  readonly tracing: boolean;
-  readonly #open: Telemetry['exportLogs'];
+  readonly #telemetry: Pick<Telemetry, 'tracing' | 'exportLogs'>;
   #collector: LogCollector | undefined;
   #export: LogExport | undefined;
 
   constructor({ log, telemetry }: Pick<Host, 'log' | 'telemetry'>) {
     this.log = log;
-    this.tracing = telemetry.tracing;
-    this.#open = (collector) => telemetry.exportLogs(collector);
+    this.#telemetry = telemetry;
+  }
+
+  /** Spans of ours are recorded, and a line names its own. */
+  get tracing(): boolean {
+    return this.#telemetry.tracing;
   }
 
   /** The way to a collector stays while the configuration names the same. */
@@ -42,7 +44,7 @@ export class AccessLog {
     if (collector?.url === this.#collector?.url && collector?.protocol === this.#collector?.protocol) return;
     void this.stop();
     this.#collector = collector;
-    this.#export = collector === undefined ? undefined : this.#open(collector);
+    this.#export = collector === undefined ? undefined : this.#telemetry.exportLogs(collector);
   }
 
   write({ keeps, complete, otlp }: LogPlan, { finished, traceparent }: LoggedCall): void {

@@ -35,6 +35,8 @@ export interface EdgeRequest {
   takeLogins(): void;
   /** The Cookie header as it came, once they were taken out of it. */
   readonly loginCookies: string | undefined;
+  /** The protocol its client wants to change to; undefined = to none. Then `chunks` is what the client says after the head. */
+  readonly upgrade: string | undefined;
   /** Of the body, as the head says it; 0 = there is none, undefined = it does not say. */
   readonly bodyBytes: number | undefined;
   /** The body as it comes, once, at the pace of whoever reads it. @throws Fault `invalid` when the client breaks off. */
@@ -56,7 +58,7 @@ export interface EdgeRequest {
 
 export interface EdgeResponse {
   send(status: number, headers: ResponseHeaders, body?: Uint8Array | string): void;
-  /** Begins a response whose end is not known yet. */
+  /** Begins a response whose end is not known yet. After 101 the stream is the connection. */
   open(status: number, headers: ResponseHeaders): EdgeStream;
   /** Headers every response to this request carries, whatever it turns out to be; what it says itself of the same name goes before, but for `vary` and `set-cookie`. */
   carry(headers: readonly (readonly [name: string, value: string])[]): void;

@@ -97,6 +97,10 @@ export class EditedRequest implements EdgeRequest {
     return this.#came.lookedInto;
   }
 
+  get upgrade(): string | undefined {
+    return this.#came.upgrade;
+  }
+
   get bodyBytes(): number | undefined {
     return this.#edited.content?.length ?? this.#came.bodyBytes;
   }

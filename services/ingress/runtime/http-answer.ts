@@ -6,6 +6,10 @@ import type { Receiver } from '#host/bus/bus.ts';
 import { plainRefusalOf } from '../core/plain-refusal.ts';
 import type { EdgeResponse, EdgeStream } from './edge.ts';
 
+const BAD_GATEWAY = 502;
+/** Until a client takes more of an answer. */
+const STALLED_MS = 15 * 60_000;
+
 export interface HttpAnswerOptions {
   readonly response: EdgeResponse;
   /** Of the request: to a HEAD there is no body, whatever its head says. */
@@ -17,6 +21,8 @@ export interface HttpAnswerOptions {
 export class HttpAnswer implements Receiver {
   readonly #options: HttpAnswerOptions;
   #stream: EdgeStream | undefined;
+  /** Of all chunks that its client has not taken. */
+  #waiting: Promise<void> | undefined;
   #status = 0;
 
   constructor(options: HttpAnswerOptions) {
@@ -27,13 +33,30 @@ export class HttpAnswer implements Receiver {
     if (response === undefined || this.#stream !== undefined) return;
     const { status, fields } = JSON.parse(response) as HttpResponseHead;
     this.#status = status;
-    this.#stream = this.#options.response.open(status, fields);
+    try {
+      this.#stream = this.#options.response.open(status, fields);
+    } catch (error) {
+      this.#unsayable(error);
+    }
+  }
+
+  /** A head of the backend's that cannot be said again: what follows it goes nowhere. */
+  #unsayable(error: unknown): void {
+    this.#status = BAD_GATEWAY;
+    this.#options.response.send(BAD_GATEWAY, { 'content-type': 'text/plain' }, `the answer of the backend cannot be passed on: ${(error as { code?: string }).code ?? 'its head is none'}`);
   }
 
   data(chunk: Uint8Array): void | Promise<void> {
     const stream = this.#stream;
     if (stream === undefined || stream.write(chunk)) return undefined;
-    return stream.drained();
+    return (this.#waiting ??= this.#drained(stream));
+  }
+
+  async #drained(stream: EdgeStream): Promise<void> {
+    const stalled = setTimeout(() => stream.cut(), STALLED_MS);
+    await stream.drained();
+    clearTimeout(stalled);
+    this.#waiting = undefined;
   }
 
   end(payload: Uint8Array, facts: StreamFacts = {}): void {
@@ -57,7 +80,12 @@ export class HttpAnswer implements Receiver {
   #whole(head: string, body: Uint8Array): void {
     const { response, done } = this.#options;
     const { status, fields } = JSON.parse(head) as HttpResponseHead;
-    response.send(status, fields, body);
-    done(status);
+    this.#status = status;
+    try {
+      response.send(status, fields, body);
+    } catch (error) {
+      this.#unsayable(error);
+    }
+    done(this.#status);
   }
 }

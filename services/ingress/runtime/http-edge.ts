@@ -1,8 +1,9 @@
 /** The edge on node:http. */
-import { type IncomingMessage, type Server, createServer } from 'node:http';
+import { type IncomingMessage, type Server, type ServerResponse, createServer } from 'node:http';
 import type { Socket } from 'node:net';
 import type { BodyPrefix, Source } from '#policies/policy.ts';
 import { NOTHING_WRITTEN, type RequestEdit } from '#policies/request-edits.ts';
+import { upgradeOf } from '#protocol/http/fields.ts';
 import type { PathMatch } from '#protocol/config/generation.ts';
 import type { Admission } from '../core/admission.ts';
 import type { Unreadable } from '../events.ts';
@@ -13,11 +14,11 @@ import { HeldBody, bodyBytes, readBody } from './request-body.ts';
 import { type Connect, refuseConnect } from './refused-connect.ts';
 import { takeLogins, withEveryCredential } from './request-headers.ts';
 import { type ServerState, beginLife } from './server-life.ts';
+import { SlowBodies } from './slow-bodies.ts';
 import { cameAs, destinationOf, sourceOf } from './source.ts';
 import { refuseUnreadable } from './unreadable.ts';
+import { beginUpgrade, mayUpgrade } from './upgrades.ts';
 
-/** A request's headers must be in by then; bodies have the same time. */
-const REQUEST_MS = 60_000;
 const HEADERS_MS = 15_000;
 const IDLE_MS = 75_000;
 const HEADERS_MAX = 200;
@@ -44,10 +45,15 @@ export interface HttpServerOptions {
 }
 
 export function createHttpServer(handle: EdgeHandler, { stalledMs = STALLED_MS, secure, cutOff = () => false, unreadable, connect = refuseConnect }: HttpServerOptions = {}): Server {
-  const scheme = secure === undefined ? 'http' : 'https';
-  const server = createServer({ requestTimeout: REQUEST_MS, headersTimeout: HEADERS_MS, keepAliveTimeout: IDLE_MS }, (request, response) => {
+  const coming = { scheme: secure === undefined ? 'http' : 'https', slow: new SlowBodies() } as const;
+  // Bodies are waited for by whoever reads them (request-body.ts).
+  const server = createServer({ requestTimeout: 0, headersTimeout: HEADERS_MS, keepAliveTimeout: IDLE_MS, shouldUpgradeCallback: mayUpgrade }, (request, response) => {
     state.silent.delete(request.socket);
-    handle(new NodeRequest(request, scheme), new NodeResponse(response, state));
+    handle(new NodeRequest(request, coming), new NodeResponse(response, state));
+  });
+  server.on('checkContinue', (request: IncomingMessage, response: ServerResponse) => {
+    state.silent.delete(request.socket);
+    handle(new NodeRequest(request, { ...coming, begin: () => response.writeContinue() }), new NodeResponse(response, state));
   });
   server.maxHeadersCount = HEADERS_MAX;
   const state = beginLife(server, { stalledMs, cutOff });
@@ -57,6 +63,10 @@ export function createHttpServer(handle: EdgeHandler, { stalledMs = STALLED_MS, 
   });
   if (secure !== undefined) putBehind(secure, server, state);
   if (unreadable !== undefined) refuseUnreadable(server, unreadable);
+  server.on('upgrade', (request: IncomingMessage, socket: Socket, head: Buffer) => {
+    const begun = beginUpgrade(server, request, { socket, head });
+    if (begun !== undefined) handle(new NodeRequest(request, { ...coming, connection: socket }), new NodeResponse(begun.response, state));
+  });
   server.on('connect', (request: IncomingMessage, socket: Socket, head: Buffer) => connect(server, { request, socket, head }));
   return server;
 }
@@ -80,6 +90,16 @@ function putBehind(secure: Secure, server: Server, { silent }: ServerState): voi
   });
 }
 
+/** How a request comes. */
+interface Coming {
+  readonly scheme: 'http' | 'https';
+  readonly slow: SlowBodies;
+  /** Has its client send the body, which it held back until that is wanted (RFC 9110 §10.1.1). */
+  readonly begin?: () => void;
+  /** Bare, where its protocol may change. */
+  readonly connection?: Socket;
+}
+
 class NodeRequest implements EdgeRequest {
   readonly method: string;
   readonly path: string;
@@ -90,13 +110,15 @@ class NodeRequest implements EdgeRequest {
   loginCookies: string | undefined;
   matched: PathMatch | undefined;
   readonly #request: IncomingMessage;
+  readonly #coming: Coming;
   #headers: Readonly<Record<string, string | readonly string[] | undefined>> | undefined;
   /** Once somebody looked into the body. */
   #held: HeldBody | undefined;
 
-  constructor(request: IncomingMessage, scheme: 'http' | 'https') {
+  constructor(request: IncomingMessage, coming: Coming) {
     this.#request = request;
-    this.scheme = scheme;
+    this.#coming = coming;
+    this.scheme = coming.scheme;
     this.method = request.method ?? 'GET';
     const url = request.url ?? '/';
     const at = url.indexOf('?');
@@ -137,20 +159,33 @@ class NodeRequest implements EdgeRequest {
     this.loginCookies = takeLogins(this.#request);
   }
 
+  get upgrade(): string | undefined {
+    return this.#coming.connection === undefined ? undefined : upgradeOf(this.#request.headers);
+  }
+
   get bodyBytes(): number | undefined {
     return bodyBytes(this.#request);
   }
 
   chunks(): AsyncIterable<Uint8Array> {
-    return (this.#held ??= new HeldBody(this.#request)).chunks();
+    const { connection } = this.#coming;
+    return (connection === undefined ? this.#hold() : (this.#held ??= new HeldBody(connection, undefined))).chunks();
   }
 
   body(max: number): Promise<Uint8Array> {
-    return this.#held === undefined ? readBody(this.#request, max) : this.#held.whole(max);
+    if (this.#held !== undefined) return this.#held.whole(max);
+    this.#coming.begin?.();
+    return readBody(this.#request, max, this.#coming.slow);
   }
 
   prefix(max: number): Promise<BodyPrefix> {
-    return (this.#held ??= new HeldBody(this.#request)).prefix(max);
+    return this.#hold().prefix(max);
+  }
+
+  #hold(): HeldBody {
+    if (this.#held !== undefined) return this.#held;
+    this.#coming.begin?.();
+    return (this.#held = new HeldBody(this.#request, this.#coming.slow));
   }
 
   get lookedInto(): boolean {

@@ -30,7 +30,7 @@ export async function serveHttp(exchange: Exchange, reach: HttpReach): Promise<v
 async function pass(exchange: Exchange, backend: HttpBackend): Promise<void> {
   const { request, response, deps, world, principal, caller } = exchange;
   const { bodyBytes } = request;
-  const whole = bodyBytes !== undefined && bodyBytes <= CHUNK_BYTES_MAX;
+  const whole = request.upgrade === undefined && bodyBytes !== undefined && bodyBytes <= CHUNK_BYTES_MAX;
   const payload = !whole || bodyBytes === 0 ? NOTHING : await request.body(CHUNK_BYTES_MAX);
   const offer = whole ? undefined : deps.bodies.offer(request);
   const traceparent = exchange.traceparent;
@@ -60,8 +60,8 @@ async function pass(exchange: Exchange, backend: HttpBackend): Promise<void> {
 const from = (offer: Offer | undefined, instance: string): { readonly from?: string; readonly body?: string } => (offer === undefined ? {} : { from: instance, body: offer.name });
 
 function headOf({ request }: Exchange): HttpRequestHead {
-  const { method, path, query, host, written } = request;
-  return { method, path: query === '' ? path : `${path}?${query}`, host, ...(written.has(':authority') ? { hostWritten: true } : {}), fields: forwardedFields(request) };
+  const { method, path, query, host, written, upgrade } = request;
+  return { method, path: query === '' ? path : `${path}?${query}`, host, ...(written.has(':authority') ? { hostWritten: true } : {}), ...(upgrade === undefined ? {} : { upgrade }), fields: forwardedFields(request) };
 }
 
 function refuseHttp(exchange: Exchange, fault: Fault): void {

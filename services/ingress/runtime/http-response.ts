@@ -1,10 +1,12 @@
 /** A response on node:http, whole or as a stream. */
 import type { OutgoingHttpHeaders, ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
 import type { ResponseHeaders } from '#policies/response-edits.ts';
 import type { EdgeResponse, EdgeStream } from './edge.ts';
 import { ONE_WRITE_BYTES_MAX, asLatin1 } from './one-write.ts';
 
 const FAILED = 500;
+const SWITCHING = 101;
 /** What policies had a response carry and what it says itself are both meant. */
 const ADDED_TO: readonly string[] = ['vary', 'set-cookie'];
 
@@ -18,7 +20,7 @@ export interface Answering {
 }
 
 /** An ended response whose client takes nothing of the rest would stay for ever. A slow reader is none: node counts what it takes. */
-function cutWhenStalled(response: ServerResponse, { stalledMs }: Answering): void {
+function cutWhenStalled(response: ServerResponse | Socket, { stalledMs }: Answering): void {
   if (!response.writableFinished && !response.destroyed) response.setTimeout(stalledMs, () => response.destroy());
 }
 
@@ -48,7 +50,7 @@ export class NodeResponse implements EdgeResponse {
     if (this.#server.leaving) this.#response.shouldKeepAlive = false;
     this.#response.writeHead(status, this.#besideCarried(headers));
     this.#response.flushHeaders();
-    return new NodeStream(this.#response, this.#server);
+    return new NodeStream(status === SWITCHING && this.#response.socket !== null ? this.#response.socket : this.#response, this.#server);
   }
 
   carry(headers: readonly (readonly [name: string, value: string])[]): void {
@@ -80,11 +82,11 @@ export class NodeResponse implements EdgeResponse {
 }
 
 class NodeStream implements EdgeStream {
-  readonly #response: ServerResponse;
+  readonly #response: ServerResponse | Socket;
   readonly #server: Answering;
   #draining: Promise<void> | undefined;
 
-  constructor(response: ServerResponse, server: Answering) {
+  constructor(response: ServerResponse | Socket, server: Answering) {
     this.#response = response;
     this.#server = server;
   }
@@ -119,7 +121,7 @@ class NodeStream implements EdgeStream {
 
   end(trailers?: ResponseHeaders): void {
     if (!this.open) return;
-    if (trailers !== undefined) this.#response.addTrailers(trailers as OutgoingHttpHeaders);
+    if (trailers !== undefined && 'addTrailers' in this.#response) this.#response.addTrailers(trailers as OutgoingHttpHeaders);
     this.#response.end();
     cutWhenStalled(this.#response, this.#server);
   }

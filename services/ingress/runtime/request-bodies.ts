@@ -2,9 +2,10 @@
  * Bodies of requests that stay here until a connector pulls them (protocol/subjects/http.ts H1). One is pulled once, by whoever
  * was told its name.
  */
-import { httpBody, CHUNK_BYTES_MAX } from '#protocol/subjects/http.ts';
+import { httpBody } from '#protocol/subjects/http.ts';
 import { Fault, asFault } from '#protocol/faults/fault.ts';
 import { type Answer, type Bus, NOTHING, type Serving } from '#host/bus/bus.ts';
+import { sendChunks } from '#host/bus/chunks.ts';
 import type { EdgeRequest } from './edge.ts';
 
 export interface Offer {
@@ -39,9 +40,7 @@ export class RequestBodies {
     try {
       for await (const chunk of request.chunks()) {
         if (!answer.open) return;
-        let free = true;
-        for (let at = 0; at < chunk.length; at += CHUNK_BYTES_MAX) free = answer.data(chunk.subarray(at, at + CHUNK_BYTES_MAX)) && free;
-        if (!free) await answer.drained();
+        if (!sendChunks(answer, chunk)) await answer.drained();
       }
       answer.end(NOTHING);
     } catch (error) {

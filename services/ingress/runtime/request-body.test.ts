@@ -3,6 +3,7 @@ import { type IncomingMessage, type Server, createServer } from 'node:http';
 import { type AddressInfo, type Socket, connect } from 'node:net';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { HeldBody } from './request-body.ts';
+import { SlowBodies } from './slow-bodies.ts';
 
 let server: Server;
 let arrived: (request: IncomingMessage) => void;
@@ -22,7 +23,7 @@ async function begin(head = 'transfer-encoding: chunked'): Promise<{ body: HeldB
   const socket = connect((server.address() as AddressInfo).port, '127.0.0.1');
   socket.write(`POST / HTTP/1.1\r\nhost: x\r\n${head}\r\n\r\n`);
   const request = await promise;
-  return { body: new HeldBody(request), socket, request };
+  return { body: new HeldBody(request, new SlowBodies()), socket, request };
 }
 
 const chunk = (text: string): string => `${text.length.toString(16)}\r\n${text}\r\n`;
