@@ -86,8 +86,9 @@ function entryOf({ request, response }: EntryConfig): Entry {
 }
 
 function compile({ conditional: several, ...only }: z.output<typeof schema>, deps: PolicyDeps): CompiledPolicy {
-  const entries: readonly EntryConfig[] = several ?? [only];
-  const { choose } = compileChoice(entries, entryOf);
+  const made = new Map((several ?? [only]).map((entry: EntryConfig) => [entry, entryOf(entry)]));
+  const entries = [...made.values()];
+  const { choose } = compileChoice([...made.keys()], (entry) => made.get(entry) as Entry);
   return {
     apply(call, facts) {
       const entry = choose(requestVariables(call, facts, deps));
@@ -97,13 +98,13 @@ function compile({ conditional: several, ...only }: z.output<typeof schema>, dep
       if (entry?.request !== undefined) return transformRequest(entry.request, { call, facts, deps, asked });
       return asked.length === 0 ? pass : { kind: 'rewrite', responseHeaders: [], requestEdits: asked };
     },
-    ...(entries.every(({ response }) => response == null) ? {} : {
+    ...(entries.every(({ response }) => response === undefined) ? {} : {
       applyResponse(head, call, facts) {
         const entry = choose(requestVariables(call, facts, deps));
         return entry === 'failed' || entry?.response === undefined ? [] : transformResponse(entry.response, { head, call, facts, deps });
       },
     }),
-    ...(entries.map(entryOf).some(({ readsResponse }) => readsResponse) ? { readsResponse: true } : {}),
+    ...(entries.some(({ readsResponse }) => readsResponse) ? { readsResponse: true } : {}),
   };
 }
 
