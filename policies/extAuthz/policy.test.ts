@@ -128,6 +128,14 @@ describe('its configuration', () => {
     expect(own?.key).not.toBe(inherited?.key);
   });
 
+  test('may be at a socket of the machine, and then no proxy is asked', () => {
+    const host = 'unix:///run/judge.sock';
+    expect(calloutOf({ host }, [])).toMatchObject({ name: 'unix:/run/judge.sock', endpoints: [{ origin: 'http://localhost', socketPath: '/run/judge.sock' }] });
+    expect(calloutOf({ backend: 'judge' }, [{ name: 'judge', host }])).toMatchObject({ endpoints: [{ socketPath: '/run/judge.sock' }] });
+    const { problems } = load(documentOf({ host, policies: { backendTunnel: { proxy: { host: 'p:1' } } } }, []));
+    expect(problems.find(({ path }) => path === 'routes[0].policies.extAuthz.policies.backendTunnel')?.message).toBe('a proxy cannot connect us to a socket of this machine');
+  });
+
   test('names a service, which is its workloads', () => {
     const services = [{ name: 'judge', namespace: 'ns', hostname: 'judge.test', ports: { 80: 8080 } }];
     const workloads = [{ namespace: 'ns', workloadIps: ['10.0.0.1'], services: { 'ns/judge.test': {} } }, { namespace: 'ns', workloadIps: ['::1'], services: { 'ns/judge.test': { 80: 9090 } } }];

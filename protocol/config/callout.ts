@@ -6,7 +6,7 @@ import { z } from 'zod';
 import { type BackendTls, backendTls, backendTlsSchema } from './backend-tls.ts';
 import { parseDuration } from './duration.ts';
 import { type HeaderModifier, requestHeaderModifierSchema } from './header-modifier.ts';
-import { originOf } from './host-url.ts';
+import { type Address, addressOf, nameOf } from './host-url.ts';
 import { type Key, type OwnAuth, keysOf, ownAuth, ownAuthSchema, ownCredentialsShape } from './own-credentials.ts';
 import { count, duration, exactlyOne, flag, nonEmpty, section } from './section.ts';
 import { type ServiceRef, serviceRefSchema } from './services.ts';
@@ -61,10 +61,8 @@ export interface CalloutDocument extends CalloutPlace {
   readonly policies?: CalloutPolicies | null | undefined;
 }
 
-/** Where one server is, of several that do the same. */
-export interface CalloutEndpoint {
-  /** `http://name:8080` */
-  readonly origin: string;
+/** One server, of several that do the same. */
+export interface CalloutEndpoint extends Address {
   /** How often it is chosen, against the others. */
   readonly weight: number;
 }
@@ -98,7 +96,7 @@ export interface Reaching {
 
 /** Made of a document alone: a class, so that nobody can write one. */
 export class Callout {
-  /** What operators call it by: `name:8080`, or that of a service. */
+  /** What operators call it by: `name:8080`, `unix:/path`, or that of a service. */
   readonly name: string;
   readonly endpoints: readonly [CalloutEndpoint, ...CalloutEndpoint[]];
   readonly reaching: Reaching;
@@ -112,9 +110,6 @@ export class Callout {
     this.key = key;
   }
 }
-
-/** Of an origin: what stands behind its scheme. */
-const hostOf = (origin: string): string => origin.slice(origin.indexOf('://') + '://'.length);
 
 /** It is shown who asks: only a process that has credentials can. */
 export const hasCredentials = ({ auth, tunnel }: Reaching): boolean => auth !== undefined || tunnel?.auth !== undefined;
@@ -160,8 +155,7 @@ export function tunnelTo(origins: readonly string[], how: TunnelPolicies): Tunne
 
 /** The server at a `host`, where no document is around it. */
 export function calloutAt({ host = '', policies: how }: CalloutDocument): Callout | { readonly problem: string } {
-  const found = originOf(host, how?.backendTLS != null);
+  const found = addressOf(host, how?.backendTLS != null);
   if ('problem' in found) return found;
-  const { origin } = found;
-  return new Callout({ name: hostOf(origin), endpoints: [{ origin, weight: 1 }], reaching: reachingOf(how ?? {}, undefined) });
+  return new Callout({ name: nameOf(found), endpoints: [{ ...found, weight: 1 }], reaching: reachingOf(how ?? {}, undefined) });
 }

@@ -8,7 +8,7 @@ import { speaksForCaller } from './backend-auth.ts';
 import { Callout, type CalloutDocument, type CalloutEndpoint, type CalloutPlace, type CalloutPolicies, type Keepalives, type Tunnel, type TunnelDocument, type TunnelPolicies, calloutShape, hasCredentials, reachingOf, tunnelTo } from './callout.ts';
 import type { FindService } from './compile-services.ts';
 import type { Compiling } from './compiling.ts';
-import { originOf } from './host-url.ts';
+import { type Address, addressOf, nameOf, originOf } from './host-url.ts';
 import { meant } from './issues.ts';
 import { digestOf } from './keys.ts';
 import { type Path, pathText } from './problem.ts';
@@ -36,8 +36,8 @@ export interface Known {
 
 export interface CalloutAt {
   readonly path: Path;
-  /** The URL of a `host`, or of a `backend`'s; undefined after a complaint. @param secured without a scheme, it is https. */
-  readonly urlOf: (secured: boolean) => string | undefined;
+  /** Of a `host`, or of a `backend`'s: a URL, or the place of one that has no path; undefined after a complaint. @param secured without a scheme, it is https. */
+  readonly addressOf: (secured: boolean) => string | Address | undefined;
 }
 
 export interface CompiledCallout {
@@ -47,7 +47,7 @@ export interface CompiledCallout {
 }
 
 /** Undefined after a complaint. */
-export function compileCallout(document: CalloutDocument, { path, urlOf }: CalloutAt, known: Known): CompiledCallout | undefined {
+export function compileCallout(document: CalloutDocument, { path, addressOf: find }: CalloutAt, known: Known): CompiledCallout | undefined {
   const merged = policiesOf(document, path, known);
   if (merged === undefined) return undefined;
   const { policies, tunnelPath } = merged;
@@ -55,8 +55,9 @@ export function compileCallout(document: CalloutDocument, { path, urlOf }: Callo
   const tunnel = backendTunnel == null ? undefined : compileTunnel(backendTunnel, tunnelPath, known);
   if (backendTunnel != null && tunnel === undefined) return undefined;
   const secured = policies.backendTLS != null;
-  const found = document.service === undefined ? atUrl(urlOf(secured)) : atService(document.service, { path: [...path, 'service'], secured }, known);
+  const found = document.service === undefined ? atAddress(find(secured)) : atService(document.service, { path: [...path, 'service'], secured }, known);
   if (found === undefined) return undefined;
+  if (tunnel !== undefined && found.endpoints[0].socketPath !== undefined) return void known.compiling.error(tunnelPath, 'a proxy cannot connect us to a socket of this machine');
   warnOfKeepalives(document.policies?.tcp?.keepalives ?? {}, [...path, 'policies', 'tcp', 'keepalives'], known.compiling);
   const reaching = reachingOf(policies, tunnel);
   const key = hasCredentials(reaching) ? keyOf(document, path, known) : undefined;
@@ -69,10 +70,11 @@ interface Found {
   readonly url: URL | undefined;
 }
 
-function atUrl(url: string | undefined): Found | undefined {
-  if (url === undefined) return undefined;
-  const at = new URL(url);
-  return { name: at.host, endpoints: [{ origin: at.origin, weight: 1 }], url: at };
+function atAddress(found: string | Address | undefined): Found | undefined {
+  if (found === undefined) return undefined;
+  const url = new URL(typeof found === 'string' ? found : found.origin);
+  const address = typeof found === 'string' ? { origin: url.origin } : found;
+  return { name: nameOf(address), endpoints: [{ ...address, weight: 1 }], url };
 }
 
 function atService(service: ServiceRef, { path, secured }: { readonly path: Path; readonly secured: boolean }, { services }: Known): Found | undefined {
@@ -131,12 +133,12 @@ function keyOf({ backend }: CalloutPlace, path: Path, { backends, compiling }: K
   return digestOf(places.map((place) => [pathText(place), withoutSecrets(compiling.written(place), place)]));
 }
 
-/** The origin of a `host` without a path, or of a `backend`'s. */
-function originAt({ host, backend }: CalloutPlace, path: Path, { backends, compiling }: Known) {
-  return (secured: boolean): string | undefined => {
+/** Of a `host` without a path, or of a `backend`'s. @param read what it may be. */
+function addressAt({ host, backend }: CalloutPlace, path: Path, { backends, compiling }: Known, read: typeof addressOf = addressOf) {
+  return (secured: boolean): Address | undefined => {
     const index = backend === undefined ? undefined : backends.findIndex((one) => one.name === backend);
-    const found = originOf((index === undefined ? host : backends[index]?.host) ?? '', secured);
-    if (!('problem' in found)) return found.origin;
+    const found = read((index === undefined ? host : backends[index]?.host) ?? '', secured);
+    if (!('problem' in found)) return found;
     if (index === undefined) return void compiling.error([...path, 'host'], found.problem);
     return void compiling.error([...path, 'backend'], `the host of the backend "${compiling.quote([...path, 'backend'])}": ${found.problem}`);
   };
@@ -149,8 +151,8 @@ export function compileTunnel({ proxy, policies: own }: TunnelDocument, path: Pa
   if (policies === undefined) return undefined;
   const secured = policies.backendTLS != null;
   if (proxy.service === undefined) {
-    const origin = originAt(proxy, at, known)(secured);
-    return origin === undefined ? undefined : tunnelTo([origin], policies);
+    const found = addressAt(proxy, at, known, originOf)(secured);
+    return found === undefined ? undefined : tunnelTo([found.origin], policies);
   }
   const found = atService(proxy.service, { path: [...at, 'service'], secured }, known);
   return found === undefined ? undefined : tunnelTo(found.endpoints.map(({ origin }) => origin), policies);
@@ -188,7 +190,7 @@ function withCallout(document: Written, path: Path, known: Known): Written {
   const { host, backend, service, policies, ...rest } = document;
   const read = calloutSchema.safeParse({ host, backend, service, policies });
   if (!read.success) return document;
-  const compiled = compileCallout(read.data, { path, urlOf: originAt(read.data, path, known) }, known);
+  const compiled = compileCallout(read.data, { path, addressOf: addressAt(read.data, path, known) }, known);
   if (compiled === undefined) return document;
   const { callout } = compiled;
   if (callout.key !== undefined) known.authorizers.set(callout.key, callout);

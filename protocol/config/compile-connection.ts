@@ -155,7 +155,7 @@ function checkHeaders({ document, path }: Written<HeaderModifier>, compiling: Co
 }
 
 function reached(endpoint: EndpointDocument, path: Path, { compiling, findUrl }: Surroundings): ReachedEndpoint | undefined {
-  const found = compiling.callout(endpoint, { path, urlOf: (secured) => findUrl(endpoint, { path, secured, defaultPath: '/' }) });
+  const found = compiling.callout(endpoint, { path, addressOf: (secured) => findUrl(endpoint, { path, secured, defaultPath: '/' }) });
   if (found === undefined) return undefined;
   const { callout, url } = found;
   return { callout, path: url === undefined ? pathOf(endpoint) : url.pathname + url.search };

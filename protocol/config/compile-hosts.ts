@@ -2,14 +2,10 @@
 import { type Connection, compileConnection, ofHttp } from './compile-connection.ts';
 import type { Compiling } from './compiling.ts';
 import type { HostAddress, HttpBackend, PolicyDocuments } from './generation.ts';
-import { originOf } from './host-url.ts';
+import { addressOf } from './host-url.ts';
 import type { Path } from './problem.ts';
 import { type Context, urlFinder } from './server-urls.ts';
 import type { ServiceRef } from './services.ts';
-
-const UNIX = 'unix:';
-/** As Linux has it, with its last zero. */
-const SOCKET_PATH_BYTES_MAX = 107;
 
 export interface HostPlace {
   readonly key: string;
@@ -50,12 +46,4 @@ const MCP_ONLY = ['mcpAuthentication', 'mcpAuthorization', 'toolPinning'] as con
 /** @param path of the policies, on a way that leads to hosts. */
 export function refuseMcpOnly(policies: Readonly<Partial<Record<string, unknown>>> | null | undefined, path: Path, compiling: Compiling): void {
   for (const id of MCP_ONLY) if (policies?.[id] != null) compiling.error([...path, id], 'it judges MCP, and this leads to a host, by plain HTTP: nothing would enforce it');
-}
-
-function addressOf(host: string, secured: boolean): HostAddress | { readonly problem: string } {
-  if (!host.startsWith(UNIX)) return originOf(host, secured);
-  const socketPath = host.slice(UNIX.length).replace(/^\/\/(?=\/)/, '');
-  if (!socketPath.startsWith('/')) return { problem: 'not a socket: expected "unix:/path"' };
-  if (Buffer.byteLength(socketPath) > SOCKET_PATH_BYTES_MAX) return { problem: `the path of a socket has at most ${SOCKET_PATH_BYTES_MAX} bytes` };
-  return { origin: secured ? 'https://localhost' : 'http://localhost', socketPath };
 }

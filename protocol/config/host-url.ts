@@ -1,4 +1,8 @@
-/** Servers as the document names them: `host`, `host:port` or a URL, without a path. */
+/** Servers as the document names them: `host`, `host:port` or a URL, without a path; `unix:/path` where sockets may be. */
+
+const UNIX = 'unix:';
+/** As Linux has it, with its last zero. */
+const SOCKET_PATH_BYTES_MAX = 107;
 
 const HAS_SCHEME = /^[a-z][a-z0-9+.-]*:\/\//i;
 
@@ -12,3 +16,22 @@ export function originOf(host: string, secured: boolean): { readonly origin: str
   if (secured && url.protocol === 'http:') return { problem: 'says http, which is not secured: write https, or a host without a scheme, beside backendTLS' };
   return { origin: url.origin };
 }
+
+/** Where one server is: for a socket only the scheme of its origin counts. */
+export interface Address {
+  readonly origin: string;
+  /** Of a Unix socket. */
+  readonly socketPath?: string | undefined;
+}
+
+/** As `originOf`, of a server that may be at a Unix socket. */
+export function addressOf(host: string, secured: boolean): Address | { readonly problem: string } {
+  if (!host.startsWith(UNIX)) return originOf(host, secured);
+  const socketPath = host.slice(UNIX.length).replace(/^\/\/(?=\/)/, '');
+  if (!socketPath.startsWith('/')) return { problem: 'not a socket: expected "unix:/path"' };
+  if (Buffer.byteLength(socketPath) > SOCKET_PATH_BYTES_MAX) return { problem: `the path of a socket has at most ${SOCKET_PATH_BYTES_MAX} bytes` };
+  return { origin: secured ? 'https://localhost' : 'http://localhost', socketPath };
+}
+
+/** What operators call it by: `name:8080`, `unix:/path`. */
+export const nameOf = ({ origin, socketPath }: Address): string => (socketPath === undefined ? origin.slice(origin.indexOf('://') + '://'.length) : `${UNIX}${socketPath}`);

@@ -1,4 +1,7 @@
 /** Servers that are asked on the gateway's own behalf, as the configuration says that they are reached: authorizers, and token endpoints. */
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { startMisbehaving, type MisbehavingHttp } from '../fixtures/misbehaving/http.ts';
 import { startTokenEndpoint, type IssuingEndpoint } from '../fixtures/token-endpoint.ts';
@@ -14,6 +17,8 @@ const PROXY_KEY = Buffer.from('gateway:planted').toString('base64');
 let server: MisbehavingHttp;
 let overHttp: HttpAuthorizer;
 let overGrpc: GrpcAuthorizer;
+let bySocket: GrpcAuthorizer;
+let folder: string;
 let endpoint: IssuingEndpoint;
 let proxy: Proxy;
 let parley: ParleyWorld;
@@ -46,6 +51,7 @@ function config(): Readonly<Record<string, unknown>> {
       route('service-key', http({ ...service, policies: { backendAuth: key } })),
       route('tunnel', http({ policies: { backendTunnel: tunnel() } })),
       route('grpc-key', grpc({ policies: { backendAuth: { credentials: [{ location: { header: { name: 'x-key' } }, key: '$GATEWAY_KEY' }] }, requestHeaderModifier: { set: { 'x-gateway': 'parley' } } } })),
+      route('grpc-socket', grpc({ host: bySocket.host })),
       route('grpc-tunnel', grpc({ policies: { backendTunnel: tunnel() } })),
       route('target', {}, { backendTunnel: tunnel() }),
       { ...route('host', {}), backends: [{ host: endpoint.url, policies: { backendTunnel: tunnel() } }] },
@@ -55,10 +61,12 @@ function config(): Readonly<Record<string, unknown>> {
 }
 
 beforeAll(async () => {
-  [server, overHttp, overGrpc, endpoint, proxy, dead, port] = await Promise.all([
+  folder = await mkdtemp(join(tmpdir(), 'parley-callouts-'));
+  [server, overHttp, overGrpc, bySocket, endpoint, proxy, dead, port] = await Promise.all([
     startMisbehaving(),
     startHttpAuthorizer((_, response) => void response.end()),
     startGrpcAuthorizer(() => ({ status: { code: 0 } })),
+    startGrpcAuthorizer(() => ({ status: { code: 0 } }), `unix:${join(folder, 'judge.sock')}`),
     startTokenEndpoint(({ form }) => ({ body: { access_token: `exchanged-${form.get('subject_token')}`, token_type: 'Bearer' } })),
     startProxy(() => connects),
     freePort().then((free) => `127.0.0.1:${free}`),
@@ -68,11 +76,12 @@ beforeAll(async () => {
 });
 afterEach(() => {
   connects = 200;
-  for (const { seen } of [overHttp, overGrpc, endpoint]) (seen as unknown[]).splice(0);
+  for (const { seen } of [overHttp, overGrpc, bySocket, endpoint]) (seen as unknown[]).splice(0);
 });
 afterAll(async () => {
   await parley?.stop();
-  await Promise.all([server, overHttp, overGrpc, endpoint, proxy].map((one) => one?.close()));
+  await Promise.all([server, overHttp, overGrpc, bySocket, endpoint, proxy].map((one) => one?.close()));
+  await rm(folder, { recursive: true, force: true });
 });
 
 const call = async (path: string, token = 't'): Promise<number> =>
@@ -88,6 +97,11 @@ describe('an authorizer', () => {
     expect(await call('/grpc-key')).toBe(200);
     expect(overGrpc.seen.map(({ request }) => request.http.headers['authorization'])).toEqual(['Bearer t']);
     expect(overGrpc.told.map((headers) => [headers['x-key'], headers['x-gateway']])).toEqual([[KEY, 'parley']]);
+  });
+
+  test('is asked at a socket of this machine', async () => {
+    expect(await call('/grpc-socket')).toBe(200);
+    expect(bySocket.seen).toHaveLength(1);
   });
 
   test('is sent the headers that are changed for it', async () => {

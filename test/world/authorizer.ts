@@ -28,7 +28,7 @@ export interface Checked {
 export type CheckReply = object | Uint8Array | { readonly code: number; readonly details: string } | undefined;
 
 export interface Authorizer {
-  /** `127.0.0.1:<port>` */
+  /** `127.0.0.1:<port>`, or the socket */
   readonly host: string;
   close(): Promise<void>;
 }
@@ -46,8 +46,8 @@ export interface GrpcAuthorizer extends Authorizer {
   readonly told: readonly Readonly<Record<string, string>>[];
 }
 
-/** @param port 0 = a free one. @param tls absent = none; with `ca`, clients must show a certificate. */
-export async function startGrpcAuthorizer(decide: (checked: Checked) => CheckReply, port = 0, tls?: ServedTls): Promise<GrpcAuthorizer> {
+/** @param at a port, 0 = a free one; or `unix:/path`. @param tls absent = none; with `ca`, clients must show a certificate. */
+export async function startGrpcAuthorizer(decide: (checked: Checked) => CheckReply, at: number | string = 0, tls?: ServedTls): Promise<GrpcAuthorizer> {
   const seen: Checked[] = [];
   const { Check } = definitions[SERVICE] as ServiceDefinition;
   const serialize = (value: object): Buffer => (value instanceof Uint8Array ? Buffer.from(value) : (Check as { responseSerialize: (value: object) => Buffer }).responseSerialize(value));
@@ -63,8 +63,8 @@ export async function startGrpcAuthorizer(decide: (checked: Checked) => CheckRep
     else callback(null, reply);
   }) as unknown as UntypedHandleCall;
   server.addService({ Check: { ...(Check as object), responseSerialize: serialize } } as unknown as ServiceDefinition, { Check: answer });
-  const bound = await new Promise<number>((resolve, reject) => server.bindAsync(`127.0.0.1:${port}`, credentialsOf(tls), (error, at) => (error === null ? resolve(at) : reject(error))));
-  return { host: `127.0.0.1:${bound}`, seen, told, close: async () => server.forceShutdown() };
+  const bound = await new Promise<number>((resolve, reject) => server.bindAsync(typeof at === 'string' ? at : `127.0.0.1:${at}`, credentialsOf(tls), (error, port) => (error === null ? resolve(port) : reject(error))));
+  return { host: typeof at === 'string' ? at : `127.0.0.1:${bound}`, seen, told, close: async () => server.forceShutdown() };
 }
 
 const credentialsOf = (tls: ServedTls | undefined): ServerCredentials =>

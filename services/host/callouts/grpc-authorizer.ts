@@ -1,8 +1,9 @@
 /** An authorizer that speaks Envoy's `Check` (protocol/envoy): bytes to bytes, whoever made them. */
 import { type ChannelCredentials, Client, Metadata, credentials, status } from '@grpc/grpc-js';
 import type { AuthorizerTarget } from '#policies/authorizer/authorizer.ts';
-import type { Reaching, Tunnel } from '#protocol/config/callout.ts';
+import type { CalloutEndpoint, Reaching, Tunnel } from '#protocol/config/callout.ts';
 import { modified } from '#protocol/config/header-modifier.ts';
+import { nameOf } from '#protocol/config/host-url.ts';
 import { Fault } from '#protocol/faults/fault.ts';
 import { clock } from '../clock.ts';
 import { securedChannel, svidFor } from '../secured-connector.ts';
@@ -33,10 +34,10 @@ type CheckWire = Wire<Uint8Array, Uint8Array>;
 
 /** @param authorizeAt absent = we ask as nobody. @throws Fault `upstream` when a file of its `backendTLS` cannot be used, or there is no SVID to show. */
 export const openGrpcAuthorizer = (target: AuthorizerTarget, parts: ConnectorParts, authorizeAt?: AuthorizeAt): Promise<CheckWire> =>
-  overEndpoints(target.callout, (origin) => openOne({ origin, target, parts, authorize: authorizeAt?.(origin) }));
+  overEndpoints(target.callout, (endpoint) => openOne({ endpoint, target, parts, authorize: authorizeAt?.(endpoint.origin) }));
 
 interface Opening {
-  readonly origin: string;
+  readonly endpoint: CalloutEndpoint;
   readonly target: AuthorizerTarget;
   readonly parts: ConnectorParts;
   readonly authorize: Authorize | undefined;
@@ -45,7 +46,7 @@ interface Opening {
 async function openOne(opening: Opening): Promise<CheckWire> {
   const { target, parts: { svids } } = opening;
   if (target.callout.reaching.tls?.spiffe === undefined) return new Channel(opening, undefined);
-  const ours = (): Promise<Svid> => svidFor({ target: nameOf(opening), timeoutMs: target.timeoutMs, svids });
+  const ours = (): Promise<Svid> => svidFor({ target: calledBy(opening), timeoutMs: target.timeoutMs, svids });
   const open = (svid: Svid) => ({ of: svid, channel: new Channel(opening, svid) });
   let made = open(await ours());
   return {
@@ -61,7 +62,7 @@ async function openOne(opening: Opening): Promise<CheckWire> {
   };
 }
 
-const nameOf = ({ origin }: Pick<Opening, 'origin'>): string => `the authorizer ${new URL(origin).host}`;
+const calledBy = ({ endpoint }: Opening): string => `the authorizer ${nameOf(endpoint)}`;
 
 /** What it shows of us, it shows for as long as it lasts. */
 class Channel implements CheckWire {
@@ -74,13 +75,12 @@ class Channel implements CheckWire {
 
   /** @param svid as whom it speaks; undefined = as its files say. */
   constructor(opening: Opening, svid: Svid | undefined) {
-    const { origin, target: { callout: { reaching } }, parts, authorize } = opening;
-    const { host } = new URL(origin);
+    const { endpoint, target: { callout: { reaching } }, parts, authorize } = opening;
     const { trust, options } = securedBy(opening, svid);
-    const { address, options: way } = wayTo(origin, reaching.tunnel, parts);
+    const { address, options: way } = wayTo(endpoint, reaching.tunnel, parts);
     this.#client = new Client(address, trust, { ...OPTIONS, ...keepAliveOptions(reaching), ...options, ...way });
     this.#client.getChannel().getConnectivityState(true);
-    this.#host = host;
+    this.#host = nameOf(endpoint);
     this.#reaching = reaching;
     this.#authorize = authorize;
   }
@@ -143,15 +143,16 @@ class Channel implements CheckWire {
 const keepAliveOptions = ({ keepAliveMs }: Reaching): Record<string, number> => (keepAliveMs === undefined || keepAliveMs === 0 ? {} : { 'grpc.keepalive_time_ms': keepAliveMs });
 
 function securedBy(opening: Opening, svid: Svid | undefined): { readonly trust: ChannelCredentials; readonly options: Record<string, string> } {
-  const { origin, target: { callout: { reaching: { tls } } }, parts: { learn } } = opening;
+  const { endpoint: { origin }, target: { callout: { reaching: { tls } } }, parts: { learn } } = opening;
   if (!origin.startsWith('https:')) return { trust: credentials.createInsecure(), options: {} };
   if (tls === undefined) return { trust: credentials.createSsl(), options: {} };
-  const { context, verify, hostname } = securedChannel(tls, { target: nameOf(opening), learn }, svid);
+  const { context, verify, hostname } = securedChannel(tls, { target: calledBy(opening), learn }, svid);
   return { trust: credentials.createFromSecureContext(context, verify), options: hostname === undefined ? {} : { 'grpc.ssl_target_name_override': hostname } };
 }
 
 /** Straight there, or by way of a proxy, in the words of the library. @throws Fault for a credential that it cannot tell a proxy. */
-function wayTo(origin: string, tunnel: Tunnel | undefined, { proxyAuthorization }: ConnectorParts): { readonly address: string; readonly options: Record<string, string> } {
+function wayTo({ origin, socketPath }: CalloutEndpoint, tunnel: Tunnel | undefined, { proxyAuthorization }: ConnectorParts): { readonly address: string; readonly options: Record<string, string> } {
+  if (socketPath !== undefined) return { address: `unix:${socketPath}`, options: { 'grpc.default_authority': new URL(origin).host } };
   const address = addressOf(origin);
   if (tunnel === undefined) return { address, options: {} };
   const told = proxyAuthorization?.();

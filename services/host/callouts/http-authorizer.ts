@@ -1,7 +1,9 @@
 /** An authorizer that is asked by plain HTTP. */
 import { Pool } from 'undici';
 import type { AuthorizerTarget, HttpAnswer, HttpQuestion } from '#policies/authorizer/authorizer.ts';
+import type { CalloutEndpoint } from '#protocol/config/callout.ts';
 import { modified } from '#protocol/config/header-modifier.ts';
+import { nameOf } from '#protocol/config/host-url.ts';
 import { Fault } from '#protocol/faults/fault.ts';
 import { clock } from '../clock.ts';
 import { type ConnectorParts, serverConnector } from '../server-connector.ts';
@@ -15,11 +17,13 @@ const STALE: ReadonlySet<string | undefined> = new Set(['UND_ERR_SOCKET', 'ECONN
 
 /** @param authorizeAt absent = we ask as nobody. */
 export const openHttpAuthorizer = (target: AuthorizerTarget, parts: ConnectorParts, authorizeAt?: AuthorizeAt): Promise<Wire<HttpQuestion, HttpAnswer>> =>
-  overEndpoints(target.callout, async (origin) => openOne(origin, target, parts, authorizeAt?.(origin)));
+  overEndpoints(target.callout, async (endpoint) => openOne(endpoint, target, parts, authorizeAt?.(endpoint.origin)));
 
-function openOne(origin: string, { callout: { reaching }, timeoutMs }: AuthorizerTarget, parts: ConnectorParts, authorize: Authorize | undefined): Wire<HttpQuestion, HttpAnswer> {
-  const { host } = new URL(origin);
-  const pool = new Pool(origin, { connections: CONNECTIONS_MAX, maxHeaderSize: HEADER_BYTES_MAX, connect: serverConnector(reaching, { ...parts, target: `the authorizer ${host}`, timeoutMs }) });
+function openOne(endpoint: CalloutEndpoint, { callout: { reaching }, timeoutMs }: AuthorizerTarget, parts: ConnectorParts, authorize: Authorize | undefined): Wire<HttpQuestion, HttpAnswer> {
+  const { origin, socketPath } = endpoint;
+  const host = nameOf(endpoint);
+  const connect = serverConnector(reaching, { ...parts, target: `the authorizer ${host}`, timeoutMs, ...(socketPath === undefined ? {} : { options: { socketPath } }) });
+  const pool = new Pool(origin, { connections: CONNECTIONS_MAX, maxHeaderSize: HEADER_BYTES_MAX, connect });
   const asked = async (question: HttpQuestion): Promise<HttpQuestion> => {
     if (reaching.headers === undefined && authorize === undefined) return question;
     const request = { ...question, headers: { ...modified(question.headers, reaching.headers ?? {}) } };

@@ -1,5 +1,5 @@
 /** A server that is asked on our own behalf, connected to: one of its endpoints, or all of them as one. */
-import type { Callout } from '#protocol/config/callout.ts';
+import type { Callout, CalloutEndpoint } from '#protocol/config/callout.ts';
 import { Fault } from '#protocol/faults/fault.ts';
 import { Endpoints } from './endpoints.ts';
 
@@ -29,14 +29,13 @@ const UNREACHED: ReadonlySet<string | undefined> = new Set(['ECONNREFUSED', 'EHO
 
 export const isUnreached = (error: unknown): boolean => error instanceof Fault && UNREACHED.has(error.facts['code'] ?? error.facts['reason']);
 
-/** @param open one endpoint, by its origin. */
-export async function overEndpoints<Q, A>({ endpoints }: Callout, open: (origin: string) => Promise<Wire<Q, A>>): Promise<Wire<Q, A>> {
+export async function overEndpoints<Q, A>({ endpoints }: Callout, open: (endpoint: CalloutEndpoint) => Promise<Wire<Q, A>>): Promise<Wire<Q, A>> {
   const [only] = endpoints;
-  if (endpoints.length === 1) return open(only.origin);
+  if (endpoints.length === 1) return open(only);
   const opened: { readonly wire: Wire<Q, A>; readonly weight: number }[] = [];
   const close = (): unknown => Promise.all(opened.map(({ wire }) => wire.close()));
   try {
-    for (const { origin, weight } of endpoints) opened.push({ wire: await open(origin), weight });
+    for (const endpoint of endpoints) opened.push({ wire: await open(endpoint), weight: endpoint.weight });
   } catch (error) {
     await close();
     throw error;
