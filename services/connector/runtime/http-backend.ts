@@ -143,15 +143,12 @@ export class HttpBackend {
     return true;
   }
 
-  /** Looks whether its servers can be connected to, for the status table. */
+  /** Looks whether one of its servers can be connected to, for the status table. */
   async inspect(): Promise<void> {
-    try {
-      await Promise.all(this.#servers.map((server) => server.probe()));
-      const { error: _earlier, ...status } = this.status;
-      this.status = { ...status, state: 'ready' };
-    } catch (error) {
-      this.status = { ...this.status, state: 'failed', error: faultOf(this.config.name, error).message };
-    }
+    const probes = await Promise.allSettled(this.#servers.map((server) => server.probe()));
+    const failed = probes.flatMap((probe) => (probe.status === 'rejected' ? [probe.reason as unknown] : []));
+    const { error: _earlier, ...status } = this.status;
+    this.status = failed.length < probes.length ? { ...status, state: 'ready' } : { ...status, state: 'failed', error: faultOf(this.config.name, failed[0]).message };
   }
 
   retire(): void {
