@@ -143,12 +143,12 @@ export class HttpBackend {
     return true;
   }
 
-  /** Looks whether one of its servers can be connected to, for the status table. */
+  /** Looks whether one of its servers can be connected to, for the status table; a dynamic one has none before it is asked. */
   async inspect(): Promise<void> {
     const probes = await Promise.allSettled(this.#servers.map((server) => server.probe()));
     const failed = probes.flatMap((probe) => (probe.status === 'rejected' ? [probe.reason as unknown] : []));
     const { error: _earlier, ...status } = this.status;
-    this.status = failed.length < probes.length ? { ...status, state: 'ready' } : { ...status, state: 'failed', error: faultOf(this.config.name, failed[0]).message };
+    this.status = failed.length < probes.length || probes.length === 0 ? { ...status, state: 'ready' } : { ...status, state: 'failed', error: faultOf(this.config.name, failed[0]).message };
   }
 
   retire(): void {
