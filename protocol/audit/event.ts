@@ -7,8 +7,8 @@ export const AUDIT_TYPE_PREFIX = 'parley.audit.';
 export const auditData = z.object({
   kind: z.enum(AUDIT_KINDS),
   route: z.string().optional().describe('key of the route'),
-  target: z.string().optional().describe('name of the target; absent when several or none are meant'),
-  method: z.string().optional().describe('the JSON-RPC method'),
+  target: z.string().optional().describe('name of the target, or of the plain HTTP backend; absent when several or none are meant'),
+  method: z.string().optional().describe('the JSON-RPC method; of plain HTTP, the method of the request'),
   tool: z.string().optional().describe('the tool, as the target names it'),
   principal: z.string().describe('who called; `anonymous` when nobody proved anything'),
   session: z.string().optional().describe('the first 8 characters of the session id'),

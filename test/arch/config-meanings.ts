@@ -98,6 +98,7 @@ const MEANINGS: Readonly<Record<string, string>> = {
   'backends of a route.backend': 'the name of a [backend](#backends)',
   'backends of a route.host': HOST,
   'backends of a route.service': 'servers that do the same: `name` (`namespace/hostname`) and `port` of one of [services](#services)',
+  'backends of a route.dynamic.target': '`dynamic: {}` is plain HTTP to whichever server a request is for: its host, and the port of its scheme where it names none. `target` is CEL over the request that makes the `host:port` instead. An open proxy, as far as the route lets callers: restrict it by `hostnames` and `authorization`. Addresses of the connector itself, of its link and of metadata services are refused, unless `PARLEY_DYNAMIC_NETWORKS` has them. Without `backendAuth`',
   'backends of a route.mcp': `written here: ${SERVER}`,
   'backends.name': 'what routes and targets call it',
   'backends.policies.authorization': 'on every route that leads here: [policies/authorization](../policies/authorization/README.md)',

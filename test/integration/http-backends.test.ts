@@ -6,6 +6,7 @@ import { type AddressInfo, type Server, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
+import { connect } from '@nats-io/transport-node';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type HttpBackendFixture, startHttpBackend } from '../fixtures/http-backend.ts';
 import { type Certificates, makeCertificates } from '../world/certificates.ts';
@@ -188,6 +189,7 @@ describe.each(['one process', 'four processes'])('in %s', (processes) => {
     ['/none/', 'GET', 500, 'no backend of this route may be used'],
     ['/seen/closed', 'GET', 503, /^127\.0\.0\.1:\d+ cannot be used: ECONNREFUSED$/],
     ['/seen/garbage', 'GET', 503, /^127\.0\.0\.1:\d+ cannot be used: Response does not match the HTTP/],
+    ['/long', 'GET', 503, /cannot be used: UND_ERR_HEADERS_OVERFLOW$/],
     ['/silent', 'GET', 504, /did not answer within 200 ms$/],
   ] as const)('%s by %s is answered with %i', async (path, method, status, text) => {
     const response = await fetch(`${url}${path}`, { method });
@@ -247,7 +249,7 @@ describe.each(['one process', 'four processes'])('in %s', (processes) => {
     ['an encoding that is none', 'POST /echo HTTP/1.1\r\nhost: a\r\ntransfer-encoding: xchunked\r\n\r\n'],
     ['a broken field', 'GET /seen HTTP/1.1\r\nhost: a\r\nx : y\r\n\r\n'],
     ['a path to somewhere else', 'GET /echo/../seen HTTP/1.1\r\nhost: a\r\n\r\n'],
-    ['a server of somebody else', 'GET http://other.test/seen HTTP/1.1\r\nhost: a\r\n\r\n'],
+    ['a URL of another scheme', 'GET https://other.test/seen HTTP/1.1\r\nhost: a\r\n\r\n'],
   ])('a request with %s is refused', async (_, text) => {
     const connection = await dial(url);
     connection.socket.write(text);
@@ -266,6 +268,27 @@ describe.each(['one process', 'four processes'])('in %s', (processes) => {
     await denied.closed;
     expect(await denied.read('401')).toMatch(/^HTTP\/1\.1 401 /);
     allowed.socket.destroy();
+  });
+
+  test('a request with fields that are too long is refused', async () => {
+    expect((await fetch(`${url}/seen`, { headers: { 'x-long': 'y'.repeat(17_000) } })).status).toBe(431);
+  });
+
+  test('what became of a request is told to whoever follows the audit stream', async () => {
+    const connection = await connect({ servers: nats.url });
+    const told: string[] = [];
+    connection.subscribe('audit.>', { callback: (_error, { subject }) => void told.push(subject) });
+    await connection.flush();
+    await fetch(`${url}/failed`);
+    await eventually('both to be told', () => (['audit.call_allowed', 'audit.call_failed'].every((kind) => told.some((subject) => subject.startsWith(kind))) ? true : undefined));
+    await connection.close();
+  });
+
+  test('a server that answers before it has heard all ends the request, and the connection', async () => {
+    const connection = await dial(url);
+    connection.socket.write(`POST /early HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n4\r\nbody\r\n`);
+    expect(await connection.read('enough')).toMatch(/^HTTP\/1\.1 200 /);
+    await connection.closed;
   });
 
   test('a chunk that is none ends a body that is on its way, and the request with it', async () => {

@@ -9,7 +9,7 @@ import { CONNECT_MS, type EndpointSurroundings, KEEP_ALIVE_MS } from './http-end
 
 /** As many exchanges are open at most (http-backends.ts): none waits for a connection, which an endless one may have. */
 export const CONNECTIONS_MAX = 10_000;
-const HEADERS_BYTES_MAX = 64 * 1024;
+export const HEADERS_BYTES_MAX = 64 * 1024;
 
 export class HttpServer {
   readonly pool: Pool;
@@ -35,6 +35,10 @@ export class HttpServer {
     this.pool = new Pool(origin, { connections: CONNECTIONS_MAX, connect: this.#connect, keepAliveTimeout: KEEP_ALIVE_MS, maxHeaderSize: HEADERS_BYTES_MAX, allowH2: version === 2 || tls?.alpn?.includes('h2') === true });
   }
 
+  get origin(): string {
+    return this.#url.origin;
+  }
+
   /** The same for all requests: undici would change connections with it. */
   get servername(): string {
     return this.#url.hostname;
@@ -58,4 +62,4 @@ export class HttpServer {
 }
 
 /** Without the brackets of an IPv6 address. */
-const bare = (hostname: string): string => hostname.replace(/^\[(.*)\]$/, '$1');
+export const bare = (hostname: string): string => hostname.replace(/^\[(.*)\]$/, '$1');

@@ -24,6 +24,12 @@ function cutWhenStalled(response: ServerResponse | Socket, { stalledMs }: Answer
   if (!response.writableFinished && !response.destroyed) response.setTimeout(stalledMs, () => response.destroy());
 }
 
+/** Node would take the rest of a body that nobody reads, however long it is. */
+function closeUnread(response: ServerResponse): void {
+  const { req } = response;
+  if (!req.complete) response.once('finish', () => req.socket.destroySoon());
+}
+
 export class NodeResponse implements EdgeResponse {
   readonly #response: ServerResponse;
   readonly #server: Answering;
@@ -121,6 +127,7 @@ class NodeStream implements EdgeStream {
 
   end(trailers?: ResponseHeaders): void {
     if (!this.open) return;
+    if ('req' in this.#response) closeUnread(this.#response);
     if (trailers !== undefined && 'addTrailers' in this.#response) this.#response.addTrailers(trailers as OutgoingHttpHeaders);
     this.#response.end();
     cutWhenStalled(this.#response, this.#server);
