@@ -75,6 +75,9 @@ export const backendSchema = section('backend', {
   mcp: mcpBackend.optional(),
 }).superRefine(exactlyOne(['host', 'mcp', 'internal', 'ai', 'aws'], ['host', 'mcp']));
 
+/** What `target` says is CEL, which is judged where it is known. */
+const dynamicSchema = z.strictObject({ target: nonEmpty.nullish() });
+
 const ROUTE_BACKEND_KINDS = ['backend', 'mcp', 'service', 'host', 'internal', 'dynamic', 'ai', 'aws', 'routeGroup', 'invalid'] as const;
 
 export const routeBackendSchema = section('routeBackend', {
@@ -84,9 +87,11 @@ export const routeBackendSchema = section('routeBackend', {
   mcp: mcpBackend.optional(),
   host: nonEmpty.optional(),
   service: serviceRefSchema.optional(),
-}).superRefine(exactlyOne(ROUTE_BACKEND_KINDS, ['backend', 'mcp', 'host', 'service']));
+  dynamic: dynamicSchema.optional(),
+}).superRefine(exactlyOne(ROUTE_BACKEND_KINDS, ['backend', 'mcp', 'host', 'service', 'dynamic']));
 
 export type TargetDocument = z.infer<typeof targetSchema>;
 export type McpDocument = z.infer<typeof mcpBackend>;
 export type BackendDocument = z.infer<typeof backendSchema>;
+export type DynamicDocument = z.infer<typeof dynamicSchema>;
 export type RouteBackendDocument = z.infer<typeof routeBackendSchema>;

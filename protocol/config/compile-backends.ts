@@ -1,10 +1,10 @@
 /** Backends of a document: the top-level ones first, since routes and targets refer to them by name. */
-import type { McpDocument, TargetDocument } from './backends.ts';
+import type { DynamicDocument, McpDocument, TargetDocument } from './backends.ts';
 import { type Connection, NO_CONNECTION, compileConnection, connectionAt, connectionOfRoute, nearest, ofHttp, refuseForProcess, saysNothing, timeoutOf } from './compile-connection.ts';
-import { type HostPlace, httpBackend, refuseMcpOnly } from './compile-hosts.ts';
+import { type HostPlace, dynamicBackend, httpBackend, refuseMcpOnly } from './compile-hosts.ts';
 import type { Compiling } from './compiling.ts';
 import type { GatewayDocument } from './document.ts';
-import type { Backend, McpBackend, McpTarget, PinnedMode, PolicyDocuments } from './generation.ts';
+import type { Backend, HttpBackend, McpBackend, McpTarget, PinnedMode, PolicyDocuments } from './generation.ts';
 import { keyMaker } from './keys.ts';
 import { pathText } from './problem.ts';
 import type { Path } from './problem.ts';
@@ -25,6 +25,8 @@ export interface Backends {
   inline(document: McpDocument, place: InlinePlace): string;
   /** Adds the host, or the service, written inside a route; undefined after a complaint. */
   inlineHost(where: string | ServiceRef, place: InlinePlace): string | undefined;
+  /** The same for `dynamic`. */
+  inlineDynamic(document: DynamicDocument, place: InlinePlace): string | undefined;
 }
 
 export interface InlinePlace {
@@ -44,11 +46,11 @@ export function compileBackends(document: GatewayDocument, compiling: Compiling)
     byKey.set(key, { ...mcpBackend(key, mcp, path, { ...context, connection }), policies, ...(variantOf === undefined ? {} : { variantOf }) });
     return key;
   };
-  const addHost = (where: string | ServiceRef, place: HostPlace): string | undefined => {
-    const backend = httpBackend(where, place, context);
-    if (backend !== undefined) byKey.set(place.key, backend);
+  const addHttp = (backend: HttpBackend | undefined): string | undefined => {
+    if (backend !== undefined) byKey.set(backend.key, backend);
     return backend?.key;
   };
+  const addHost = (where: string | ServiceRef, place: HostPlace): string | undefined => addHttp(httpBackend(where, place, context));
   if (document.mcp != null) add(SIMPLE_MCP_KEY, document.mcp, { path: ['mcp'], connection: connectionOfRoute(document.mcp.policies, ['mcp', 'policies']) });
   for (const [name, { document: backend, path, connection }] of declared) {
     const key = keys.make(name, 'backend', pathText(path));
@@ -78,6 +80,9 @@ export function compileBackends(document: GatewayDocument, compiling: Compiling)
     inlineHost(where, { path, routeName, ofRoute }) {
       const kind = typeof where === 'string' ? 'host' : 'service';
       return addHost(where, { key: keys.make(undefined, routeName || kind, placeOf([...path, kind], routeName)), path, policies: {}, connection: ofRoute });
+    },
+    inlineDynamic(dynamic, { path, routeName, ofRoute }) {
+      return addHttp(dynamicBackend(dynamic, { key: keys.make(undefined, routeName || 'dynamic', placeOf([...path, 'dynamic'], routeName)), path, policies: {}, connection: ofRoute }, context));
     },
   };
 }

@@ -48,6 +48,28 @@ describe('a host of a route', () => {
   });
 });
 
+describe('whichever host a request is for', () => {
+  test('is one backend without an address, reached as route and backend say', () => {
+    const [backend, other] = hosts(good(documentOf([{ policies: { backendTLS: { root: 'ca.pem' } }, backends: [{ dynamic: {} }, { dynamic: { target: '"h.test:" + "80"' }, policies: { tcp: { connectTimeout: '1s' } } }] }])));
+    expect(backend).toMatchObject({ kind: 'http', name: 'dynamic', endpoints: [], dynamic: {}, tls: { root: 'ca.pem' } });
+    expect(other).toMatchObject({ dynamic: { target: '"h.test:" + "80"' }, connectMs: 1_000 });
+  });
+
+  test('may be said by an expression, which is for others to judge', () => {
+    const { expressions } = compileDocument(documentOf([{ backends: [{ dynamic: { target: 'jwt.server' } }] }]), { env: {} });
+    expect(expressions).toEqual([{ path: ['routes', 0, 'backends', 0, 'dynamic', 'target'], source: 'jwt.server', use: 'value' }]);
+  });
+
+  test.each([
+    [{ dynamic: {}, policies: { backendAuth: { key: 'k' } } }, 'routes[0].backends[0].policies.backendAuth: callers choose the server of a dynamic backend, and whichever they name would be told this credential'],
+    [{ dynamic: {}, policies: { mcpAuthorization: { rules: ['true'] } } }, 'routes[0].backends[0].policies.mcpAuthorization: it judges MCP, and this leads to a host, by plain HTTP: nothing would enforce it'],
+    [{ dynamic: { target: '' } }, 'routes[0].backends[0].dynamic.target: expected a text that is not empty'],
+    [{ dynamic: {}, host: 'h.test' }, 'routes[0].backends[0]: only one of host, dynamic may be given'],
+  ])('%j is refused: %s', (backend, message) => {
+    expect(errors(documentOf([{ backends: [backend] }]))).toEqual([message]);
+  });
+});
+
 describe('a service of a route', () => {
   const more = {
     services: [{ name: 's', namespace: 'ns', hostname: 's.test', ports: { 80: 8080 } }],

@@ -1,4 +1,5 @@
-/** Plain HTTP backends: `host` or `service` of a route's backend, or the `host` of a top-level one that a route names. */
+/** Plain HTTP backends: `host` or `service` of a route's backend, the `host` of a top-level one that a route names, or `dynamic`, whichever server a request is for. */
+import type { DynamicDocument } from './backends.ts';
 import { type Connection, compileConnection, ofHttp } from './compile-connection.ts';
 import type { Compiling } from './compiling.ts';
 import type { HostAddress, HttpBackend, PolicyDocuments } from './generation.ts';
@@ -39,6 +40,19 @@ function hostAddress(host: string, secured: boolean, at: Path, compiling: Compil
 
 const serviceAddresses = (service: ServiceRef, secured: boolean, at: Path, compiling: Compiling): readonly HostAddress[] | undefined =>
   compiling.service(service, at)?.map(({ host, weight }) => ({ origin: `${secured ? 'https' : 'http'}://${host}`, weight }));
+
+const DYNAMIC = 'dynamic';
+
+/** Undefined after a complaint. */
+export function dynamicBackend({ target }: DynamicDocument, { key, path, policies, connection }: HostPlace, context: Context): HttpBackend | undefined {
+  const { compiling } = context;
+  const { auth } = connection;
+  if (auth !== undefined) return void compiling.error(auth.path, 'callers choose the server of a dynamic backend, and whichever they name would be told this credential', 'name the server: host');
+  const connected = compileConnection('', ofHttp(connection), { compiling, findUrl: urlFinder(context) });
+  if (connected === undefined) return undefined;
+  compiling.expressions([...path, DYNAMIC]);
+  return { kind: 'http', key, name: DYNAMIC, endpoints: [], dynamic: target == null ? {} : { target }, policies, ...connected };
+}
 
 /** Policies that judge MCP, and would judge nothing of plain HTTP. */
 const MCP_ONLY = ['mcpAuthentication', 'mcpAuthorization', 'toolPinning'] as const;

@@ -74,10 +74,11 @@ function weighted(backend: RouteBackendDocument, { routeName, ofRoute, path }: I
   return key === undefined ? [] : [{ backend: key, weight, policies }];
 }
 
-function keyOf({ mcp, host, service, backend }: RouteBackendDocument, place: InlinePlace, backends: Backends): string | undefined {
+function keyOf({ mcp, host, service, dynamic, backend }: RouteBackendDocument, place: InlinePlace, backends: Backends): string | undefined {
   if (mcp !== undefined) return backends.inline(mcp, { ...place, path: [...place.path, 'mcp'] });
   const where = host ?? service;
   if (where !== undefined) return backends.inlineHost(where, place);
+  if (dynamic !== undefined) return backends.inlineDynamic(dynamic, place);
   return backend === undefined ? undefined : backends.named(backend, [...place.path, 'backend'], place.ofRoute);
 }
 

@@ -174,7 +174,14 @@ export interface HttpBackend extends ServerConnection {
   /** What it is called in messages and metrics. */
   readonly name: string;
   readonly endpoints: readonly HostAddress[];
+  /** Each request says which server it is for; `endpoints` are none. */
+  readonly dynamic?: DynamicTarget | undefined;
   readonly policies: PolicyDocuments;
+}
+
+export interface DynamicTarget {
+  /** CEL that makes `host:port` of a request; undefined = whom it asks for. */
+  readonly target?: string | undefined;
 }
 
 /** Where a server is. */

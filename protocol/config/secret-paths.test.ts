@@ -58,6 +58,7 @@ describe('what is sealed in a document', () => {
     [target({ mcp: { host: 'h' }, policies: { requestHeaderModifier: { set: { Authorization: 'a', 'x-b': 'b' } } } }), ['Authorization', 'x-b'].map((name) => `mcp.targets[0].policies.requestHeaderModifier.set.${name}`)],
     [{ mcp: { policies: { mcpAuthentication: { clientSecret: 's' }, requestHeaderModifier: { set: { Authorization: 'a' } } } } }, ['mcp.policies.mcpAuthentication.clientSecret']],
     [{ config: { session: { key: 'ab'.repeat(32) } } }, ['config.session.key']],
+    [{ config: { xdsAuthToken: 't', namespace: 'n', tracing: { otlpEndpoint: 'e', headers: { authorization: 'a' } }, database: { url: 'postgres://u:p@h' } } }, ['config.xdsAuthToken', 'config.tracing.headers.authorization', 'config.database.url']],
     [auth({ passthrough: { location: { header: { name: 'x-key', prefix: 'k' } } } }), []],
   ])('of %j is %j', (document, places) => {
     expect(sealedPaths(document).map(pathText)).toEqual(places);

@@ -29,6 +29,10 @@ const isCredential = (path: Path): boolean =>
 /** Of a client, with its key: nobody else's business, and no secret. */
 const isCertificate = (path: Path): boolean => path.includes(POLICY) && path.at(-1) === 'certificate';
 
+/** Settings that nothing here acts on. */
+const UNUSED: ReadonlySet<string> = new Set(['caAuthToken', 'xdsAuthToken', 'database']);
+const isUnused = ([first, second, third]: Path): boolean => first === 'config' && (UNUSED.has(String(second)) || (second === 'tracing' && third === 'headers'));
+
 /** The places below `path` where ingress, too, needs what `value` has as text. */
 export const openPaths = (value: unknown, path: Path): Path[] => textPaths(value, path, (at) => isHeader(at) && !isCredential(at));
 
@@ -36,7 +40,7 @@ export const openPaths = (value: unknown, path: Path): Path[] => textPaths(value
 const REFERENCE = /^\$(?:[A-Za-z_]\w*|\{[A-Za-z_]\w*\})$/;
 
 /** The places in a document where a secret stands that ingress does not need. */
-export const sealedPaths = (document: unknown): Path[] => textPaths(document, [], (path, text) => !REFERENCE.test(text) && (isCredential(path) || isClientSecret(path) || isSessionKey(path)));
+export const sealedPaths = (document: unknown): Path[] => textPaths(document, [], (path, text) => !REFERENCE.test(text) && (isCredential(path) || isClientSecret(path) || isSessionKey(path) || isUnused(path)));
 
 /** The places in a document where the key of a caller stands, as it is presented. */
 export const callerKeyPaths = (document: unknown): Path[] => textPaths(document, [], (path) => path.at(-4) === 'apiKey' && path.at(-3) === 'keys' && path.at(-1) === 'key');

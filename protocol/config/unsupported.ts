@@ -32,7 +32,7 @@ export const UNSUPPORTED_KEYS = {
   route: [],
   routePolicies: ROUTE_POLICIES,
   match: [],
-  routeBackend: ['internal', 'dynamic', 'ai', 'aws', 'routeGroup', 'invalid'],
+  routeBackend: ['internal', 'ai', 'aws', 'routeGroup', 'invalid'],
   backend: ['internal', 'ai', 'aws'],
   backendPolicies: BACKEND_POLICIES,
   mcpBackend: [],

@@ -47,6 +47,8 @@ export interface HttpRequestHead {
   readonly path: string;
   /** Whom the client asked for. */
   readonly host: string;
+  /** Of a dynamic backend: the server to connect to, as `host:port`. */
+  readonly server?: string | undefined;
   /** It is what the backend is to be asked for, whatever its own name is. */
   readonly hostWritten?: true | undefined;
   /** The protocol to change to. Then the body is what the client says after that. */

@@ -3,7 +3,7 @@ import { readConnectorSettings } from './settings.ts';
 
 describe('the settings of the connector', () => {
   test('are 200 ms, ten minutes and 15 s when nothing is set', () => {
-    expect(readConnectorSettings({})).toEqual({ durableAfterMs: 200, answerWaitMs: 600_000, drainMs: 15_000, handleKeys: undefined });
+    expect(readConnectorSettings({})).toEqual({ durableAfterMs: 200, answerWaitMs: 600_000, drainMs: 15_000, handleKeys: undefined, dynamicNetworks: [] });
   });
 
   test('are durations with a unit', () => {
@@ -18,7 +18,15 @@ describe('the settings of the connector', () => {
     expect(given(Array.from({ length: 4 }, () => 'ab'.repeat(32)).join(','))).toHaveLength(4);
   });
 
+  test('name networks that dynamic backends may lead to, and single addresses', () => {
+    const { dynamicNetworks } = readConnectorSettings({ PARLEY_DYNAMIC_NETWORKS: '127.0.0.1, 10.0.0.0/8,fd00::/8' });
+    expect(dynamicNetworks.map(([address, bits]) => `${address.toString()}/${bits}`)).toEqual(['127.0.0.1/32', '10.0.0.0/8', 'fd00::/8']);
+  });
+
   test.each([
+    ['PARLEY_DYNAMIC_NETWORKS', 'localhost'],
+    ['PARLEY_DYNAMIC_NETWORKS', '10.0.0.0/33'],
+    ['PARLEY_DYNAMIC_NETWORKS', '10.0.0.0/8,'],
     ['PARLEY_DURABLE_AFTER', '61s'],
     ['PARLEY_ANSWER_WAIT', '25h'],
     ['PARLEY_DURABLE_AFTER', '200'],

@@ -17,7 +17,7 @@ export const SECTIONS: readonly Section[] = [
   { title: 'gateways', at: ['gateways', '*'], intro: 'Ports by name; routes attach to them. A gateway writes its policies beside its own keys.' },
   { title: 'routes', at: ['routes', '[]'], intro: 'Which requests go where. The most specific host wins, then: exact path, prefix, regex; longer path; with method; more headers; more query parameters; the order of the file.' },
   { title: 'matches', at: ['routes', '[]', 'matches', '[]'], intro: 'All conditions of one match must hold; one match of the list is enough. `headers` and `query` entries have a `name`, and a `value` with `exact` or `regex`.' },
-  { title: 'backends of a route', at: ['routes', '[]', 'backends', '[]'], intro: 'Exactly one of `mcp`, `host`, `service` and `backend` each. A route leads to MCP servers or to hosts, not to both.' },
+  { title: 'backends of a route', at: ['routes', '[]', 'backends', '[]'], intro: 'Exactly one of `mcp`, `host`, `service`, `dynamic` and `backend` each. A route leads to MCP servers or to hosts, not to both.' },
   { title: 'backends', at: ['backends', '[]'], intro: 'Backends by name: exactly one of `mcp` and `host` each.' },
   { title: 'http', at: ['mcp', 'targets', '[]', 'policies', 'http'], intro: 'How long a server may take: at a target, a backend, or a backend of a route; what is written nearest to the server counts.' },
   { title: 'tcp', at: ['mcp', 'targets', '[]', 'policies', 'tcp'], intro: 'How a server is connected to, written where [http](#http) may be.' },

@@ -1,7 +1,9 @@
 /** Which tokens of a caller reach a server that is asked as its caller, and which do not. */
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest';
+import { startMisbehaving } from '../fixtures/misbehaving/http.ts';
 import { type FilesGateway, startFilesGateway } from '../world/files-gateway.ts';
 import { startNats, type NatsWorld } from '../world/nats.ts';
+import { startParley } from '../world/parley.ts';
 import { ISSUER, type IssuerKey, keySet, makeKey } from '../world/tokens.ts';
 import { initializeOf, send, sendModern, textOf } from '../world/wire.ts';
 
@@ -33,6 +35,17 @@ test.each<[string, () => object]>([
   const headers = { authorization: `Bearer ${good}` };
   expect(textOf((await sendModern(url, 'tools/call', { name: 'echo', headers, params: { arguments: { message: 'm' } } })).json)).toBe('m');
   expect(server.seen.every((seen) => seen.headers.authorization === headers.authorization)).toBe(true);
+});
+
+test('what several servers show of themselves to one caller is shown to no other', async () => {
+  const server = await startMisbehaving({ era: 'modern' });
+  onTestFinished(() => server.close());
+  const targets = ['a', 'b'].map((name) => ({ name, mcp: { host: server.url }, policies: { backendAuth: { passthrough: {} } } }));
+  const parley = await startParley({ nats, config: { mcp: { targets } } });
+  onTestFinished(() => parley.stop());
+  const tokens = ['Bearer one', 'Bearer two'];
+  for (const authorization of tokens) expect((await sendModern(parley.url, 'server/discover', { headers: { authorization } })).json?.result).toBeDefined();
+  expect(server.seen.map(({ rpc, headers }) => [rpc?.method, headers.authorization])).toEqual(tokens.flatMap((token) => [['server/discover', token], ['server/discover', token]]));
 });
 
 test.each<[string, object, (token: string) => Record<string, string>]>([

@@ -155,11 +155,10 @@ test('an account gets a token of another that it may speak for', async () => {
 
 test.each([
   ['no JSON', 'planted'],
-  ['an account of another kind', JSON.stringify({ type: 'gdch_service_account', planted: 'planted' })],
-  ['an account that is had by running a program', JSON.stringify({ type: 'external_account', audience: 'a', subject_token_type: 't', credential_source: { executable: { command: 'planted' } } })],
+  ['an account of another kind', JSON.stringify({ type: 'external_account_authorized_user', planted: 'planted' })],
 ])('%s is an error in words, and the server is not asked', async (_, credential) => {
   const { url, server } = await world({ credential: '$ACCOUNT' }, '-', { ACCOUNT: credential });
   const { json } = await sendModern(url, 'tools/call', { name: 'echo' });
-  expect(json?.error?.message).toBe('files: backendAuth.gcp.credential: expected the JSON of a service_account, an authorized_user, an external_account with a file or a URL, or an impersonated_service_account');
+  expect(json?.error?.message).toBe('files: backendAuth.gcp.credential: expected the JSON of a service_account, an authorized_user, an external_account, an impersonated_service_account or a gdch_service_account');
   expect(server.seen).toEqual([]);
 });

@@ -249,7 +249,7 @@ describe.each(['one process', 'four processes'])('in %s', (processes) => {
     ['an encoding that is none', 'POST /echo HTTP/1.1\r\nhost: a\r\ntransfer-encoding: xchunked\r\n\r\n'],
     ['a broken field', 'GET /seen HTTP/1.1\r\nhost: a\r\nx : y\r\n\r\n'],
     ['a path to somewhere else', 'GET /echo/../seen HTTP/1.1\r\nhost: a\r\n\r\n'],
-    ['a server of somebody else', 'GET http://other.test/seen HTTP/1.1\r\nhost: a\r\n\r\n'],
+    ['a URL of another scheme', 'GET https://other.test/seen HTTP/1.1\r\nhost: a\r\n\r\n'],
   ])('a request with %s is refused', async (_, text) => {
     const connection = await dial(url);
     connection.socket.write(text);

@@ -7,11 +7,10 @@
  * A3 A refusal whose Date is not our time says that our clock is wrong: the request is signed for theirs, once. A refusal for
  *    any other reason stays one.
  */
-import { createHash, createHmac, type Hash, type Hmac } from 'node:crypto';
-import type { SignatureV4 } from '@smithy/signature-v4';
 import { type AwsKeys, type AwsRole, type AwsSigning, type RoleText, SESSION_NAME, TAG_VALUE, sourcesOfRole } from '#protocol/config/aws-signing.ts';
 import type { Caller } from '#host/caller-seal.ts';
-import { RoleKeys, ambientKeys, ambientRegion, awsFault, plainKeys } from './aws-sources.ts';
+import { type AwsRequest, awsSigner } from './aws-signer.ts';
+import { RoleKeys, ambientKeys, ambientRegion, awsFault } from './aws-sources.ts';
 import { callerValue } from './caller-credential.ts';
 import type { Credential, CredentialSurroundings } from './credentials.ts';
 import { Held, HeldByKey } from './held.ts';
@@ -49,8 +48,7 @@ export class AwsCredential implements Credential {
   async add(outgoing: Outgoing, caller: Caller | undefined): Promise<void> {
     this.#region ??= await ambientRegion(this.#surroundings);
     const keys = await this.#keys(caller, this.#region);
-    const { SignatureV4 } = await import('@smithy/signature-v4');
-    const signer = new SignatureV4({ service: this.#config.service, region: this.#region, credentials: plainKeys(keys), sha256: Sha256, applyChecksum: false });
+    const signer = await awsSigner(keys, { service: this.#config.service, region: this.#region });
     const { headers } = await signer.sign(requestOf(outgoing, this.#surroundings.url), { signingDate: new Date(Date.now() + this.#skewMs) });
     for (const name of ['authorization', 'x-amz-date', 'x-amz-security-token']) if (headers[name] !== undefined) outgoing.headers[name] = headers[name];
   }
@@ -92,10 +90,10 @@ export class AwsCredential implements Credential {
 }
 
 /** What is signed of it (A1). */
-function requestOf({ method, path, headers, body }: Outgoing, { protocol, hostname, port, host }: URL): Parameters<SignatureV4['sign']>[0] & { method: string } {
+function requestOf({ method, path, headers, body }: Outgoing, { protocol, hostname, port, host }: URL): AwsRequest {
   const [pathname, search] = cut(path);
   const signed = Object.entries(headers).filter(([name]) => SIGNED_HEADER.test(name));
-  return { method, protocol, hostname, ...(port === '' ? {} : { port: Number(port) }), path: pathname, query: queryOf(search), headers: { ...Object.fromEntries(signed), host }, body };
+  return { method, protocol, hostname, ...(port === '' ? {} : { port: Number(port) }), path: pathname, query: queryOf(search), headers: { ...Object.fromEntries(signed), host: headers['host'] ?? host }, body };
 }
 
 function cut(path: string): [string, string] {
@@ -121,36 +119,4 @@ function decoded(text: string): string {
   } catch {
     return text;
   }
-}
-
-/** As the signer wants it. */
-class Sha256 {
-  readonly #key: Uint8Array | undefined;
-  #hash: Hash | Hmac;
-
-  constructor(key?: string | ArrayBuffer | ArrayBufferView) {
-    this.#key = key === undefined ? undefined : bytesOf(key);
-    this.#hash = this.#fresh();
-  }
-
-  update(chunk: string | ArrayBuffer | ArrayBufferView): void {
-    this.#hash.update(bytesOf(chunk));
-  }
-
-  digest(): Promise<Uint8Array> {
-    return Promise.resolve(this.#hash.digest());
-  }
-
-  reset(): void {
-    this.#hash = this.#fresh();
-  }
-
-  #fresh(): Hash | Hmac {
-    return this.#key === undefined ? createHash('sha256') : createHmac('sha256', this.#key);
-  }
-}
-
-function bytesOf(data: string | ArrayBuffer | ArrayBufferView): Uint8Array {
-  if (typeof data === 'string') return Buffer.from(data);
-  return ArrayBuffer.isView(data) ? Buffer.from(data.buffer, data.byteOffset, data.byteLength) : Buffer.from(data);
 }

@@ -24,6 +24,12 @@ interface PlainKeys {
 
 export const plainKeys = ({ id, secret, session }: AwsKeys): PlainKeys => ({ accessKeyId: id.reveal(), secretAccessKey: secret.reveal(), ...(session === undefined ? {} : { sessionToken: session.reveal() }) });
 
+/** Who asks for keys of AWS. */
+interface AwsAsker extends Pick<CredentialSurroundings, 'target' | 'learn' | 'env'> {
+  /** Of the configuration, for messages. */
+  readonly at?: string;
+}
+
 type Learned = Pick<CredentialSurroundings, 'learn'>;
 
 function issued({ accessKeyId, secretAccessKey, sessionToken }: PlainKeys, end: Date | undefined, { learn }: Learned): Issued<AwsKeys> {
@@ -34,7 +40,7 @@ function issued({ accessKeyId, secretAccessKey, sessionToken }: PlainKeys, end: 
 }
 
 /** Environment, shared files, single sign-on, web identity, container, instance: the first that has some. @throws Fault */
-export async function ambientKeys(surroundings: CredentialSurroundings): Promise<Issued<AwsKeys>> {
+export async function ambientKeys(surroundings: AwsAsker): Promise<Issued<AwsKeys>> {
   const { defaultProvider } = await import('@aws-sdk/credential-provider-node');
   const late = Promise.withResolvers<never>();
   const timer = setTimeout(() => late.reject(awsFault(surroundings, '', `credentials of AWS were not found within ${ANSWER_MS} ms where the connector runs`)), ANSWER_MS);
@@ -51,7 +57,7 @@ export async function ambientKeys(surroundings: CredentialSurroundings): Promise
 }
 
 /** @throws Fault when nobody says. */
-export async function ambientRegion(surroundings: CredentialSurroundings): Promise<string> {
+export async function ambientRegion(surroundings: AwsAsker): Promise<string> {
   const region = ofEnvironment(surroundings.env) ?? (await ofSharedFiles());
   if (region === undefined) throw awsFault(surroundings, '.region', 'there is none, and the environment of the connector names none (AWS_REGION)');
   return region;
@@ -143,8 +149,8 @@ function askedOf({ method, protocol, hostname, port, path, headers, body }: AwsR
   return { method, url: `${protocol}//${hostname}${port === undefined ? '' : `:${port}`}${path}`, headers, body: text };
 }
 
-export const awsFault = ({ target }: Pick<CredentialSurroundings, 'target'>, key: string, what: string): Fault =>
-  new Fault('upstream', `${target}: backendAuth.aws${key}: ${what}`, { target, reason: 'credential' });
+export const awsFault = ({ target, at = 'backendAuth.aws' }: AwsAsker, key: string, what: string): Fault =>
+  new Fault('upstream', `${target}: ${at}${key}: ${what}`, { target, reason: 'credential' });
 
 /** The name of an error, where it says more than that there is one. */
 function named(error: unknown, plain: readonly string[] = []): string {

@@ -36,6 +36,7 @@ import type { ConnectorSettings } from '../settings.ts';
 import { ConnectorAuthorizers } from './authorizers.ts';
 import { Backend } from './backend.ts';
 import { CallRules } from './call-rules.ts';
+import { Dialing } from './dialing.ts';
 import { HeldSessions, outletOf } from './held-sessions.ts';
 import { HttpBackends } from './http-backends.ts';
 import { type OnceOptions, serveOnce } from './once.ts';
@@ -102,7 +103,7 @@ export class Connector {
     this.#pins = new Pins({ host, events: this.#events, changed: (backends) => this.#seeOthers(backends, 'tools') });
     this.#requests = new ServerRequests(bus.instance, settings.answerWaitMs);
     this.#calls = new OpenCalls(settings.durableAfterMs);
-    this.#hosts = new HttpBackends({ host, env, events: this.#events, count: (answer) => this.#calls.count(answer) });
+    this.#hosts = new HttpBackends({ host, env, events: this.#events, dialing: new Dialing(settings.dynamicNetworks), count: (answer) => this.#calls.count(answer) });
     this.#logs = new StreamLogs({ nats, bus, gaveUp: this.#events.logGivenUp, notBegun: this.#events.logNotBegun });
     this.#sessions = new HeldSessions({ host, events: this.#events, requests: this.#requests });
     this.#relay = new SessionRelay({

@@ -3,18 +3,22 @@
  *
  *   service_account                a grant it signs (RFC 7523)
  *   authorized_user                its refresh token
- *   external_account               a token of somebody else's, from a file or a URL, exchanged (RFC 8693)
+ *   external_account               what somebody else says of it (google-subject.ts), exchanged (RFC 8693)
  *   impersonated_service_account   a token of one of these, for one of another account
+ *   gdch_service_account           a token it signs, exchanged for one for an audience, in Google's clouds of others
  */
 import { decodeJwt } from 'jose';
 import { z } from 'zod';
+import { type BackendTls, backendTls } from '#protocol/config/backend-tls.ts';
 import { Secret } from '#protocol/config/secret.ts';
 import { Fault } from '#protocol/faults/fault.ts';
-import { NamedFile } from '#host/named-file.ts';
+import { securedConnector } from '#host/secured-connector.ts';
 import type { CredentialSurroundings } from './credentials.ts';
+import { credentialSource, jsonOf, subjectOf } from './google-subject.ts';
 import type { Issued } from './held.ts';
+import { ANSWER_MS, LimitedHttp } from './limited-http.ts';
 import { signerOf } from './signed-credential.ts';
-import type { TokenEndpoint } from './token-endpoint.ts';
+import { TOKEN_ENDPOINT, TokenEndpoint } from './token-endpoint.ts';
 
 const TOKEN_URI = 'https://oauth2.googleapis.com/token';
 const EXCHANGE_URI = 'https://sts.googleapis.com/v1/token';
@@ -22,6 +26,9 @@ const SCOPE = 'https://www.googleapis.com/auth/cloud-platform';
 const GRANT = 'urn:ietf:params:oauth:grant-type:jwt-bearer';
 const EXCHANGE = 'urn:ietf:params:oauth:grant-type:token-exchange';
 const ACCESS_TOKEN = 'urn:ietf:params:oauth:token-type:access_token';
+/** As that cloud has them; the first is called a type of token there. */
+const HOSTED_EXCHANGE = 'urn:ietf:params:oauth:token-type:token-exchange';
+const HOSTED_ACCOUNT = 'urn:k8s:params:oauth:token-type:serviceaccount';
 const GRANT_MS = 3_600_000;
 const GOOD_MS = 300_000;
 const ACCESS_METHOD = ':generateAccessToken';
@@ -29,7 +36,6 @@ const KEY = 'backendAuth.gcp.credential';
 
 const url = z.url({ protocol: /^https?$/ });
 const impersonationUrl = url.endsWith(ACCESS_METHOD);
-const format = z.object({ type: z.enum(['text', 'json']), subject_token_field_name: z.string().optional() });
 
 const own = [
   z.object({ type: z.literal('service_account'), client_email: z.string(), private_key: z.string(), private_key_id: z.string().optional(), token_uri: url.default(TOKEN_URI) }),
@@ -39,8 +45,7 @@ const own = [
     audience: z.string(),
     subject_token_type: z.string(),
     token_url: url.default(EXCHANGE_URI),
-    /** Not among them: a program to run, and keys of AWS. */
-    credential_source: z.union([z.object({ file: z.string(), format: format.optional() }), z.object({ url, headers: z.record(z.string(), z.string()).optional(), format: format.optional() })]),
+    credential_source: credentialSource,
     service_account_impersonation_url: impersonationUrl.optional(),
     client_id: z.string().optional(),
     client_secret: z.string().optional(),
@@ -49,6 +54,16 @@ const own = [
 const account = z.discriminatedUnion('type', [
   ...own,
   z.object({ type: z.literal('impersonated_service_account'), service_account_impersonation_url: impersonationUrl, delegates: z.array(z.string()).optional(), source_credentials: z.discriminatedUnion('type', own) }),
+  z.object({
+    type: z.literal('gdch_service_account'),
+    format_version: z.literal('1'),
+    project: z.string(),
+    name: z.string(),
+    private_key: z.string(),
+    private_key_id: z.string(),
+    token_uri: url,
+    ca_cert_path: z.string().optional(),
+  }),
 ]);
 export type GoogleAccount = z.infer<typeof account>;
 type External = GoogleAccount & { type: 'external_account' };
@@ -62,17 +77,23 @@ export type GoogleAudience = string | undefined;
 export class GoogleAccounts {
   readonly #surroundings: CredentialSurroundings;
   readonly #endpoint: TokenEndpoint;
+  /** Those that are connected to in their own way, by that. */
+  readonly #secured = new Map<string, TokenEndpoint>();
 
   constructor(surroundings: CredentialSurroundings, endpoint: TokenEndpoint) {
     this.#surroundings = surroundings;
     this.#endpoint = endpoint;
   }
 
+  async close(): Promise<void> {
+    await Promise.all([...this.#secured.values()].map((endpoint) => endpoint.close()));
+  }
+
   /** @throws Fault for what is none that can be used; it quotes nothing. */
   read(text: string): GoogleAccount {
     const read = account.safeParse(jsonOf(text));
     if (read.success) return read.data;
-    throw this.#fault(`${KEY}: expected the JSON of a service_account, an authorized_user, an external_account with a file or a URL, or an impersonated_service_account`);
+    throw this.#fault(`${KEY}: expected the JSON of a service_account, an authorized_user, an external_account, an impersonated_service_account or a gdch_service_account`);
   }
 
   async token(known: GoogleAccount, audience: GoogleAudience): Promise<Issued<string>> {
@@ -87,6 +108,8 @@ export class GoogleAccounts {
       }
       case 'external_account':
         return this.#external(known, audience);
+      case 'gdch_service_account':
+        return this.#hosted(known, audience);
       case 'impersonated_service_account':
         return this.#impersonated(known, (await this.token(known.source_credentials, undefined)).value, audience);
     }
@@ -99,8 +122,8 @@ export class GoogleAccounts {
     return { value: token, goodMs: expiresInMs ?? goodMsOf(token) };
   }
 
-  async #ask(tokenUrl: string, form: URLSearchParams, audience: GoogleAudience, headers: Record<string, string> = {}): Promise<Issued<string>> {
-    const { accessToken, idToken, expiresInMs } = await this.#endpoint.ask({ url: tokenUrl, form, headers });
+  async #ask(tokenUrl: string, form: URLSearchParams, audience: GoogleAudience): Promise<Issued<string>> {
+    const { accessToken, idToken, expiresInMs } = await this.#endpoint.ask({ url: tokenUrl, form });
     return this.issued(audience === undefined ? accessToken : idToken, expiresInMs);
   }
 
@@ -114,26 +137,19 @@ export class GoogleAccounts {
   async #external(known: External, audience: GoogleAudience): Promise<Issued<string>> {
     const { service_account_impersonation_url: impersonation, client_id: client, client_secret: secret = '' } = known;
     if (impersonation === undefined && audience !== undefined) throw this.#fault(`${KEY}: an idToken needs a service account: service_account_impersonation_url`);
+    const { token, tls } = await subjectOf(known, this.#surroundings, this.#endpoint);
     const form = new URLSearchParams({
       grant_type: EXCHANGE,
       audience: known.audience,
       scope: SCOPE,
       requested_token_type: ACCESS_TOKEN,
-      subject_token: await this.#subjectToken(known),
+      subject_token: token,
       subject_token_type: known.subject_token_type,
     });
-    const federated = await this.#ask(known.token_url, form, undefined, client === undefined ? {} : { authorization: `Basic ${Buffer.from(`${client}:${secret}`).toString('base64')}` });
+    const headers: Record<string, string> = client === undefined ? {} : { authorization: `Basic ${Buffer.from(`${client}:${secret}`).toString('base64')}` };
+    const { accessToken, expiresInMs } = await this.#securedBy(tls).ask({ url: known.token_url, form, headers });
+    const federated = this.issued(accessToken, expiresInMs);
     return impersonation === undefined ? federated : this.#impersonated({ service_account_impersonation_url: impersonation }, federated.value, audience);
-  }
-
-  async #subjectToken({ credential_source: source }: External): Promise<string> {
-    const { target, learn } = this.#surroundings;
-    const text = 'file' in source ? new NamedFile(source.file, { target, key: `${KEY}: credential_source` }).text() : await this.#endpoint.text({ method: 'GET', url: source.url, headers: source.headers ?? {} });
-    const field = source.format?.subject_token_field_name ?? '';
-    const token = source.format?.type === 'json' ? (jsonOf(text) as Readonly<Record<string, unknown>> | undefined)?.[field] : text.trim();
-    if (typeof token !== 'string' || token === '') throw this.#fault(`${KEY}: credential_source holds no token where it should`);
-    learn(token, 'passing');
-    return token;
   }
 
   async #impersonated({ service_account_impersonation_url: at, delegates = [] }: Impersonation, by: string, audience: GoogleAudience): Promise<Issued<string>> {
@@ -144,6 +160,26 @@ export class GoogleAccounts {
     return this.issued(audience === undefined ? accessToken : token, expireTime === undefined ? undefined : Math.max(0, Date.parse(expireTime) - Date.now()));
   }
 
+  /** In Google Distributed Cloud, a token is for an audience, and is had in the form of an access token. */
+  async #hosted({ project, name, private_key: key, private_key_id: kid, token_uri: aud, ca_cert_path: root }: GoogleAccount & { type: 'gdch_service_account' }, audience: GoogleAudience): Promise<Issued<string>> {
+    if (audience === undefined) throw this.#fault('backendAuth.gcp: a gdch_service_account has tokens for an audience: type: idToken');
+    this.#learn(key);
+    const sign = signerOf({ key: { secret: new Secret(key) }, algorithm: 'ES256', kid }, { target: this.#surroundings.target, key: `${KEY}: private_key` });
+    const who = `system:serviceaccount:${project}:${name}`;
+    const json = { grant_type: HOSTED_EXCHANGE, audience, requested_token_type: ACCESS_TOKEN, subject_token: await sign({ iss: who, sub: who, aud }, GRANT_MS), subject_token_type: HOSTED_ACCOUNT };
+    const { accessToken, expiresInMs } = await this.#securedBy(root === undefined ? undefined : backendTls({ root })).ask({ url: aud, json });
+    return this.issued(accessToken, expiresInMs);
+  }
+
+  #securedBy(tls: BackendTls | undefined): TokenEndpoint {
+    if (tls === undefined) return this.#endpoint;
+    const by = JSON.stringify(tls);
+    const owner = { ...this.#surroundings, key: 'backendAuth.gcp' };
+    const endpoint = this.#secured.get(by) ?? new TokenEndpoint(owner, new LimitedHttp({ ...owner, of: TOKEN_ENDPOINT }, { connect: securedConnector(tls, { ...owner, timeoutMs: ANSWER_MS }) }));
+    this.#secured.set(by, endpoint);
+    return endpoint;
+  }
+
   #learn(...secrets: readonly string[]): void {
     for (const secret of secrets) this.#surroundings.learn(secret, 'kept');
   }
@@ -151,14 +187,6 @@ export class GoogleAccounts {
   #fault(what: string): Fault {
     const { target } = this.#surroundings;
     return new Fault('upstream', `${target}: ${what}`, { target, reason: 'credential' });
-  }
-}
-
-function jsonOf(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
   }
 }
 

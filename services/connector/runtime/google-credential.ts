@@ -41,7 +41,7 @@ export class GoogleCredential implements Credential {
   }
 
   close(): Promise<void> {
-    return this.#endpoint.close();
+    return Promise.all([this.#endpoint.close(), this.#accounts.close()]).then(() => undefined);
   }
 
   async #ofMetadata(): Promise<Issued<string>> {

@@ -1,4 +1,5 @@
 /** One plain HTTP backend of the generation in force. One that left the configuration lives on until its last exchange is over. */
+import type { Dispatcher } from 'undici';
 import type { HttpBackend as Config } from '#protocol/config/generation.ts';
 import { Fault, asFault } from '#protocol/faults/fault.ts';
 import type { ConnectorStatus } from '#protocol/subjects/connector.ts';
@@ -6,6 +7,7 @@ import type { HttpRequestHead } from '#protocol/subjects/http.ts';
 import type { Asked, Bus } from '#host/bus/bus.ts';
 import { type Endpoint, Endpoints } from '#host/callouts/endpoints.ts';
 import type { Caller } from '#host/caller-seal.ts';
+import { DynamicServers } from './dynamic-servers.ts';
 import { HttpExchange, IDLE_MS, faultOf } from './http-exchange.ts';
 import type { EndpointSurroundings } from './http-endpoint.ts';
 import { HttpServer } from './http-server.ts';
@@ -20,6 +22,9 @@ export type ExchangeMeta = { readonly principal: string; readonly route: string;
 
 /** What became of an exchange. */
 type Ended = (outcome: number | Fault) => void;
+
+/** One that a request can go to. */
+type Server = Pick<HttpServer, 'origin' | 'host' | 'servername' | 'credentials'> & { readonly pool: Dispatcher };
 
 interface Weighing {
   readonly server: HttpServer;
@@ -53,6 +58,8 @@ export class HttpBackend {
   readonly #servers: readonly HttpServer[];
   /** Where there are several. */
   readonly #endpoints: Endpoints<Weighing> | undefined;
+  /** Where each request says which. */
+  readonly #dynamic: DynamicServers | undefined;
   readonly #open: EndpointSurroundings['open'];
   #exchanges = 0;
   #retired = false;
@@ -63,7 +70,8 @@ export class HttpBackend {
     this.#open = surroundings.open;
     const all = config.endpoints.map((address) => ({ server: new HttpServer(config, address, surroundings), weight: address.weight ?? 1 }));
     this.#servers = all.map(({ server }) => server);
-    this.#endpoints = all.length === 1 ? undefined : new Endpoints(all);
+    this.#endpoints = all.length <= 1 ? undefined : new Endpoints(all);
+    this.#dynamic = config.dynamic === undefined ? undefined : new DynamicServers(config, surroundings);
     this.status = { backend: config.key, target: config.name, kind: 'http', state: 'starting', eras: [], tools: null };
   }
 
@@ -91,7 +99,7 @@ export class HttpBackend {
     const { answer, payload } = asked;
     const endpoint = this.#endpoints?.pick(tried);
     if (endpoint !== undefined) tried.add(endpoint);
-    const server = endpoint?.value.server ?? (this.#servers[0] as HttpServer);
+    const server: Server = this.#dynamic?.serverFor(head.server ?? '') ?? endpoint?.value.server ?? (this.#servers[0] as HttpServer);
     const pulled = this.#pulled(asked);
     request.whole ??= await this.#bodyOf(payload, pulled);
     const outgoing: Outgoing = { method: head.method, path: head.path, headers: { ...head.fields }, body: request.whole };
@@ -109,7 +117,7 @@ export class HttpBackend {
     const { name, timeoutMs } = this.config;
     return new HttpExchange({
       answer,
-      backend: name,
+      backend: head.server ?? name,
       timeoutMs,
       upgrade: head.upgrade === undefined || pulled === undefined ? undefined : { protocol: head.upgrade, said: pulled },
       ended,
@@ -135,15 +143,12 @@ export class HttpBackend {
     return true;
   }
 
-  /** Looks whether its servers can be connected to, for the status table. */
+  /** Looks whether one of its servers can be connected to, for the status table; a dynamic one has none before it is asked. */
   async inspect(): Promise<void> {
-    try {
-      await Promise.all(this.#servers.map((server) => server.probe()));
-      const { error: _earlier, ...status } = this.status;
-      this.status = { ...status, state: 'ready' };
-    } catch (error) {
-      this.status = { ...this.status, state: 'failed', error: faultOf(this.config.name, error).message };
-    }
+    const probes = await Promise.allSettled(this.#servers.map((server) => server.probe()));
+    const failed = probes.flatMap((probe) => (probe.status === 'rejected' ? [probe.reason as unknown] : []));
+    const { error: _earlier, ...status } = this.status;
+    this.status = failed.length < probes.length || probes.length === 0 ? { ...status, state: 'ready' } : { ...status, state: 'failed', error: faultOf(this.config.name, failed[0]).message };
   }
 
   retire(): void {
@@ -152,7 +157,7 @@ export class HttpBackend {
   }
 
   async close(): Promise<void> {
-    await Promise.allSettled(this.#servers.map((server) => server.close()));
+    await Promise.allSettled([...this.#servers.map((server) => server.close()), this.#dynamic?.close()]);
   }
 
   async #bodyOf(payload: Uint8Array, pulled: PulledBody | undefined): Promise<Uint8Array | undefined> {
@@ -160,7 +165,7 @@ export class HttpBackend {
     return this.config.auth?.token?.kind === 'aws' ? pulled.whole(SIGNED_BODY_BYTES_MAX, `requests to ${this.config.name} are signed with theirs`) : undefined;
   }
 
-  async #callerOf({ meta }: Asked<ExchangeMeta>, { credentials }: HttpServer): Promise<Caller | undefined> {
+  async #callerOf({ meta }: Asked<ExchangeMeta>, { credentials }: Server): Promise<Caller | undefined> {
     const caller = sealedCaller(meta);
     return caller === undefined || credentials?.ofCaller !== true ? undefined : this.#open?.(caller);
   }
@@ -182,8 +187,8 @@ interface Sent extends Omit<Outgoing, 'body'> {
   readonly upgrade: string | undefined;
 }
 
-function dispatch({ pool, servername }: HttpServer, { method, path, headers, body, upgrade }: Sent, exchange: HttpExchange): void {
-  const request = { method, path, headers, body: body ?? null, upgrade: upgrade ?? null, servername, headersTimeout: IDLE_MS, bodyTimeout: IDLE_MS };
+function dispatch({ pool, origin, servername }: Server, { method, path, headers, body, upgrade }: Sent, exchange: HttpExchange): void {
+  const request = { origin, method, path, headers, body: body ?? null, upgrade: upgrade ?? null, servername, headersTimeout: IDLE_MS, bodyTimeout: IDLE_MS };
   // Any method is one, and undici takes a server name that its types do not know.
   pool.dispatch(request as Dispatched, exchange);
 }

@@ -8,6 +8,7 @@ import { clock } from '#host/clock.ts';
 import type { Environment } from '#host/environment.ts';
 import type { Host } from '#host/host.ts';
 import type { ConnectorEvents } from '../events.ts';
+import type { Dialing } from './dialing.ts';
 import { type ExchangeMeta, HttpBackend } from './http-backend.ts';
 import type { SealedCaller } from './http-endpoint.ts';
 import { CONNECTIONS_MAX } from './http-server.ts';
@@ -18,6 +19,7 @@ export interface HttpBackendsOptions {
   readonly host: Pick<Host, 'bus' | 'seal' | 'learn' | 'svids' | 'telemetry'>;
   readonly env: Environment;
   readonly events: Pick<ConnectorEvents, 'exchangeEnded'>;
+  readonly dialing: Dialing;
   /** Told of each exchange, which this process is to finish before it ends. */
   readonly count: (answer: Answer) => void;
 }
@@ -66,9 +68,9 @@ export class HttpBackends {
   }
 
   #serve(key: string, config: Config): void {
-    const { host: { bus, seal, learn, svids }, env } = this.#options;
+    const { host: { bus, seal, learn, svids }, env, dialing } = this.#options;
     const open = ({ sealed, route }: SealedCaller) => seal.open(sealed, key, route);
-    const backend = new HttpBackend({ config, bus, surroundings: { open, env, learn, svids } });
+    const backend = new HttpBackend({ config, bus, surroundings: { open, env, learn, svids, dialing } });
     const serving = bus.serve(httpExchange.to({ backend: key }), (asked) => this.#take(backend, asked), { queue: CONNECTOR_QUEUE, max: CONNECTIONS_MAX });
     const served = { backend, serving, inspectedAt: 0 };
     this.#backends.set(key, served);

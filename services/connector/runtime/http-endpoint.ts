@@ -13,6 +13,7 @@ import type { Learn } from '#host/telemetry/secrets.ts';
 import { serverConnector } from '#host/server-connector.ts';
 import { proxyAuthorization } from './callout-credentials.ts';
 import { Credentials } from './credentials.ts';
+import type { Dialing } from './dialing.ts';
 import { MESSAGE_BYTES_MAX } from './upstream.ts';
 
 const CONNECTIONS_MAX = 256;
@@ -71,6 +72,8 @@ export interface EndpointSurroundings {
   readonly env?: Environment;
   readonly learn?: Learn;
   readonly svids?: Svids | undefined;
+  /** What may be connected to where a caller chooses the server. */
+  readonly dialing?: Dialing | undefined;
 }
 
 export type OpenCaller = (caller: SealedCaller) => Promise<Caller>;

@@ -171,6 +171,7 @@ const wrongUpgrade = (backend: string, to: string | undefined): Fault =>
   new Fault('upstream', `${backend} changed to ${to ?? 'another protocol'}, which nobody asked it to`, { target: backend, reason: 'upgrade' });
 
 const TIMEOUTS: ReadonlySet<string | undefined> = new Set(['UND_ERR_CONNECT_TIMEOUT', 'UND_ERR_HEADERS_TIMEOUT', 'UND_ERR_BODY_TIMEOUT', 'ETIMEDOUT']);
+const CROWDED = 'UND_ERR_MAX_ORIGINS_REACHED';
 /** What cannot be said in HTTP, and no other server will take either. */
 const UNSAYABLE: ReadonlySet<string | undefined> = new Set(['UND_ERR_INVALID_ARG', 'UND_ERR_NOT_SUPPORTED', 'UND_ERR_REQ_CONTENT_LENGTH_MISMATCH']);
 
@@ -179,6 +180,7 @@ export function faultOf(backend: string, error: unknown): Fault {
   const { code, message = 'unknown error' } = error as { code?: string; message?: string };
   const facts = { target: backend, reason: code ?? 'unknown' };
   if (TIMEOUTS.has(code)) return new Fault('timeout', `${backend} did not answer in time`, facts, { cause: error });
+  if (code === CROWDED) return new Fault('overloaded', 'too many servers are connected to at once', facts, { cause: error });
   if (UNSAYABLE.has(code)) return new Fault('invalid', `the request cannot be passed on: ${message}`, { ...facts, status: '400' }, { cause: error });
   if (message === 'bad upgrade') return wrongUpgrade(backend, undefined);
   return new Fault('upstream', `${backend} cannot be used: ${code ?? message}`, facts, { cause: error });

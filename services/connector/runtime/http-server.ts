@@ -9,7 +9,7 @@ import { CONNECT_MS, type EndpointSurroundings, KEEP_ALIVE_MS } from './http-end
 
 /** As many exchanges are open at most (http-backends.ts): none waits for a connection, which an endless one may have. */
 export const CONNECTIONS_MAX = 10_000;
-const HEADERS_BYTES_MAX = 64 * 1024;
+export const HEADERS_BYTES_MAX = 64 * 1024;
 
 export class HttpServer {
   readonly pool: Pool;
@@ -24,7 +24,7 @@ export class HttpServer {
     const named = socketPath === undefined && isIP(bare(url.hostname)) === 0;
     this.#url = url;
     this.host = named ? url.host : undefined;
-    this.credentials = auth === undefined ? undefined : new Credentials(auth, { target: name, url, env, learn });
+    this.credentials = auth === undefined ? undefined : new Credentials(auth, { target: name, url, env, learn, svids });
     const connect = serverConnector(
       { tls: tls === undefined ? undefined : { ...tls, alpn: tls.alpn ?? ['http/1.1'] }, tunnel, connectMs, keepAliveMs, version: version ?? (tls === undefined ? 1 : undefined) },
       { target: name, timeoutMs: CONNECT_MS, svids, learn, proxyAuthorization: proxyAuthorization(tunnel?.auth, { target: name, learn }), ...(socketPath === undefined ? {} : { options: { socketPath } }) },
@@ -33,6 +33,10 @@ export class HttpServer {
     const servername = tls?.hostname ?? (named ? url.hostname : undefined);
     this.#connect = ({ servername: _asked, ...options }, callback) => connect(servername === undefined ? options : { ...options, servername }, callback);
     this.pool = new Pool(origin, { connections: CONNECTIONS_MAX, connect: this.#connect, keepAliveTimeout: KEEP_ALIVE_MS, maxHeaderSize: HEADERS_BYTES_MAX, allowH2: version === 2 || tls?.alpn?.includes('h2') === true });
+  }
+
+  get origin(): string {
+    return this.#url.origin;
   }
 
   /** The same for all requests: undici would change connections with it. */
@@ -58,4 +62,4 @@ export class HttpServer {
 }
 
 /** Without the brackets of an IPv6 address. */
-const bare = (hostname: string): string => hostname.replace(/^\[(.*)\]$/, '$1');
+export const bare = (hostname: string): string => hostname.replace(/^\[(.*)\]$/, '$1');

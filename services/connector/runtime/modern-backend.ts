@@ -16,7 +16,6 @@ import type { ConnectorEvents, Denied } from '../events.ts';
 import type { CallJudge } from './call-rules.ts';
 import { answerForClient } from './client-answer.ts';
 import { Handles } from './handles.ts';
-import type { SealedCaller } from './http-endpoint.ts';
 import { ACKNOWLEDGED, type Filter, ListNews, Listen, listenEnded } from './listen.ts';
 import { type Member, Multiplexer } from './multiplexer.ts';
 import { type PinSlot, TOOL_LIST, UNTRUSTED } from './pin-guard.ts';
@@ -122,7 +121,7 @@ export class ModernBackend {
       if ((await only.discover(call.caller)) === undefined) throw onlyLegacy(call.request);
       return this.#admitted({ upstream: only.modern, judge, call: handles.opened(call), asked: call }, asked, startedAt);
     }
-    const members = await this.#members(call.caller);
+    const members = await this.#members(call);
     if (members.size === 0) throw onlyLegacy(call.request);
     if (call.method === 'server/discover') return this.#answer(asked, startedAt, mergeDiscover([...members].map(([target, { discover }]) => ({ target, value: discover }))));
     if (isList(call.method)) {
@@ -169,9 +168,9 @@ export class ModernBackend {
   }
 
   /** The targets that speak this era; one that cannot be reached counts as absent or as a failure, as the backend says. */
-  async #members(caller: SealedCaller | undefined): Promise<Map<string, Member & { readonly discover: Record<string, unknown> }>> {
+  async #members({ caller, method }: UpstreamCall): Promise<Map<string, Member & { readonly discover: Record<string, unknown> }>> {
     const members = new Map<string, Member & { readonly discover: Record<string, unknown> }>();
-    const asked = [...this.#targets.values()].map(async (target) => ({ target, discover: await target.discover(caller) }));
+    const asked = [...this.#targets.values()].map(async (target) => ({ target, discover: await target.discover(caller, method === 'server/discover') }));
     for (const one of await Promise.allSettled(asked)) {
       if (one.status === 'rejected') {
         if (this.#backend.failureMode === 'failClosed') throw one.reason;

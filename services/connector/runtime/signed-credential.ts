@@ -81,7 +81,8 @@ function certificateReader({ chain, header }: NonNullable<Signer['certificate']>
   };
 }
 
-function certificatesIn(text: string, owner: FileOwner): X509Certificate[] {
+/** @throws Fault for text that is no chain. */
+export function certificatesIn(text: string, owner: FileOwner): X509Certificate[] {
   try {
     const found = (text.match(PEM_CERTIFICATE) ?? []).map((pem) => new X509Certificate(pem));
     if (found.length > 0 && found.length <= CHAIN_MAX) return found;

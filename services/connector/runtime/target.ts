@@ -89,8 +89,12 @@ export class Target {
     return this.#modern;
   }
 
-  /** @throws Fault when the target cannot be reached: then nothing is known, and nothing remembered. */
-  discover(caller?: SealedCaller): Promise<Record<string, unknown> | undefined> {
+  /**
+   * @param shown it goes to the caller: what a server that is asked as its caller shows one is not for another.
+   * @throws Fault when the target cannot be reached: then nothing is known, and nothing remembered.
+   */
+  discover(caller?: SealedCaller, shown = false): Promise<Record<string, unknown> | undefined> {
+    if (shown && this.#endpoint?.ofCaller === true) return this.#probeModern(caller);
     if (this.#verdict === undefined || clock() - this.#verdict.at > VERDICT_MS) {
       const verdict = { at: clock(), discover: this.#probeModern(caller) };
       verdict.discover.catch(() => (this.#verdict = this.#verdict === verdict ? undefined : this.#verdict));

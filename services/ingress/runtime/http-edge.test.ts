@@ -243,6 +243,24 @@ describe('a request', () => {
     expect([request.header('x-two'), request.header('x-none')]).toEqual(['a, b', undefined]);
   });
 
+  test.each<[string, Partial<EdgeRequest>]>([
+    ['http://api.example:81/a?b', { host: 'api.example:81', path: '/a', query: 'b' }],
+    ['HTTP://api.example', { host: 'api.example', path: '/', query: '' }],
+    ['http://api.example?b', { host: 'api.example', path: '/', query: 'b' }],
+    ['https://api.example/a', { host: 'h', path: 'https://api.example/a' }],
+    ['http://user@api.example/a', { host: 'h', path: 'http://user@api.example/a' }],
+  ])('to a proxy, for %s, is for the host of that URL where it can be told', async (target, expected) => {
+    const { promise, resolve } = Promise.withResolvers<EdgeRequest>();
+    const url = await serve((request, response) => {
+      resolve(request);
+      response.send(200, {});
+    });
+    await say(url, `GET ${target} HTTP/1.1\r\nhost: h\r\nconnection: close\r\n\r\n`).answer;
+    const request = await promise;
+    expect(request).toMatchObject(expected);
+    expect(request.headers['host']).toBe(expected.host);
+  });
+
   test.each<[string, string[], unknown]>([
     ['one Authorization header', ['Authorization: Bearer a'], 'Bearer a'],
     ['two Authorization headers', ['Authorization: Bearer a', 'authorization: Bearer b'], ['Bearer a', 'Bearer b']],

@@ -13,6 +13,7 @@ import { NodeResponse } from './http-response.ts';
 import { HeldBody, bodyBytes, readBody } from './request-body.ts';
 import { type Connect, refuseConnect } from './refused-connect.ts';
 import { takeLogins, withEveryCredential } from './request-headers.ts';
+import { takeTarget } from './request-target.ts';
 import { type ServerState, beginLife } from './server-life.ts';
 import { SlowBodies } from './slow-bodies.ts';
 import { cameAs, destinationOf, sourceOf } from './source.ts';
@@ -120,7 +121,7 @@ class NodeRequest implements EdgeRequest {
     this.#coming = coming;
     this.scheme = coming.scheme;
     this.method = request.method ?? 'GET';
-    const url = request.url ?? '/';
+    const url = takeTarget(request, coming.scheme);
     const at = url.indexOf('?');
     this.path = at < 0 ? url : url.slice(0, at);
     this.query = at < 0 ? '' : url.slice(at + 1);

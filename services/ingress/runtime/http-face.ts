@@ -3,6 +3,7 @@ import type { HttpBackend } from '#protocol/config/generation.ts';
 import { Fault, asFault } from '#protocol/faults/fault.ts';
 import { CHUNK_BYTES_MAX, type HttpRequestHead, httpExchange } from '#protocol/subjects/http.ts';
 import { NOTHING } from '#host/bus/bus.ts';
+import { wentBy } from '../core/dynamic-target.ts';
 import { forwardedFields, refusePath } from '../core/forwarded.ts';
 import { plainRefusalOf } from '../core/plain-refusal.ts';
 import { type Exchange, invalid } from './exchange.ts';
@@ -20,21 +21,23 @@ export async function serveHttp(exchange: Exchange, reach: HttpReach): Promise<v
   if (!chain.empty && !exchange.follow(await chain.apply(exchange.request, exchange.facts))) return;
   const refused = refusePath(exchange.request.path);
   if (refused !== undefined) return refuseHttp(exchange, invalid(400, refused));
+  if (backend.dynamic !== undefined && wentBy(exchange.request.header('via'), reach.via)) return refuseHttp(exchange, invalid(508, 'this request came by here before: its host leads back to this gateway'));
   await exchange.sealCaller();
   // Tokens are taken of the request first: to the server itself, nobody's are shown that were for us.
   const spent = reach.spent(exchange.request, exchange.facts);
   if (spent.length > 0) exchange.request = exchange.request.with(spent);
-  await pass(exchange, backend);
+  await pass(exchange, backend, reach);
 }
 
-async function pass(exchange: Exchange, backend: HttpBackend): Promise<void> {
+async function pass(exchange: Exchange, backend: HttpBackend, reach: HttpReach): Promise<void> {
   const { request, response, deps, world, principal, caller } = exchange;
+  const head = headOf(exchange, backend, reach);
   const { bodyBytes } = request;
   const whole = request.upgrade === undefined && bodyBytes !== undefined && bodyBytes <= CHUNK_BYTES_MAX;
   const payload = !whole || bodyBytes === 0 ? NOTHING : await request.body(CHUNK_BYTES_MAX);
   const offer = whole ? undefined : deps.bodies.offer(request);
   const traceparent = exchange.traceparent;
-  const meta = { principal, route: world.route.key, caller, request: JSON.stringify(headOf(exchange)), ...from(offer, deps.bus.instance) };
+  const meta = { principal, route: world.route.key, caller, request: JSON.stringify(head), ...from(offer, deps.bus.instance) };
   deps.events.allowed({ route: world.route.key, principal, method: request.method, http: true, traceparent, extauthz: exchange.facts.extauthz });
   const answer = new HttpAnswer({
     response,
@@ -59,9 +62,13 @@ async function pass(exchange: Exchange, backend: HttpBackend): Promise<void> {
 
 const from = (offer: Offer | undefined, instance: string): { readonly from?: string; readonly body?: string } => (offer === undefined ? {} : { from: instance, body: offer.name });
 
-function headOf({ request }: Exchange): HttpRequestHead {
+function headOf({ request, facts }: Exchange, { key }: HttpBackend, { servers, via }: HttpReach): HttpRequestHead {
   const { method, path, query, host, written, upgrade } = request;
-  return { method, path: query === '' ? path : `${path}?${query}`, host, ...(written.has(':authority') ? { hostWritten: true } : {}), ...(upgrade === undefined ? {} : { upgrade }), fields: forwardedFields(request) };
+  const server = servers.get(key)?.(request, facts);
+  const fields = forwardedFields(request);
+  if (server !== undefined) fields['via'] = [fields['via'], `1.1 ${via}`].filter((hop) => hop !== undefined).join(', ');
+  const more = { ...(server === undefined ? {} : { server }), ...(written.has(':authority') ? { hostWritten: true as const } : {}), ...(upgrade === undefined ? {} : { upgrade }) };
+  return { method, path: query === '' ? path : `${path}?${query}`, host, ...more, fields };
 }
 
 function refuseHttp(exchange: Exchange, fault: Fault): void {

@@ -9,12 +9,13 @@ import { McpRules } from '#policies/rules/mcp-rules.ts';
 import { requestVariables } from '#policies/rules/request-variables.ts';
 import { type Spent, spentCredentials } from '#policies/tokens/spent.ts';
 import { samePlace, verifiedPlaces } from '#policies/tokens/places.ts';
-import { type Backend, type Bind, type Generation, type HttpBackend, type Listener, type McpBackend, type Route, serversOf } from '#protocol/config/generation.ts';
+import { type Backend, type Bind, type Generation, type HttpBackend, type Listener, type McpBackend, type PolicyDocuments, type Route, serversOf } from '#protocol/config/generation.ts';
 import { type BackendAuth, callerSources } from '#protocol/config/backend-auth.ts';
 import { speaking } from '#protocol/config/language.ts';
 import { type Admission, admissionOf } from '../core/admission.ts';
 import { type CallerReader, callerReader } from '../core/caller-tokens.ts';
 import { type RouteLookup, type RouteRequest, compileListeners, compileRoutes } from '#protocol/config/route-lookup.ts';
+import { type ServerReader, serverReader, viaOf } from '../core/dynamic-target.ts';
 import { metadataOf } from '../core/well-known.ts';
 
 export interface World {
@@ -73,6 +74,10 @@ export interface HttpReach {
   pick(random: number): HttpBackend | undefined;
   /** Takes the credentials out of a request that were for us. */
   readonly spent: Spent;
+  /** By the keys of dynamic backends. */
+  readonly servers: ReadonlyMap<string, ServerReader>;
+  /** What we are called in Via on the way to those. */
+  readonly via: string;
 }
 
 export const buildWorld = (generation: Generation, deps: PolicyDeps): World =>
@@ -102,7 +107,7 @@ function buildBind(bind: Bind, { generation, deps, rules }: Building): BindWorld
     return {
       ...reach(route, generation, { deps: here, verified: verifiedPlaces(listener.policies, route.policies).at(-1)?.location }),
       ...guards(route, generation, here),
-      http: httpReach(route, generation, () => spentCredentials([listener.policies, route.policies], here)),
+      http: httpReach(route, generation, { deps: here, policies: [listener.policies, route.policies] }),
       route,
       chain,
       hostNamed: listener.hostname !== undefined || route.hostnames.length > 0,
@@ -170,9 +175,11 @@ function reach(route: Route, generation: Generation, speaking: Speaking): Pick<R
   };
 }
 
-function httpReach(route: Route, generation: Generation, spent: () => Spent): HttpReach | undefined {
+function httpReach(route: Route, generation: Generation, { deps, policies }: { readonly deps: PolicyDeps; readonly policies: readonly PolicyDocuments[] }): HttpReach | undefined {
   const http = weightedBackends(route, generation).flatMap(({ backend, weight }) => (backend.kind === 'http' ? [{ backend, weight }] : []));
-  return http.length === 0 ? undefined : { pick: pickFrom(http), spent: spent() };
+  if (http.length === 0) return undefined;
+  const servers = new Map(http.flatMap(({ backend: { key, dynamic } }) => (dynamic === undefined ? [] : [[key, serverReader(dynamic, deps)] as const])));
+  return { pick: pickFrom(http), spent: spentCredentials(policies, deps), servers, via: viaOf(generation.id) };
 }
 
 const weightedBackends = ({ backends }: Route, generation: Generation): Weighted<Backend>[] =>
