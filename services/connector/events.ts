@@ -5,9 +5,9 @@ import type { Response } from '#protocol/mcp/message.ts';
 import type { Host } from '#host/host.ts';
 import { SECONDS_BUCKETS } from '#host/telemetry/metrics.ts';
 import type { SpanHandle } from '#host/telemetry/spans.ts';
-import type { HandleRefused } from './runtime/handles.ts';
-import type { StdioEvents } from './runtime/legacy-stdio.ts';
-import type { PinEvents } from './runtime/pinned-target.ts';
+import type { HandleRefused } from './runtime/calls/handles.ts';
+import type { StdioEvents } from './runtime/targets/legacy-stdio.ts';
+import type { PinEvents } from './runtime/pins/pinned-target.ts';
 
 /** The methods that run something on behalf of a caller: these are calls to the audit stream; the rest is housekeeping. */
 const CALLS: ReadonlySet<string> = new Set(['tools/call', 'prompts/get', 'resources/read', 'completion/complete']);

@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { type Environment, duration, keys, readEnvironment } from '#host/environment.ts';
 import { DRAIN_MS_DEFAULT } from '#host/settings.ts';
 import type { HandleKeys } from './core/handle-seal.ts';
-import { type Network, networkOf } from './runtime/dialable.ts';
+import { type Network, networkOf } from './runtime/http/dialable.ts';
 
 const DURABLE_AFTER_MS = 200;
 /** How long a person may take. */

@@ -6,7 +6,7 @@ import type { Bus } from '#host/bus/bus.ts';
 import { clock } from '#host/clock.ts';
 import { encode, parseJson } from '#protocol/mcp/message.ts';
 import { sessionOpen } from '#protocol/subjects/session.ts';
-import { SessionCalls, type SessionMessage } from '../../services/ingress/runtime/session-calls.ts';
+import { SessionCalls, type SessionMessage } from '../../services/ingress/runtime/mcp/session-calls.ts';
 import { BACKEND } from './session-connector.ts';
 import type { ToWorker, Weight } from './session-worker.ts';
 import { percentile } from './statistics.ts';

@@ -4,9 +4,9 @@ import { CREDIT_FRAMES } from '#protocol/subjects/frames.ts';
 import { CHUNK_BYTES_MAX, httpBody, httpExchange } from '#protocol/subjects/http.ts';
 import { Fault } from '#protocol/faults/fault.ts';
 import type { Asked } from '#host/bus/bus.ts';
-import { PulledBody } from '../../services/connector/runtime/pulled-body.ts';
-import type { EdgeRequest } from '../../services/ingress/runtime/edge.ts';
-import { RequestBodies } from '../../services/ingress/runtime/request-bodies.ts';
+import { PulledBody } from '../../services/connector/runtime/http/pulled-body.ts';
+import type { EdgeRequest } from '../../services/ingress/runtime/edge/edge.ts';
+import { RequestBodies } from '../../services/ingress/runtime/http/request-bodies.ts';
 import { Bench, type Buses, bytes, text } from './bus-bench.ts';
 
 /** A request whose body comes from here. */

@@ -5,7 +5,7 @@ import { applyLayout } from '#deploy/nats/apply.ts';
 import type { NatsHandle } from '#host/host.ts';
 import { natsHandle } from '#host/nats/handle.ts';
 import { DEFINITION_BYTES_MAX, PINS_BUCKET, type ToolPins, pinsKey } from '#protocol/records/tool-pins.ts';
-import { KvPinStore, listPins } from '../../services/connector/runtime/pin-store.ts';
+import { KvPinStore, listPins } from '../../services/connector/runtime/pins/pin-store.ts';
 import { type NatsWorld, startNats } from '../world/nats.ts';
 import { MemoryPinStore } from '../world/pin-store.ts';
 import { pinStoreContract } from './pin-store.ts';

@@ -1,7 +1,7 @@
 /** What everything that keeps pins of tools must do, whoever else writes them. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { ToolPins } from '#protocol/records/tool-pins.ts';
-import type { PinStore } from '../../services/connector/runtime/pin-store.ts';
+import type { PinStore } from '../../services/connector/runtime/pins/pin-store.ts';
 
 export interface PinStoreBench {
   readonly store: PinStore;

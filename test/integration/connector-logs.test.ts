@@ -6,7 +6,7 @@ import { Fault } from '#protocol/faults/fault.ts';
 import type { Response } from '#protocol/mcp/message.ts';
 import { ANONYMOUS } from '#protocol/records/principal.ts';
 import { REPLAY_STREAM } from '#protocol/subjects/replay.ts';
-import { LOG_BYTES_MAX, type StreamLog, StreamLogs } from '../../services/connector/runtime/stream-log.ts';
+import { LOG_BYTES_MAX, type StreamLog, StreamLogs } from '../../services/connector/runtime/calls/stream-log.ts';
 import { startMisbehaving, type MisbehavingHttp } from '../fixtures/misbehaving/http.ts';
 import { FLOOD_COUNT } from '../fixtures/misbehaving/moods.ts';
 import { startNats, type NatsWorld } from '../world/nats.ts';

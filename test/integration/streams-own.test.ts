@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
 import { NOTHING, type Asked, type Meta } from '#host/bus/bus.ts';
 import { sessionClosed } from '#protocol/subjects/session.ts';
-import { STREAMS_PER_SESSION_MAX } from '../../services/ingress/runtime/session-streams.ts';
+import { STREAMS_PER_SESSION_MAX } from '../../services/ingress/runtime/mcp/session-streams.ts';
 import { type Ingresses, type PlayedSession, saying, startIngresses } from '../world/ingresses.ts';
 import { startNats, type NatsWorld } from '../world/nats.ts';
 import { eventually } from '../world/parley.ts';

@@ -1,7 +1,7 @@
 /** `parley tools ls`, `show` and `approve` on the pins of real connectors. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { AuditData } from '#protocol/audit/event.ts';
-import { KvPinStore } from '../../services/connector/runtime/pin-store.ts';
+import { KvPinStore } from '../../services/connector/runtime/pins/pin-store.ts';
 import { type Changing, startChanging } from '../fixtures/changing/main.ts';
 import { hearAudit } from '../world/audit.ts';
 import { runCommand } from '../world/command.ts';

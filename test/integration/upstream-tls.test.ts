@@ -9,7 +9,7 @@ import { type Certificates, makeCertificates } from '../world/certificates.ts';
 import { startParley } from '../world/parley.ts';
 import { freePort } from '../world/port.ts';
 import { callModern, openLegacy, sendModern } from '../world/wire.ts';
-import { HttpEndpoint } from '../../services/connector/runtime/http-endpoint.ts';
+import { HttpEndpoint } from '../../services/connector/runtime/targets/http-endpoint.ts';
 import { urisOf } from '#host/certificate-names.ts';
 
 const NOTHING: BackendTls = {

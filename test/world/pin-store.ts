@@ -1,7 +1,7 @@
 /** Pins in memory: what a test of their owner needs, held to the contract of the real ones (test/contracts/pin-store.ts). */
 import { Fault } from '#protocol/faults/fault.ts';
 import { type PinPlace, type ToolPins, type WhichDefinition, definitionKey, pinsKey } from '#protocol/records/tool-pins.ts';
-import type { PinStore, StoredPins } from '../../services/connector/runtime/pin-store.ts';
+import type { PinStore, StoredPins } from '../../services/connector/runtime/pins/pin-store.ts';
 
 export class MemoryPinStore implements PinStore {
   /** As long as it is set, nothing can be read or written. */

@@ -3,7 +3,7 @@ import type { Fault } from '#protocol/faults/fault.ts';
 import type { Response } from '#protocol/mcp/message.ts';
 import { type ToolNews, approve } from '../../services/connector/core/pins.ts';
 import { definitionOf } from '../../services/connector/core/tool-definition.ts';
-import { PinnedTarget } from '../../services/connector/runtime/pinned-target.ts';
+import { PinnedTarget } from '../../services/connector/runtime/pins/pinned-target.ts';
 import { MemoryPinStore } from './pin-store.ts';
 
 export const PLACE = { backend: 'b', target: 't' };

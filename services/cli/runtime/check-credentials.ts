@@ -1,7 +1,7 @@
 /** Whether the certificates and keys that a configuration names can be used, as they are on this machine. */
 import type { Generation } from '#protocol/config/generation.ts';
 import type { ProblemWithoutPosition } from '#protocol/config/problem.ts';
-import { loadCredentials } from '../../ingress/runtime/credentials.ts';
+import { loadCredentials } from '../../ingress/runtime/sockets/credentials.ts';
 
 export async function checkCredentials(generation: Generation | undefined): Promise<ProblemWithoutPosition[]> {
   const problems: ProblemWithoutPosition[] = [];

@@ -6,7 +6,7 @@ import type { AuditEvent } from '#host/audit/cloud-event.ts';
 import type { NatsHandle } from '#host/host.ts';
 import { approve } from '../../connector/core/pins.ts';
 import { hashOf } from '../../connector/core/tool-definition.ts';
-import { KvPinStore, type PinStore, listPins } from '../../connector/runtime/pin-store.ts';
+import { KvPinStore, type PinStore, listPins } from '../../connector/runtime/pins/pin-store.ts';
 import { didYouMean } from '../arguments.ts';
 import { CommandError } from '../core/exit.ts';
 import { isNamed, pinFacts } from '../core/pin-facts.ts';

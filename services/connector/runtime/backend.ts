@@ -5,16 +5,16 @@ import type { Environment } from '#host/environment.ts';
 import type { Svids } from '#host/spiffe/svids.ts';
 import type { Learn } from '#host/telemetry/secrets.ts';
 import type { HandleKeys } from '../core/handle-seal.ts';
-import type { CallRules } from './call-rules.ts';
-import { type HandleFacts, Handles } from './handles.ts';
-import type { SealedCaller } from './http-endpoint.ts';
-import { ModernBackend, type ModernEvents } from './modern-backend.ts';
-import type { PinSlot } from './pin-guard.ts';
-import type { Judging } from './session-rules.ts';
-import type { SessionUpstreams } from './session-upstreams.ts';
-import { type StdioSurroundings, Target } from './target.ts';
-import type { ToolsPage } from './tool-list.ts';
-import { type SessionUpstream, UpstreamCall } from './upstream.ts';
+import type { CallRules } from './calls/call-rules.ts';
+import { type HandleFacts, Handles } from './calls/handles.ts';
+import type { SealedCaller } from './targets/http-endpoint.ts';
+import { ModernBackend, type ModernEvents } from './calls/modern-backend.ts';
+import type { PinSlot } from './pins/pin-guard.ts';
+import type { Judging } from './sessions/session-rules.ts';
+import type { SessionUpstreams } from './sessions/session-upstreams.ts';
+import { type StdioSurroundings, Target } from './targets/target.ts';
+import type { ToolsPage } from './targets/tool-list.ts';
+import { type SessionUpstream, UpstreamCall } from './targets/upstream.ts';
 
 export interface BackendSurroundings extends StdioSurroundings {
   readonly seal: CallerSeal;

@@ -10,7 +10,7 @@ import type { IngressEvents } from '../events.ts';
 import type { IngressDeps } from './exchange.ts';
 import { AccessLog } from './access-log.ts';
 import { Gateway } from './gateway.ts';
-import { createHttpServer } from './http-edge.ts';
+import { createHttpServer } from './edge/http-edge.ts';
 import { buildWorld } from './world.ts';
 
 const DENYING = { authorization: { rules: [{ deny: 'default(request.headers["x-team"], "") == "blue"' }] } };

@@ -11,10 +11,10 @@ import type { LogExport } from '#host/telemetry/log-export.ts';
 import { spanIdOf, traceIdOf } from '#host/telemetry/spans.ts';
 import type { Telemetry } from '#host/telemetry/telemetry.ts';
 import { type Finished, askedOf, knownOf, lineOf } from '../core/access-line.ts';
-import { factsOf } from './changed-response.ts';
-import type { EdgeRequest, EdgeResponse } from './edge.ts';
+import { factsOf } from './edge/changed-response.ts';
+import type { EdgeRequest, EdgeResponse } from './edge/edge.ts';
 import type { Exchange } from './exchange.ts';
-import { RecordedResponse } from './recorded-response.ts';
+import { RecordedResponse } from './edge/recorded-response.ts';
 import type { BindWorld } from './world.ts';
 
 const TRACE_HEADER = 'traceparent';

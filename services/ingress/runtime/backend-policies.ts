@@ -8,7 +8,7 @@
 import type { McpBackend } from '#protocol/config/generation.ts';
 import { SESSION_HEADER } from '#protocol/mcp/versions.ts';
 import { type Exchange, isSessionId, noBackend } from './exchange.ts';
-import { SSE_PATH, sseSession } from './sse-face.ts';
+import { SSE_PATH, sseSession } from './mcp/sse-face.ts';
 
 /** @returns whether the request goes on; otherwise it was answered. @throws Fault when nobody can say where it goes. */
 export async function backendAgrees(exchange: Exchange): Promise<boolean> {

@@ -9,7 +9,7 @@ import { depsWith } from '../../../test/world/policy.ts';
 import type { IngressEvents } from '../events.ts';
 import type { IngressDeps } from './exchange.ts';
 import { Gateway } from './gateway.ts';
-import { createHttpServer } from './http-edge.ts';
+import { createHttpServer } from './edge/http-edge.ts';
 import { type World, buildWorld } from './world.ts';
 
 const ROUTE: Route = { key: 'r', name: 'r', hostnames: [], policies: {}, backends: [], matches: [{ path: { kind: 'pathPrefix', value: '/mcp' }, method: undefined, headers: [], query: [] }] };

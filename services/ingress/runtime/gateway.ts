@@ -16,12 +16,12 @@ import { refuseOrigin } from '../core/origin.ts';
 import { refusalOf } from '../core/refusal.ts';
 import { LoggedCall } from './access-log.ts';
 import { backendAgrees } from './backend-policies.ts';
-import { changedBy, learn } from './changed-response.ts';
-import type { EdgeRequest, EdgeResponse } from './edge.ts';
+import { changedBy, learn } from './edge/changed-response.ts';
+import type { EdgeRequest, EdgeResponse } from './edge/edge.ts';
 import { Exchange, type IngressDeps } from './exchange.ts';
-import { refuseHttpError, serveHttp } from './http-face.ts';
-import { SSE_PATH, serveSse } from './sse-face.ts';
-import { serveStreamable } from './streamable.ts';
+import { refuseHttpError, serveHttp } from './http/http-face.ts';
+import { SSE_PATH, serveSse } from './mcp/sse-face.ts';
+import { serveStreamable } from './mcp/streamable.ts';
 import type { BindWorld, World } from './world.ts';
 
 const NO_ROUTE = '-';
