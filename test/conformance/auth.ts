@@ -27,7 +27,6 @@ export const NOT_APPLICABLE: readonly (readonly [scenarios: string, why: string]
     'they test how a client finds, and asks, an authorization server. The tokens of that server are words which only the server of the scenario can look up: a gateway that verifies tokens cannot stand in front of it, and one that passes challenges on would send clients to metadata of another resource than the one they asked'],
   ['auth/resource-mismatch', 'it requires clients to refuse just that'],
   ['auth/client-credentials-*, dpop, dpop-nonce', 'the configuration format has no such credentials for servers'],
-  ['auth/enterprise-managed-authorization', 'needs `crossAppAccess`, which is refused'],
 ];
 
 export async function runAuth(signal: AbortSignal): Promise<AuthRow[]> {
@@ -39,9 +38,16 @@ export async function runAuth(signal: AbortSignal): Promise<AuthRow[]> {
 const rowsOf = (results: Results, tested: string, known: Readonly<Record<string, string>> = {}): AuthRow[] =>
   [...results].map(([scenario, checks]) => ({ scenario, tested, checks, ...(known[scenario] === undefined ? {} : { known: known[scenario] }) }));
 
+/** By the kind of `backendAuth`. */
+const CLIENT_SCENARIOS = [['auth/wif-jwt-bearer', 'oauthTokenExchange'], ['auth/enterprise-managed-authorization', 'crossAppAccess']] as const;
+
 async function asUpstreamClient(revision: Revision, signal: AbortSignal): Promise<AuthRow[]> {
-  const results = await runClient(`"${process.execPath}" "${UPSTREAM_CLIENT}"`, 'auth/wif-jwt-bearer', revision, signal);
-  return rowsOf(results, `Parley as client of a server, by oauthTokenExchange (${revision})`);
+  const rows: AuthRow[] = [];
+  for (const [scenario, kind] of CLIENT_SCENARIOS) {
+    const results = await runClient(`"${process.execPath}" "${UPSTREAM_CLIENT}"`, scenario, revision, signal);
+    rows.push(...rowsOf(results, `Parley as client of a server, by ${kind} (${revision})`));
+  }
+  return rows;
 }
 
 const ISS = 'the server names itself as `iss` (RFC 9207), and not the mirror: clients that look at it are sent to the server itself, by leaving `provider` out';
