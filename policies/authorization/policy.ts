@@ -1,4 +1,5 @@
 /** Which HTTP requests may go on. Judged before the body is read, so rules see everything of a request but its body. */
+import { SharedActivation } from '../cel/variables.ts';
 import { definePolicy, deny, pass } from '../policy.ts';
 import type { CompiledPolicy, Deny, PolicyDeps } from '../policy.ts';
 import { REQUEST_SCOPE } from '../rules/request-scope.ts';
@@ -16,7 +17,7 @@ function compile(config: RulesDocument, deps: PolicyDeps): CompiledPolicy {
   if (rules.length === 0) return { apply: () => pass };
   return {
     apply(call, facts) {
-      const variables = requestVariables(call, facts, deps);
+      const variables = new SharedActivation(requestVariables(call, facts, deps));
       const denial = judge(rules, ({ expression }) => expression.test(variables));
       if (denial === undefined) return pass;
       const verdict: Deny = deny(FORBIDDEN, `authorization/${denial.why}`, 'authorization failed');

@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { EXPRESSION_CHARS_MAX, EXPRESSION_DEPTH_MAX } from './bounds.ts';
 import { compileExpression } from './expression.ts';
 import type { Expression } from './expression.ts';
-import type { Activation, VariableName } from './variables.ts';
+import { type Activation, SharedActivation, type VariableName } from './variables.ts';
 
 const deps = { random: () => 0.5 };
 
@@ -214,4 +214,17 @@ describe('an activation', () => {
     const request = { get body(): string { throw new Error('too large'); } };
     expect(compiled('request.body == "x"').evaluate({ request })).toEqual({ ok: false, reason: 'failed', message: 'the expression failed at 1:14' });
   });
+});
+
+test('what several rules are asked about is read once for all of them, and each sees what it names', () => {
+  let reads = 0;
+  const shared = new SharedActivation({
+    get request() {
+      reads += 1;
+      return { method: 'GET' };
+    },
+    jwt: { sub: 'ada' },
+  });
+  const asked = ['request.method == "GET"', 'jwt.sub == "ada" && request.method == "GET"', 'jwt.sub == "eve"', 'apiKey.plan == "gold"'].map((source) => compiled(source).test(shared));
+  expect([asked, reads]).toEqual([[true, true, false, 'failed'], 1]);
 });

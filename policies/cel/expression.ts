@@ -22,8 +22,8 @@ import { ProblemIn, positionOf } from './problem.ts';
 import type { ExpressionProblem } from './problem.ts';
 import { type Program, compileProgram } from './program.ts';
 import { isSecret } from './secrets.ts';
-import { VARIABLE_NAMES, viewOfVariable } from './variables.ts';
-import type { Activation, VariableName } from './variables.ts';
+import { VARIABLE_NAMES, valuesFor } from './variables.ts';
+import type { Activation, SharedActivation, VariableName } from './variables.ts';
 
 export interface ExpressionOptions {
   readonly deps: ExpressionDeps;
@@ -41,7 +41,7 @@ export interface Expression {
   /** For values that are used and never shown (a credential, the key of a cache or a counter): secrets are what they are. */
   evaluateUnredacted(activation: Activation): Outcome;
   /** For rules. A result that is neither true nor false is a failure. */
-  test(activation: Activation): boolean | 'failed';
+  test(activation: Activation | SharedActivation): boolean | 'failed';
 }
 
 export type Compiled = { readonly ok: true; readonly expression: Expression } | { readonly ok: false; readonly problem: ExpressionProblem };
@@ -67,7 +67,7 @@ interface Parts {
 function expressionOf({ source, program: { run, captures, positions }, deps, language }: Parts): Expression {
   const failed = (error: unknown): ExpressionFailure => failureOf(error, source, positions);
   /** `use` turns the result into what is given out, and counts as part of the evaluation. */
-  function evaluated<T>(activation: Activation, use: (value: CelValue) => T): T | ExpressionFailure {
+  function evaluated<T>(activation: Activation | SharedActivation, use: (value: CelValue) => T): T | ExpressionFailure {
     const whole = (): T | ExpressionFailure => {
       const variables = valuesFor(captures.variables, activation);
       return evaluating({ deps, variables }, () => {
@@ -92,15 +92,4 @@ function expressionOf({ source, program: { run, captures, positions }, deps, lan
       return typeof result === 'boolean' ? result : 'failed';
     },
   };
-}
-
-/** No prototype: `constructor` is not a variable. */
-function valuesFor(names: readonly VariableName[], activation: Activation): Record<string, CelValue> {
-  const values = Object.create(null) as Record<string, CelValue>;
-  for (const name of names) {
-    const value = Object.hasOwn(activation, name) ? activation[name] : undefined;
-    const view = value === undefined ? undefined : viewOfVariable(name, value);
-    if (view !== undefined) values[name] = view;
-  }
-  return values;
 }

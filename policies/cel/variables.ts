@@ -94,6 +94,46 @@ export function fieldProblem([variable, ...fields]: readonly [VariableName, ...s
  */
 export type Activation = { readonly [name in VariableName]?: unknown };
 
+/** What several expressions are asked about, one after the other: each variable is read, and a view of it made, once for all of them. */
+export class SharedActivation {
+  readonly #of: Activation;
+  readonly #looked = new Set<VariableName>();
+  readonly #values = noValues();
+
+  /** @param of it does not change any more. */
+  constructor(of: Activation) {
+    this.#of = of;
+  }
+
+  /** With these names, and those that were asked for before. */
+  valuesFor(names: readonly VariableName[]): Values {
+    for (const name of names) {
+      if (this.#looked.has(name)) continue;
+      look(this.#of, name, this.#values);
+      this.#looked.add(name);
+    }
+    return this.#values;
+  }
+}
+
+export type Values = Record<string, CelValue>;
+
+export function valuesFor(names: readonly VariableName[], activation: Activation | SharedActivation): Values {
+  if (activation instanceof SharedActivation) return activation.valuesFor(names);
+  const values = noValues();
+  for (const name of names) look(activation, name, values);
+  return values;
+}
+
+/** No prototype: `constructor` is not a variable. */
+const noValues = (): Values => Object.create(null) as Values;
+
+function look(activation: Activation, name: VariableName, into: Values): void {
+  const value = Object.hasOwn(activation, name) ? activation[name] : undefined;
+  const view = value === undefined ? undefined : viewOfVariable(name, value);
+  if (view !== undefined) into[name] = view;
+}
+
 /** A variable as the expression sees it. */
 export function viewOfVariable(name: VariableName, value: unknown): CelValue | undefined {
   const { views } = VARIABLES[name];

@@ -5,7 +5,7 @@
  * J2 A list shows what may be called with some arguments: where a rule fails and speaks of arguments, which a list has not,
  *    it decides nothing there.
  */
-import type { Activation } from '../cel/variables.ts';
+import { type Activation, SharedActivation } from '../cel/variables.ts';
 import { type Denial, type Rule, type RuleOutcome, judge } from './rule-set.ts';
 
 export const MCP_KINDS = ['tool', 'prompt', 'resource', 'task'] as const;
@@ -42,7 +42,12 @@ export function mcpRule(rule: Rule): McpRule {
 /** @param known all that ingress said of the request. Undefined = it may. */
 export function judgeSubject(rules: readonly McpRule[], subject: McpSubject, known: Activation, settled: Settled): Denial | undefined {
   const activation = { ...known, mcp: mcpOf(subject) };
-  return judge(rules, (rule) => (rule.ofCaller ? ofCaller(rule, known, settled) : test(rule, subject, activation)));
+  const shared = new SharedActivation(activation);
+  return judge(rules, (rule) => {
+    if (rule.ofCaller) return ofCaller(rule, known, settled);
+    const outcome = rule.expression.test(shared);
+    return outcome === 'failed' ? failed(rule, subject, activation) : outcome;
+  });
 }
 
 function ofCaller(rule: McpRule, known: Activation, settled: Settled): RuleOutcome {
@@ -53,9 +58,7 @@ function ofCaller(rule: McpRule, known: Activation, settled: Settled): RuleOutco
   return outcome;
 }
 
-function test(rule: McpRule, subject: McpSubject, activation: Activation): RuleOutcome {
-  const outcome = rule.expression.test(activation);
-  if (outcome !== 'failed') return outcome;
+function failed(rule: McpRule, subject: McpSubject, activation: Activation): RuleOutcome {
   if (subject.listed && subject.kind === 'tool' && rule.readsArguments) return 'maybe';
   return rule.kind === 'deny' && isOfOthers(rule, subject, activation) ? false : 'failed';
 }
