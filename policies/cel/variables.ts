@@ -135,7 +135,7 @@ function look(activation: Activation, name: VariableName, into: Values): void {
 }
 
 /** A variable as the expression sees it. */
-export function viewOfVariable(name: VariableName, value: unknown): CelValue | undefined {
+function viewOfVariable(name: VariableName, value: unknown): CelValue | undefined {
   const { views } = VARIABLES[name];
   const plain = typeof value === 'object' && value !== null && !Array.isArray(value);
   return plain && views !== undefined ? viewOfObject(value as Readonly<Record<string, unknown>>, views) : celValue(value);
