@@ -1,14 +1,7 @@
 import { describe, expect, test } from 'vitest';
+import { errors, good } from '../../test/world/document.ts';
 import { compileDocument } from './compile.ts';
 import { type Generation, type McpHttpTarget, mcpBackends } from './generation.ts';
-
-const good = (document: unknown): Generation => {
-  const { generation, problems } = compileDocument(document, { env: {} });
-  expect(problems.filter((one) => one.severity === 'error')).toEqual([]);
-  return generation as Generation;
-};
-const errors = (document: unknown): string[] =>
-  compileDocument(document, { env: {} }).problems.filter((one) => one.severity === 'error').map((one) => `${one.path}: ${one.message}`);
 
 const tls = (root: string): object => ({ backendTLS: { root } });
 const http = (host = 'h', policies?: object): object => ({ name: 'a', mcp: { host }, ...(policies === undefined ? {} : { policies }) });

@@ -1,15 +1,9 @@
 import { describe, expect, test } from 'vitest';
+import { errors, good } from '../../test/world/document.ts';
 import { compileDocument } from './compile.ts';
 import type { Generation, HttpBackend } from './generation.ts';
 
 const documentOf = (routes: readonly object[], more: object = {}): object => ({ gateways: { default: { port: 1 } }, routes, ...more });
-const good = (document: unknown): Generation => {
-  const { generation, problems } = compileDocument(document, { env: {} });
-  expect(problems.filter((one) => one.severity === 'error')).toEqual([]);
-  return generation as Generation;
-};
-const errors = (document: unknown): string[] =>
-  compileDocument(document, { env: {} }).problems.filter((one) => one.severity === 'error').map((one) => `${one.path}: ${one.message}`);
 const hosts = (generation: Generation): HttpBackend[] => [...generation.backends.values()].flatMap((backend) => (backend.kind === 'http' ? [backend] : []));
 const stdio = { name: 'a', stdio: { cmd: 'x' } };
 

@@ -1,15 +1,11 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { z } from 'zod';
+import { good } from '../../test/world/document.ts';
 import { compileDocument } from './compile.ts';
 import { type Generation, type McpTarget, mcpBackends } from './generation.ts';
 
 const stdio = { name: 'a', stdio: { cmd: 'x' } };
-const good = (document: unknown, env: Record<string, string> = {}): Generation => {
-  const { generation, problems } = compileDocument(document, { env });
-  expect(problems.filter((one) => one.severity === 'error')).toEqual([]);
-  return generation!;
-};
 const errors = (document: unknown, env: Record<string, string> = {}): string[] => {
   const { generation, problems } = compileDocument(document, { env });
   expect(generation).toBeUndefined();

@@ -73,9 +73,8 @@ describe('a session whose connector', () => {
     const open = session.call('hold', {}, { id: 'h' });
     await open.log();
     const from = server.seen.length;
-    holder.signal('SIGKILL');
-    await holder.ended;
     const died = clock();
+    holder.signal('SIGKILL');
     expect(await open.done).toMatchObject({ code: 'upstream', facts: { reason: 'lost', instance: session.connector } });
     expect(clock() - died).toBeLessThan(DEFINITE_MS);
     const next = await side.openSession(backend, { session: session.id, adopt: session.adoption() });

@@ -5,7 +5,6 @@ import { type IncomingMessage, request as ask } from 'node:http';
 import { type AddressInfo, type Server, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { setTimeout as wait } from 'node:timers/promises';
 import { connect } from '@nats-io/transport-node';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type HttpBackendFixture, startHttpBackend } from '../fixtures/http-backend.ts';
@@ -20,6 +19,8 @@ const FRAME = 128 * 1024;
 const LARGE = 50 * 1024 * 1024;
 /** What may lie between a sender and a reader that takes nothing: frames in both directions, and the buffers of sockets. */
 const AHEAD_BYTES_MAX = 24 * 1024 * 1024;
+/** Of which none finds anything new, before something is held to stand still. */
+const LOOKS = 25;
 
 let nats: NatsWorld;
 let folder: string;
@@ -48,6 +49,18 @@ afterAll(async () => {
 });
 
 const connections = ({ server }: HttpBackendFixture): Promise<number> => new Promise((resolve, reject) => server.getConnections((error, count) => (error === null ? resolve(count) : reject(error))));
+
+/** What goes up while something is written does so no more, however often one looks. */
+async function standsStill(who: string, written: () => number): Promise<void> {
+  let last = -1;
+  let looks = 0;
+  await eventually(`${who} to stop`, () => {
+    const now = written();
+    looks = now === last ? looks + 1 : 0;
+    last = now;
+    return looks < LOOKS ? undefined : true;
+  });
+}
 
 interface Seen {
   readonly method: string;
@@ -141,14 +154,7 @@ describe.each(['one process', 'four processes'])('in %s', (processes) => {
     const request = ask(`${url}/endless`, resolve).end();
     const response = await promise;
     response.once('data', () => response.pause());
-    let last = -1;
-    await eventually('the server to stop', async () => {
-      const now = backend.written();
-      await wait(100);
-      if (now === backend.written() && now === last) return true;
-      last = now;
-      return undefined;
-    });
+    await standsStill('the server', backend.written);
     expect(backend.written() - before).toBeLessThan(AHEAD_BYTES_MAX);
     request.destroy();
     await eventually('the connection to be closed', () => (backend.cutOff() > cut ? true : undefined));
@@ -222,15 +228,14 @@ describe.each(['one process', 'four processes'])('in %s', (processes) => {
 
   test('a server that takes nothing stops its client', async () => {
     const request = ask(`${url}/unread`, { method: 'POST' }).on('error', () => undefined);
-    let sent = 0;
     const chunk = Buffer.alloc(FRAME);
-    let full = 0;
-    while (full < 3 && sent < LARGE) {
-      sent += chunk.length;
-      if (request.write(chunk)) continue;
-      const drained = await Promise.race([once(request, 'drain'), wait(500)]);
-      full = drained === undefined ? full + 1 : 0;
-    }
+    let sent = 0;
+    const send = (): void => {
+      for (let free = true; free && sent < LARGE; sent += chunk.length) free = request.write(chunk);
+    };
+    request.on('drain', send);
+    send();
+    await standsStill('the client', () => sent);
     expect(sent).toBeLessThan(AHEAD_BYTES_MAX);
     request.destroy();
   });
